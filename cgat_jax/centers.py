@@ -1,0 +1,50 @@
+"""Reference codes: what an attack moves away from, or towards."""
+
+import jax
+import jax.numpy as jnp
+
+from cgat_jax.types import Bank, Codes, Labels, similarity
+
+MAX_EXACT_BANK = 46_340
+"""Largest bank whose N * N stays below 2^31: ties of a binary bank are then exact."""
+
+
+def center_codes(labels: Labels, bank: Bank, *, binary: bool = False) -> Codes:
+    """Center code of each query: near its positives, far from its negatives.
+
+    A bank item is positive if it shares a label with the query. The center code
+    minimizes the mean Hamming distance to the positives minus that to the negatives
+    (CHCM); it is separable over bits, so that
+
+        c = sign(mean of positives - mean of negatives)
+          = sign(N * (sum of positives) - n * (sum of all)),   n = number of positives.
+
+    Args:
+        labels: multi-hot labels of the queries.
+        bank: relaxed codes and labels of the training images.
+        binary: take the signs of the bank's codes, in integer arithmetic that keeps
+            ties exact (a bank of at most ``MAX_EXACT_BANK`` codes), as the paper
+            writes it. Otherwise the codes count as they are, as the released code
+            does: its binary bank is one storage with the relaxed one.
+
+    Returns:
+        Codes in {-1, 0, +1}, without gradient. A bit that ties is 0, and so is the
+        whole code of a query without positives; without negatives it is the sign of
+        the positives' sum.
+
+    References:
+        Wang et al., CgAT, WWW 2023, Sec. 3, Eq. 4 and 5. Positives count equally, as
+        in the official code, which discards its similarity weights.
+    """
+    codes = jnp.sign(bank.codes) if binary else bank.codes
+    positive = similarity(labels, bank.labels)
+    positive_sum, total_sum = positive @ codes, codes.sum(axis=0, keepdims=True)
+    positive_count = positive.sum(axis=1, keepdims=True)
+    if binary:
+        positive_sum, total_sum, positive_count = (
+            x.astype(jnp.int32) for x in (positive_sum, total_sum, positive_count)
+        )
+    size = len(codes)
+    margin = size * positive_sum - positive_count * total_sum
+    margin = jnp.where(positive_count == size, positive_sum, margin)
+    return jax.lax.stop_gradient(jnp.sign(margin).astype(bank.codes.dtype))

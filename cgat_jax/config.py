@@ -1,0 +1,224 @@
+"""Typed configuration: what a run is, its JSON form, its checks, its difference.
+
+One Python file under ``experiments/configs/`` builds a ``Config`` for each result;
+``--config.section.key=value`` overrides any setting below. The records are plain
+(not frozen) dataclasses, because the command line assigns to them; nothing does after
+``validate``.
+"""
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+
+def setting(default: Any, text: str) -> Any:
+    """A field with its default and the help text that ``--help`` shows."""
+    return dataclasses.field(default=default, metadata={"help": text})
+
+
+@dataclasses.dataclass(kw_only=True)
+class Data:
+    """The images, their labels, and who is query, database and training image."""
+
+    name: str = setting("coco", "data set: quickstart, lists or coco")
+    root: str = setting("", "folder of the prepared data; empty: WORKDIR/data")
+    source: str = setting(
+        "", "folder of the original files; prepared when root is empty"
+    )
+    image_size: int = setting(256, "short side of stored images, pixels; none enlarged")
+    crop_size: int = setting(224, "side of the square that the network sees, pixels")
+    num_queries: int = setting(5000, "query images (lists: all)")
+    num_train: int = setting(
+        10000, "training images, part of the database (lists: all)"
+    )
+    num_database: int = setting(0, "database images; 0: all that are not queries")
+    split_seed: int = setting(0, "seed of the split (lists: not used)")
+    augment: bool = setting(True, "random crop and horizontal flip while training")
+    cache_gib: float = setting(
+        8.0, "keep decoded images in memory up to this size, GiB"
+    )
+    threads: int = setting(2, "decoding threads; they never change the order")
+
+
+@dataclasses.dataclass(kw_only=True)
+class Model:
+    """The hashing network."""
+
+    name: str = setting("vgg11", "alexnet, vgg11, vgg13, vgg16, vgg19 or small")
+    bits: int = setting(32, "code length K")
+    weights: str = setting(
+        "",
+        "start: a safetensors file, 'packed' (small), 'random'; empty: must be chosen",
+    )
+    dropout: float = setting(0.5, "dropout rate of the fully connected layers")
+    dtype: str = setting("float32", "compute type: float32 or bfloat16")
+
+
+@dataclasses.dataclass(kw_only=True)
+class Loss:
+    """The hashing loss."""
+
+    name: str = setting("dpsh", "hashing loss")
+    eta: float = setting(0.001, "weight of the quantization term (DPSH: mean form)")
+
+
+@dataclasses.dataclass(kw_only=True)
+class Training:
+    """Optimization of one stage: SGD as PyTorch does it."""
+
+    epochs: int = setting(100, "epochs; 0 skips the stage")
+    batch_size: int = setting(32, "images a step, over all devices")
+    learning_rate: float = setting(0.01, "initial learning rate")
+    momentum: float = setting(0.9, "momentum of SGD")
+    weight_decay: float = setting(5e-4, "weight decay, on all parameters")
+    schedule: str = setting(
+        "thirds", "thirds, half, half_and_three_quarters, cosine or constant"
+    )
+    drop_last: bool = setting(
+        False, "drop the last partial batch instead of padding it"
+    )
+
+
+@dataclasses.dataclass(kw_only=True)
+class Defense(Training):
+    """The adversarial training stage."""
+
+    name: str = setting("cgat", "defense")
+    epochs: int = setting(30, "epochs; 0 skips the stage")
+    schedule: str = setting(
+        "half", "thirds, half, half_and_three_quarters, cosine or constant"
+    )
+    weight: float = setting(1.0, "lambda: weight of the adversarial term")
+    bank: str = setting("soft", "codes that centers are made of: soft or binary")
+    crafting: str = setting(
+        "train", "network while crafting: train (dropout on) or eval"
+    )
+    epsilon: float = setting(
+        8 / 255, "budget of the inner attack, L-infinity, of [0, 1]"
+    )
+    step_size: float = setting(2 / 255, "step of the inner attack, of [0, 1]")
+    steps: int = setting(7, "iterations of the inner attack")
+
+
+@dataclasses.dataclass(kw_only=True)
+class Evaluate:
+    """What is measured, and how hard the attacks try."""
+
+    attacks: str = setting("noise,cgat", "comma separated attacks; clean always runs")
+    epsilon: float = setting(8 / 255, "budget of the attacks, L-infinity, of [0, 1]")
+    step_size: float = setting(1 / 255, "step of sign attacks, of [0, 1]")
+    steps: int = setting(100, "iterations of sign attacks")
+    top_k: int = setting(5000, "MAP looks at this many first retrieved images")
+    batch_size: int = setting(64, "images at once, over all devices")
+    num_queries: int = setting(0, "attack only the first queries; 0: all")
+    gallery: int = setting(6, "queries shown in the report's galleries")
+
+
+@dataclasses.dataclass(kw_only=True)
+class Config:
+    """A run: its stages are backbone, pretrain, defend, evaluate and report."""
+
+    data: Data = dataclasses.field(default_factory=Data)
+    model: Model = dataclasses.field(default_factory=Model)
+    loss: Loss = dataclasses.field(default_factory=Loss)
+    backbone: Training = dataclasses.field(
+        default_factory=lambda: Training(epochs=0, schedule="cosine")
+    )
+    pretrain: Training = dataclasses.field(default_factory=Training)
+    defense: Defense = dataclasses.field(default_factory=Defense)
+    evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)
+    seed: int = setting(0, "root of all randomness but the split's")
+    log_steps: int = setting(20, "steps between logged, checked metrics")
+    checkpoint_seconds: float = setting(300.0, "time between checkpoints")
+    compilation_cache: str = setting("", "folder of compiled programs; empty: none")
+
+
+def settings(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Yields (dotted key, value, help text) of every setting, in order."""
+    for field in dataclasses.fields(config):
+        value, key = getattr(config, field.name), prefix + field.name
+        if dataclasses.is_dataclass(value):
+            yield from settings(value, key + ".")
+        else:
+            yield key, value, field.metadata["help"]
+
+
+def to_json(config: Config) -> str:
+    """The configuration as JSON text, one setting a line."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Lines ``key: old -> new`` for each setting that differs (nested dicts)."""
+    before, after = _flat(old), _flat(new)
+    keys = [*before, *(key for key in after if key not in before)]
+    absent = "(absent)"
+    return [
+        f"{key}: {before.get(key, absent)!r} -> {after.get(key, absent)!r}"
+        for key in keys
+        if before.get(key, absent) != after.get(key, absent)
+    ]
+
+
+def nearest(word: str, known: Any) -> str:
+    """The clause ``; did you mean 'x'?`` or nothing, for an error message."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def lookup(kind: str, name: str, table: dict[str, Any]) -> Any:
+    """``table[name]``.
+
+    Raises:
+        ValueError: naming the kind, the known names and the nearest one.
+    """
+    if name not in table:
+        hint = nearest(name, table)
+        raise ValueError(f"unknown {kind} {name!r}; known: {sorted(table)}{hint}")
+    return table[name]
+
+
+def validate(config: Config) -> None:
+    """Checks ranges that no single type expresses.
+
+    Raises:
+        ValueError: names the setting, what is allowed and what came.
+    """
+    choices = {
+        "defense.bank": ("soft", "binary"),
+        "defense.crafting": ("train", "eval"),
+        "model.dtype": ("float32", "bfloat16"),
+    }
+    at_least_one = {"model.bits", "data.threads", "evaluate.top_k", "log_steps"}
+    unit = {"defense.epsilon", "defense.step_size", "model.dropout"}
+    unit |= {"evaluate.epsilon", "evaluate.step_size"}
+    for key, value, _ in settings(config):
+        if key in choices and value not in choices[key]:
+            raise ValueError(f"{key}: expected one of {choices[key]}, got {value!r}")
+        if isinstance(value, bool | str):
+            continue
+        lowest = (
+            1 if key in at_least_one or key.endswith(("batch_size", "_size")) else 0
+        )
+        lowest = 0 if key.endswith("step_size") else lowest
+        if not value >= lowest or value == float("inf"):
+            raise ValueError(
+                f"{key}: expected a number from {lowest} on, got {value!r}"
+            )
+        if key in unit and value > 1:
+            raise ValueError(f"{key}: expected a fraction in [0, 1], got {value!r}")
+    if config.data.crop_size > config.data.image_size:
+        sizes = f"{config.data.crop_size} > {config.data.image_size}"
+        raise ValueError(f"data.crop_size exceeds data.image_size: {sizes}")
+
+
+def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,91 @@
+"""The report as Markdown and CSV text."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from cgat_jax.report import names
+from cgat_jax.report.cells import Cell
+from cgat_jax.report.paper import paper_values
+from cgat_jax.report.records import Record
+from cgat_jax.report.tables import (
+    BELOW,
+    detail_table,
+    main_rows,
+    markdown_table,
+    markdown_text,
+    paper_table,
+)
+
+FIELDS = (
+    *("dataset", "split", "split_sha256", "backbone", "bits", "loss", "defense"),
+    *("attack", "budget", "seed", "map", "map_at", "map_all", "map_expected"),
+    *("t_map", "chance", "ceiling", "bound", "num_without_relevant"),
+    *("num_queries", "num_attacked", "num_database", "num_train", "bits_flipped"),
+    *("seconds", "device", "commit", "config_sha256"),
+)
+
+
+def to_csv(records: Sequence[Record]) -> str:
+    """One line a record, MAP as fractions at full precision; the paper's beside it."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*FIELDS, "linf", "rmse", "below_chance", "paper_map"])
+    for record in records:
+        change = record.get("perturbation") or {}
+        printed = paper_values(record)
+        row = [record.get(field) for field in FIELDS]
+        row += [change.get("linf"), change.get("rmse")]
+        row.append(str(record["map"] < record["chance"]).lower())
+        row.append(f"{printed[0][1] / 100:.4f}" if printed else None)
+        writer.writerow(row)
+    return buffer.getvalue()
+
+
+def to_markdown(
+    title: str,
+    findings: Sequence[str],
+    cells: Sequence[Cell],
+    missing: Sequence[str],
+    notes: Sequence[str],
+) -> str:
+    """The report without pictures."""
+    parts = [f"{markdown_text(text)}\n" for text in [f"# {title}", *findings]]
+    if cells:
+        parts.append("## MAP\n")
+        parts.append(markdown_table(*main_rows(cells, BELOW)))
+        parts += [f"{note}\n" for note in notes]
+        header, rows = paper_table(cells)
+        if rows:
+            parts += ["## Beside the paper\n", markdown_table(header, rows)]
+        parts += ["## Details\n", markdown_table(*detail_table(cells))]
+    if missing:
+        parts += [
+            "## Missing\n",
+            "".join(f"- {markdown_text(text)}\n" for text in missing),
+        ]
+    return "\n".join(parts)
+
+
+def table_notes(cells: Sequence[Cell]) -> list[str]:
+    """What a reader of the main table must know to read it right."""
+    notes = []
+    seeds = sorted({record["seed"] for cell in cells for record in cell.records})
+    if len(seeds) > 1:
+        listed = ", ".join(map(str, seeds))
+        notes.append(
+            f"Each MAP is the mean over {len(seeds)} seeds ({listed}); the range with "
+            "it goes from the lowest to the highest."
+        )
+    counts = {len(cell.records) for cell in cells}
+    if len(counts) > 1:
+        notes.append("Not every number has all seeds; results.csv lists them.")
+    if any(cell.below_chance for cell in cells):
+        notes.append(f"{BELOW} marks a MAP below chance.")
+    for cell in cells:
+        attacked = cell.records[0].get("num_attacked")
+        total = cell.records[0].get("num_queries")
+        if attacked and total and attacked < total:
+            name = names.display(names.ATTACKS, cell.attack)
+            notes.append(f"{name}: the first {attacked:,} of {total:,} queries only.")
+    return list(dict.fromkeys(notes))

@@ -1,0 +1,112 @@
+"""Galleries: a query before and after its attack, and what the search answers."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from cgat_jax.report import names
+from cgat_jax.report.cells import Cell
+from cgat_jax.report.records import Run, read_json
+from cgat_jax.report.summary import strongest
+
+SMALL = 96  # narrower images are enlarged, pixel by pixel
+THUMBNAIL = 144  # answers are shown 72 pixels wide, twice that on a fine screen
+
+
+def load_galleries(run: Run, cells: list[Cell]) -> list[dict[str, Any]]:
+    """The galleries of a run in the tables' order, images as data URIs.
+
+    The strongest attack on each defense is marked to be open.
+    """
+    galleries = []
+    for cell in cells:
+        folder = run.path / "evaluate" / f"{cell.defense}-{cell.attack}"
+        if not (folder / "gallery.json").is_file():
+            continue
+        queries = read_json(folder / "gallery.json").get("queries") or []
+        worst = strongest(cells, cell.defense)
+        galleries.append(
+            {
+                "defense": names.display(names.DEFENSES, cell.defense),
+                "attack": names.display(names.ATTACKS, cell.attack),
+                "open": worst is not None and worst.attack == cell.attack,
+                "queries": [_query(query, folder) for query in queries],
+            }
+        )
+    return galleries
+
+
+def data_uri(content: bytes, kind: str = "png") -> str:
+    """An image as the address of itself, so that a page needs no other file."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def picture(folder: Path, name: Any, largest: int | None = None) -> dict[str, Any]:
+    """An image file for the page; ``src`` is None where it is missing or damaged.
+
+    Args:
+        folder: where the image must lie; a name that leads elsewhere is not followed.
+        name: file name.
+        largest: wider images are stored again, as JPEG of this width.
+    """
+    path = folder / Path(str(name)).name
+    try:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)) as image:
+            small, wide = image.width < SMALL, largest and image.width > largest
+            if wide:
+                size = (largest, max(1, round(image.height * largest / image.width)))
+                buffer = io.BytesIO()
+                image.convert("RGB").resize(size).save(buffer, "JPEG", quality=88)
+                return {"src": data_uri(buffer.getvalue(), "jpeg"), "small": small}
+            kind = (image.format or "png").lower()
+    except OSError:
+        return {"src": None, "small": False}
+    return {"src": data_uri(content, kind), "small": small}
+
+
+def _query(query: dict[str, Any], folder: Path) -> dict[str, Any]:
+    magnified = query.get("magnified") or 1
+    pictures = [
+        ("query", query.get("clean")),
+        ("adversarial query", query.get("adversarial")),
+        (f"difference \N{MULTIPLICATION SIGN}{magnified:g}", query.get("difference")),
+    ]
+    answers = []
+    for when in ("before", "after"):
+        precision = query.get(f"average_precision_{when}")
+        hits = query.get(when) or []
+        answers.append(
+            {
+                "when": f"{when} the attack",
+                "precision": None if precision is None else names.percent(precision),
+                "correct": sum(bool(hit.get("relevant")) for hit in hits),
+                "hits": [_hit(hit, folder) for hit in hits],
+            }
+        )
+    return {
+        "id": query.get("id", ""),
+        "labels": _labels(query),
+        "pictures": [
+            {"name": name, **picture(folder, file)} for name, file in pictures
+        ],
+        "answers": answers,
+    }
+
+
+def _hit(hit: dict[str, Any], folder: Path) -> dict[str, Any]:
+    distance = hit.get("distance")
+    return {
+        "id": hit.get("id", ""),
+        "labels": _labels(hit),
+        "distance": "" if distance is None else f"{distance:g}",
+        "relevant": bool(hit.get("relevant")),
+        **picture(folder, hit.get("image"), THUMBNAIL),
+    }
+
+
+def _labels(entry: dict[str, Any]) -> str:
+    return ", ".join(map(str, entry.get("labels") or [])) or "no label"

@@ -1,0 +1,56 @@
+"""What tables call the keys of a record, and in which order they come."""
+
+DEFENSES = {"none": "undefended", "atrdh": "ATRDH", "cgat": "CgAT", "saat": "SAAT"}
+ATTACKS = {
+    "clean": "clean",
+    "noise": "random noise",
+    "p2p": "P2P",
+    "dhta": "DHTA",
+    "prosgan": "ProS-GAN",
+    "tha": "THA",
+    "hag": "HAG",
+    "sdha": "SDHA",
+    "cgat": "CgAT's attack",
+}
+DATASETS = {"coco": "MS-COCO", "flickr25k": "FLICKR-25K", "nuswide": "NUS-WIDE"}
+LOSSES = {
+    "dpsh": "DPSH",
+    "dph": "DPH",
+    "hashnet": "HashNet",
+    "dsdh": "DSDH",
+    "dch": "DCH",
+    "csq": "CSQ",
+    "swdc": "SWDC",
+    "greedyhash": "GreedyHash",
+}
+BACKBONES = {"alexnet": "AlexNet"} | {f"vgg{n}": f"VGG{n}" for n in (11, 13, 16, 19)}
+
+
+def display(table: dict[str, str], key: str) -> str:
+    """The name of a key; a key that the table does not know is its own name."""
+    return table.get(key, key)
+
+
+def rank(table: dict[str, str], key: str) -> tuple[int, str]:
+    """Sorts known keys in the table's order, and others after them."""
+    known = list(table)
+    return (known.index(key) if key in table else len(known), key)
+
+
+def percent(fraction: float) -> str:
+    """A MAP as tables print it: percent with two decimals."""
+    return f"{100 * fraction:.2f}"
+
+
+def signed(points: float) -> str:
+    """A difference in percentage points, its sign spelled out."""
+    text = f"{points:+.2f}"
+    return "0.00" if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def level(magnitude: float) -> str:
+    """A perturbation as a fraction of 255 gray levels, if that is what it is."""
+    levels = 255 * magnitude
+    if abs(levels - round(levels)) < 0.01:
+        return f"{round(levels)}/255"
+    return f"{levels:.2f}/255"

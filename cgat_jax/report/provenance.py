@@ -1,0 +1,52 @@
+"""Where the numbers come from: code, machine, split and settings."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from cgat_jax.report.cells import flatten
+from cgat_jax.report.records import Record, Run
+
+
+def provenance(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """Names and values; where records differ, all values."""
+    versions = [record.get("versions") or {} for record in records]
+    libraries = sorted({name for known in versions for name in known})
+    rows = [
+        ("split", _values(record.get("split") for record in records)),
+        ("split sha256", _values(record.get("split_sha256") for record in records)),
+        ("seed", _values(record.get("seed") for record in records)),
+        ("commit", _values(record.get("commit") for record in records)),
+        ("config sha256", _values(record.get("config_sha256") for record in records)),
+        ("device", _values(record.get("device") for record in records)),
+    ]
+    rows += [(name, _values(v.get(name) for v in versions)) for name in libraries]
+    return rows
+
+
+def settings(run: Run) -> list[tuple[str, str]]:
+    """Dotted settings of a run; of a path only the last part, to share the page."""
+    return [(key, _public(value)) for key, value in flatten(run.config)]
+
+
+def attack_settings(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """The settings of each attack, as the records hold them."""
+    rows = {}
+    for record in records:
+        given = record.get("attack_settings") or {}
+        text = ", ".join(f"{key}={_public(value)}" for key, value in given.items())
+        if text:
+            rows.setdefault(f"{record['defense']}, {record['attack']}", text)
+    return list(rows.items())
+
+
+def _values(values: Any) -> str:
+    seen = dict.fromkeys("not recorded" if v in (None, "") else str(v) for v in values)
+    return ", ".join(seen) or "not recorded"
+
+
+def _public(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    if re.match(r"(/|~|[A-Za-z]:[\\/])", text):
+        return "\N{HORIZONTAL ELLIPSIS}/" + re.split(r"[\\/]", text.rstrip("\\/"))[-1]
+    return text

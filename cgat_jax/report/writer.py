@@ -1,0 +1,154 @@
+"""Writes a report: tables, charts and one page that needs no other file."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from cgat_jax.report import names
+from cgat_jax.report.cells import Cell, check_comparable, group
+from cgat_jax.report.export import table_notes, to_csv, to_markdown
+from cgat_jax.report.figures import charts, draw_charts
+from cgat_jax.report.gallery import data_uri, load_galleries
+from cgat_jax.report.plotting import Chart
+from cgat_jax.report.provenance import attack_settings, provenance, settings
+from cgat_jax.report.records import Run, read_run, setting
+from cgat_jax.report.summary import findings, meaning, story
+from cgat_jax.report.tables import BELOW, detail_table, main_table, paper_table
+
+
+def write_report(workdir: Path) -> Path:
+    """Writes ``report/`` in a workdir, complete or not; returns its index.html.
+
+    Raises:
+        ValueError: the workdir holds no results, or a damaged file.
+    """
+    return write_reports([workdir], workdir / "report")
+
+
+def write_reports(workdirs: Sequence[Path], out: Path) -> Path:
+    """Writes one report on runs that differ in the seed alone; returns index.html.
+
+    Tables show the mean over the seeds with the lowest and the highest value, charts
+    the mean and the range, galleries and settings those of the first run.
+
+    Args:
+        workdirs: at least one.
+        out: folder of the report.
+
+    Raises:
+        ValueError: a workdir holds no results, or they differ in more than the seed.
+    """
+    runs = [read_run(workdir) for workdir in workdirs]
+    check_comparable(runs)
+    records = [record for run in runs for record in run.records]
+    cells, missing = group(records), _missing(runs)
+    wanted = charts(runs, cells)
+    images = draw_charts(wanted)
+    title = page_title(runs[0])
+    files = {
+        "results.csv": to_csv(records).encode(),
+        "results.md": to_markdown(
+            title, findings(cells), cells, missing, table_notes(cells)
+        ).encode(),
+        **images,
+        "index.html": _page(runs, cells, _figures(wanted, images), missing).encode(),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        _write(out / name, content)
+    return out / "index.html"
+
+
+def page_title(run: Run) -> str:
+    """Data set, backbone, bits and loss, from a record or the configuration."""
+    first = run.records[0] if run.records else {}
+
+    def known(key: str, path: str) -> str:
+        return str(first.get(key) or setting(run.config, path, "unknown"))
+
+    dataset = names.display(names.DATASETS, known("dataset", "data.name"))
+    backbone = names.display(names.BACKBONES, known("backbone", "model.name"))
+    loss = names.display(names.LOSSES, known("loss", "loss.name"))
+    return f"{dataset}, {backbone}, {known('bits', 'model.bits')} bits, {loss}"
+
+
+def _page(
+    runs: Sequence[Run],
+    cells: list[Cell],
+    figures: dict[str, list[dict[str, str]]],
+    missing: Sequence[str],
+) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("cgat_jax", "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    records = [record for run in runs for record in run.records]
+    return environment.get_template("page.html").render(
+        title=page_title(runs[0]),
+        seeds=_seeds(runs),
+        findings=findings(cells),
+        explanation=[story(records[0]), meaning(records[0])] if records else [],
+        table=main_table(cells),
+        notes=table_notes(cells),
+        below=BELOW,
+        paper=paper_table(cells),
+        details=detail_table(cells),
+        figures=figures,
+        galleries=load_galleries(runs[0], cells),
+        provenance=provenance(records),
+        attacks=attack_settings(records),
+        settings=settings(runs[0]),
+        missing=missing,
+    )
+
+
+def _figures(
+    wanted: dict[str, Chart], images: dict[str, bytes]
+) -> dict[str, list[dict[str, str]]]:
+    """Charts by kind, as data URIs for a light and a dark page."""
+    kinds: dict[str, list[dict[str, Any]]] = {"loss": [], "precision": [], "pr": []}
+    for name, chart in wanted.items():
+        lines = ", ".join(line.label for line in chart.lines)
+        kinds[name.split("_")[0]].append(
+            {
+                "alt": f"{chart.title}: {chart.y_label} by {chart.x_label}; {lines}",
+                "light": data_uri(images[f"{name}.png"]),
+                "dark": data_uri(images[f"{name}_dark.png"]),
+            }
+        )
+    return kinds
+
+
+def _seeds(runs: Sequence[Run]) -> str:
+    seeds = {record["seed"] for run in runs for record in run.records}
+    seeds = seeds or {setting(run.config, "seed", "unknown") for run in runs}
+    return ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(
+        map(str, sorted(seeds))
+    )
+
+
+def _missing(runs: Sequence[Run]) -> list[str]:
+    """What is missing; with several runs, in which."""
+    if len(runs) == 1:
+        return list(runs[0].missing)
+    return [f"{run.path.name}/{text}" for run in runs for text in run.missing]
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replaces a file at once, so that a reader never sees half of it."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise

@@ -1,0 +1,40 @@
+"""Strict numerics for every test, and the fixtures that all of them share."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+from cgat_jax.xla import prefer_fast_cpu_convolutions
+
+prefer_fast_cpu_convolutions()
+
+import jax
+import numpy as np
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the slow tests as well")
+
+
+def pytest_configure(config):
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--slow"):
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="slow: pass --slow"))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def x64():
+    """Double precision inside one test, for comparison with golden numbers."""
+    with jax.enable_x64(True):
+        yield

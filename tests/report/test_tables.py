@@ -1,0 +1,158 @@
+"""Tables hold the records' numbers, the paper's beside them, and words that fit."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from cgat_jax.report import terminal_table
+from cgat_jax.report.cells import group
+from cgat_jax.report.export import to_csv
+from cgat_jax.report.paper import compare, paper_values
+from cgat_jax.report.summary import findings
+from cgat_jax.report.tables import (
+    detail_table,
+    main_table,
+    markdown_table,
+    paper_table,
+)
+from tests.report.synthetic import CHANCE, MAPS, make_record
+
+RNG = np.random.default_rng(0)
+
+
+def records(seed=0, **subject):
+    return [make_record(*key, seed, RNG, **subject) for key in MAPS]
+
+
+def test_terminal_table_holds_every_map_and_chance():
+    assert terminal_table(records()) == (
+        "MAP, %      clean  random noise  CgAT's attack  chance\n"
+        "undefended  71.23         70.34        11.87 *   35.91\n"
+        "CgAT        65.41         65.02          41.02   35.91\n"
+        "* below chance\n"
+    )
+
+
+def test_main_table_does_not_depend_on_the_order_of_records():
+    assert main_table(group(records())) == main_table(group(records()[::-1]))
+
+
+def test_cells_that_were_not_measured_stay_empty():
+    kept = [r for r in records() if (r["defense"], r["attack"]) != ("cgat", "noise")]
+    (_, _, _), (name, entries, _) = main_table(group(kept)).rows
+    assert name == "CgAT"
+    assert [entry and entry.text for entry in entries] == ["65.41", None, "41.02"]
+    assert "      -  " in terminal_table(kept)
+
+
+def test_below_chance_is_decided_by_the_printed_numbers():
+    level = make_record("none", "clean", 0, RNG, map=CHANCE - 1e-7)
+    assert not group([level])[0].below_chance
+    assert group([{**level, "map": CHANCE - 2e-4}])[0].below_chance
+
+
+def test_seeds_give_mean_and_range():
+    values = [0.40, 0.43, 0.44]
+    entries = [
+        make_record("cgat", "cgat", seed, RNG, map=v) for seed, v in enumerate(values)
+    ]
+    entry = main_table(group(entries)).rows[0][1][0]
+    assert (entry.text, entry.spread) == ("42.33", "40.00–44.00")
+
+
+def test_records_of_different_splits_are_not_averaged():
+    other = {**records()[0], "split_sha256": "00" * 32}
+    with pytest.raises(ValueError, match="split_sha256"):
+        group([*records(), other])
+
+
+def test_budgets_of_one_attack_get_columns_of_their_own():
+    both = [make_record("none", "cgat", 0, RNG, budget=b / 255) for b in (8, 4)]
+    table = main_table(group(both))
+    assert table.attacks == ("CgAT's attack 4/255", "CgAT's attack 8/255")
+
+
+def test_details_equal_the_records():
+    header, rows = detail_table(group(records()))
+    last = dict(zip(header, rows[-1], strict=True))
+    assert last["MAP@5000"] == "41.02" and last["MAP all"] == "40.02"
+    assert last["budget"] == last["largest change"] == "8/255"
+    assert last["bits flipped"] == "81.00" and last["queries"] == "500"
+    assert "t-MAP" not in header  # no record has one
+
+
+def test_csv_holds_full_precision_and_the_paper():
+    lines = records(dataset="coco", backbone="vgg11")
+    rows = list(csv.DictReader(io.StringIO(to_csv(lines))))
+    assert [float(row["map"]) for row in rows] == [r["map"] for r in lines]
+    assert [row["paper_map"] for row in rows][:3] == ["0.6050", "", "0.0887"]
+    assert [row["below_chance"] for row in rows] == ["false"] * 2 + ["true"] + [
+        "false"
+    ] * 3
+
+
+@pytest.mark.parametrize(
+    ("dataset", "backbone", "defense", "attack", "expected"),
+    [
+        ("coco", "vgg11", "cgat", "cgat", [("4", 34.15)]),
+        ("coco", "vgg11", "none", "clean", [("3", 60.50), ("4", 60.50)]),
+        ("flickr", "alexnet", "cgat", "prosgan", [("1", 77.51), ("4", 77.51)]),
+        ("nuswide", "vgg11", "none", "hag", [("2", 17.18), ("4", 17.18)]),
+        ("coco", "vgg11", "cgat", "noise", []),
+        ("coco", "alexnet", "cgat", "cgat", []),
+        ("quickstart", "small", "cgat", "cgat", []),
+        ("coco", "vgg11", "printed_delta", "clean", []),
+    ],
+)
+def test_paper_values(dataset, backbone, defense, attack, expected):
+    record = {**records()[0], "dataset": dataset, "backbone": backbone}
+    record |= {"defense": defense, "attack": attack}
+    values = paper_values(record)
+    assert values[: len(expected)] == expected and bool(values) == bool(expected)
+
+
+def test_difference_is_that_of_the_printed_numbers():
+    rows = compare(group(records(dataset="coco", backbone="vgg11")))
+    last = rows[-1]
+    assert (last.ours, last.paper, last.difference) == (41.02, 34.15, 6.87)
+    _, printed = paper_table(group(records(dataset="coco", backbone="vgg11")))
+    assert printed[-1][:5] == ["CgAT", "CgAT's attack", "34.15", "41.02", "+6.87"]
+
+
+def test_comparison_says_what_is_unlike_the_paper():
+    record = {**records()[2], "dataset": "coco", "backbone": "vgg11"}
+    record |= {"attack": "tha", "map_at": 1000, "budget": 4 / 255, "num_attacked": 64}
+    note = compare(group([record]))[0].note
+    for part in ("43.88", "MAP@1000", "4/255", "first 64 of 500"):
+        assert part in note
+
+
+def test_findings_lead_with_robustness_and_name_the_price():
+    texts = findings(group(records()))
+    assert "keeps a MAP of 41.0% (clean: 65.4%), 5.1 points above chance" in texts[0]
+    assert "falls from 71.2% to a MAP of 11.9%, 24.0 points below" in texts[1]
+    assert "costs 5.8 points" in texts[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({("cgat", "clean"): {"map": 0.36}}, "learned next to nothing"),
+        ({("cgat", "noise"): {"map": 0.40}}, "no evidence of robustness"),
+        (
+            {("cgat", "cgat"): {"perturbation": {"linf": 9 / 255, "rmse": 0.0}}},
+            "changed pixels by 9/255",
+        ),
+    ],
+)
+def test_alarms_come_first(change, expected):
+    entries = [r | change.get((r["defense"], r["attack"]), {}) for r in records()]
+    assert findings(group(entries))[0].startswith("Warning")
+    assert expected in findings(group(entries))[0]
+
+
+def test_markdown_cells_cannot_break_the_table():
+    text = markdown_table(["a|b", "<b>"], [["x\ny", "1"]])
+    assert text == "| a\\|b | &lt;b> |\n| --- | ---: |\n| x y | 1 |\n"
