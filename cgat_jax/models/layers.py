@@ -1,0 +1,87 @@
+"""Convolution and max pooling, in the form that the backend runs fast.
+
+Every network of this package is built on these two functions. On an accelerator they
+are plain ``lax``; on XLA:CPU they are the forms of ``layers_cpu``, with equal values
+and equal gradients.
+"""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from cgat_jax.models import layers_cpu
+
+Impl = Literal["auto", "xla", "cpu"]
+Pairs = tuple[tuple[int, int], tuple[int, int]]
+
+
+def conv2d(
+    x: Float[Array, "B H W I"],
+    kernel: Float[Array, "h w I O"],
+    *,
+    strides: tuple[int, int] = (1, 1),
+    padding: Pairs = ((0, 0), (0, 0)),
+    impl: Impl = "auto",
+) -> Float[Array, "B Ho Wo O"]:
+    """Cross-correlation of NHWC images with an HWIO kernel, zero padded.
+
+    Args:
+        x: images or feature maps.
+        kernel: weights, of the images' dtype.
+        strides: vertical and horizontal.
+        padding: zeros (above, below) and (left, right); explicit, as in PyTorch.
+        impl: "xla" is plain ``lax``; "cpu" has a gradient that XLA:CPU runs fast
+            inside loops and is differentiable in reverse mode only; "auto" takes
+            "cpu" where the default backend is the CPU.
+
+    Returns:
+        Feature maps; ``Ho = (H + above + below - h) // stride + 1``, ``Wo`` likewise.
+
+    Raises:
+        ValueError: ``impl`` is none of the three.
+    """
+    if _resolve(impl) == "cpu":
+        return layers_cpu.conv2d(x, kernel, strides, padding)
+    return layers_cpu.plain_conv(x, kernel, strides, padding)
+
+
+def max_pool(
+    x: Float[Array, "B H W C"],
+    window: tuple[int, int],
+    strides: tuple[int, int],
+    *,
+    impl: Impl = "auto",
+) -> Float[Array, "B Ho Wo C"]:
+    """Largest value of each window; windows that do not fit entirely are left out.
+
+    The gradient goes to the first maximum of a window in reading order.
+
+    Args:
+        x: feature maps.
+        window: height and width.
+        strides: vertical and horizontal.
+        impl: as for ``conv2d``.
+
+    Returns:
+        Feature maps; ``Ho = (H - height) // stride + 1``, ``Wo`` likewise.
+
+    Raises:
+        ValueError: ``impl`` is none of the three.
+    """
+    if _resolve(impl) == "cpu":
+        return layers_cpu.max_pool(x, window, strides)
+    lowest = jnp.array(-jnp.inf, x.dtype)
+    return lax.reduce_window(
+        x, lowest, lax.max, (1, *window, 1), (1, *strides, 1), "VALID"
+    )
+
+
+def _resolve(impl: str) -> str:
+    if impl not in ("auto", "xla", "cpu"):
+        raise ValueError(f"unknown impl {impl!r}; known: ['auto', 'cpu', 'xla']")
+    if impl == "auto":
+        return "cpu" if jax.default_backend() == "cpu" else "xla"
+    return impl

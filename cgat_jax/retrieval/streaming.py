@@ -1,0 +1,120 @@
+"""A retrieval problem, checked and packed once, and a stream of its queries."""
+
+import operator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from jaxtyping import UInt
+
+from cgat_jax.retrieval import hamming, ranking
+from cgat_jax.retrieval.hamming import PackedCodes, Table, Words
+
+QUERIES_PER_TASK = 16
+Result = TypeVar("Result")
+
+
+class Retrieval(NamedTuple):
+    """Packed queries and database, and what is the same for every query."""
+
+    query_codes: PackedCodes
+    query_labels: Words
+    database_codes: PackedCodes
+    database_labels: Words
+    max_distance: int
+    slots: UInt[np.ndarray, " M"]
+
+
+def pack_retrieval(
+    query_codes: Table,
+    query_labels: Table,
+    database_codes: Table,
+    database_labels: Table,
+) -> Retrieval:
+    """Packs both sets, and checks that they fit together.
+
+    Args:
+        query_codes: [Q, K] in {-1, 0, +1}.
+        query_labels: [Q, C] in {0, 1}.
+        database_codes: [M, K] in {-1, 0, +1}.
+        database_labels: [M, C] in {0, 1}.
+
+    Raises:
+        ValueError: another shape or entry; the message names the argument.
+    """
+    tables = {
+        "query_codes": hamming.as_table(query_codes, "query_codes"),
+        "query_labels": hamming.as_table(query_labels, "query_labels"),
+        "database_codes": hamming.as_table(database_codes, "database_codes"),
+        "database_labels": hamming.as_table(database_labels, "database_labels"),
+    }
+    for kind in ("codes", "labels"):
+        queries, database = tables[f"query_{kind}"], tables[f"database_{kind}"]
+        hamming.check_equal(
+            f"database_{kind}", "columns", queries.shape[1], database.shape[1]
+        )
+    for side in ("query", "database"):
+        codes, labels = tables[f"{side}_codes"], tables[f"{side}_labels"]
+        hamming.check_equal(f"{side}_labels", "rows", len(codes), len(labels))
+    queries = hamming.pack_codes(tables["query_codes"], "query_codes")
+    database = hamming.pack_codes(tables["database_codes"], "database_codes")
+    max_distance = hamming.key_scale(queries, database) * database.num_bits
+    return Retrieval(
+        queries,
+        hamming.pack_labels(tables["query_labels"], "query_labels"),
+        database,
+        hamming.pack_labels(tables["database_labels"], "database_labels"),
+        max_distance,
+        ranking.position_slots(database.num_items, max_distance),
+    )
+
+
+def query_keys(retrieval: Retrieval, query: int) -> UInt[np.ndarray, " M"]:
+    """Ranking keys of the database for one query, unsorted, with their relevance."""
+    distances = hamming.distance_keys(
+        retrieval.query_codes, query, retrieval.database_codes
+    )
+    query_labels = retrieval.query_labels[:, query]
+    relevant = hamming.share_a_label(retrieval.database_labels, query_labels)
+    return ranking.ranking_keys(distances, retrieval.slots, relevant)
+
+
+def for_each_query(
+    judge: Callable[[int], Result],
+    num_queries: int,
+    threads: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Result]:
+    """What ``judge`` returns for the queries 0, 1, ..., in this order.
+
+    Args:
+        judge: a pure function of the query's row; NumPy releases the lock inside it.
+        num_queries: Q.
+        threads: queries judged at the same time, 1 or more.
+        progress: called as ``progress(done, num_queries)`` after every few queries.
+    """
+    starts = range(0, num_queries, QUERIES_PER_TASK)
+
+    def judge_some(start):
+        stop = min(start + QUERIES_PER_TASK, num_queries)
+        return [judge(query) for query in range(start, stop)]
+
+    results = []
+    with ThreadPoolExecutor(positive_integer("threads", threads)) as pool:
+        for some in pool.map(judge_some, starts):
+            results += some
+            if progress is not None:
+                progress(len(results), num_queries)
+    return results
+
+
+def positive_integer(name: str, value: object) -> int:
+    """The value as an int; a ValueError that names it unless it is 1 or more."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"{name}: expected an integer of 1 or more; got {value!r}")
+    return number

@@ -1,0 +1,177 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cgat_jax.models import BACKBONES, make_model
+
+SIZES = {"alexnet": 224, "vgg11": 224, "small": 48}
+PARAMETERS = {
+    "alexnet": 57_134_944,
+    "vgg11": 128_897_440,
+    "vgg13": 129_081_952,
+    "vgg16": 134_391_648,
+    "vgg19": 139_701_344,
+    "small": 276_240,
+}
+
+
+def images_of(rng, batch, size):
+    return jnp.array(rng.random((batch, size, size, 3)), jnp.float32)
+
+
+def built(name, rng, **options):
+    model = make_model(name, outputs=8, **options)
+    images = images_of(rng, 2, SIZES[name])
+    params, stats = jax.jit(model.init)(jax.random.key(0), images)
+    return model, params, stats, images
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_parameter_counts(name):
+    """Torchvision's counts with a head of 32 units (1000 there)."""
+    model = make_model(name, outputs=32)
+    images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    params, stats = jax.eval_shape(model.init, jax.random.key(0), images)
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == PARAMETERS[name]
+    assert list(params["head"]) == ["bias", "kernel"] or set(params["head"]) == {
+        "bias",
+        "kernel",
+    }
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    assert stats == {}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("size", [32, 48, 64])
+def test_small_takes_sizes_from_32_to_64(size, dtype, rng):
+    model, params, stats, _ = built("small", rng, dtype=dtype)
+    logits, stats = model.apply(params, stats, images_of(rng, 3, size))
+    assert logits.shape == (3, 8) and logits.dtype == jnp.float32
+    assert jnp.isfinite(logits).all() and stats == {}
+
+
+def test_bfloat16_is_near_float32(rng):
+    model, params, stats, images = built("small", rng)
+    half = make_model("small", outputs=8, dtype="bfloat16")
+    exact, _ = model.apply(params, stats, images)
+    rounded, _ = half.apply(params, stats, images)
+    assert jnp.abs(exact - rounded).max() < 0.05 * jnp.abs(exact).max()
+
+
+def test_dropout_follows_the_key(rng):
+    model, params, stats, images = built("small", rng)
+    first, second = jax.random.split(jax.random.key(1))
+
+    def run(key):
+        return np.asarray(model.apply(params, stats, images, key=key)[0])
+
+    np.testing.assert_array_equal(run(first), run(first))
+    np.testing.assert_array_equal(run(None), run(None))
+    assert (run(first) != run(second)).any() and (run(first) != run(None)).any()
+
+    model = make_model("small", outputs=8, dropout=0.0)
+    np.testing.assert_array_equal(run(first), run(None))
+
+
+def test_the_head_starts_near_zero(rng):
+    _, params, _, _ = built("small", rng)
+    kernel = np.asarray(params["head"]["kernel"])
+    assert abs(kernel.std() / 0.01 - 1) < 0.1 and abs(kernel.mean()) < 1e-3
+    np.testing.assert_array_equal(params["head"]["bias"], np.zeros(8))
+
+    zeros = jax.nn.initializers.zeros
+    _, params, _, _ = built("small", rng, head_init=zeros)
+    np.testing.assert_array_equal(params["head"]["kernel"], np.zeros((256, 8)))
+
+
+def test_the_gray_of_imagenet_is_zero_to_the_network(rng):
+    """The mean image gives zeros after normalization: all biases are 0 at first."""
+    model, params, stats, _ = built("small", rng)
+    mean = jnp.array([0.485, 0.456, 0.406]).reshape(1, 1, 1, 3)
+    logits, _ = model.apply(params, stats, jnp.tile(mean, (1, 48, 48, 1)))
+    np.testing.assert_allclose(logits, 0.0, atol=1e-6)
+
+
+def test_small_learns(rng):
+    """Left half brighter or right half brighter: 30 steps of gradient descent."""
+    model, params, stats, _ = built("small", rng, dropout=0.0)
+    images = images_of(rng, 16, 32)
+    labels = jnp.arange(16) % 2
+    ramp = jnp.where(jnp.arange(32) < 16, 0.4, 0.0).reshape(1, 1, 32, 1)
+    sided = jnp.where(labels.reshape(-1, 1, 1, 1) == 0, ramp, ramp[:, :, ::-1])
+    images = 0.6 * images + sided
+
+    def loss(params):
+        logits, _ = model.apply(params, stats, images)
+        picked = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1)
+        return -picked.mean()
+
+    @jax.jit
+    def step(params):
+        value, gradients = jax.value_and_grad(loss)(params)
+        return jax.tree.map(lambda p, g: p - 0.05 * g, params, gradients), value
+
+    values = []
+    for _ in range(30):
+        params, value = step(params)
+        values.append(float(value))
+    assert values[-1] < 0.5 * values[0]
+
+
+@pytest.mark.parametrize("name, batch", [("small", 4), ("alexnet", 1)])
+def test_pgd_in_a_loop_equals_pgd_unrolled(name, batch, rng):
+    """Two small steps: later signs of nearly zero gradients hang on rounding."""
+    model, params, stats, _ = built(name, rng)
+    images = images_of(rng, batch, SIZES[name])
+    references = jnp.array(rng.choice([-1.0, 1.0], size=(batch, 8)), jnp.float32)
+
+    def objective(x, params):
+        logits, _ = model.apply(params, stats, x)
+        return -(jnp.tanh(logits) * references).mean()
+
+    def ascend(x, params):
+        return x + 2 / 255 * jnp.sign(jax.grad(objective)(x, params))
+
+    @jax.jit
+    def looped(x, params):
+        return jax.lax.fori_loop(0, 2, lambda _, x: ascend(x, params), x)
+
+    @jax.jit
+    def unrolled(x, params):
+        return ascend(ascend(x, params), params)
+
+    ours, theirs = looped(images, params), unrolled(images, params)
+    assert (jnp.abs(ours - theirs) < 1e-6).mean() > 0.999
+    before = objective(images, params)
+    values = [objective(x, params) - before for x in (ours, theirs)]
+    assert values[0] > 0
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg11"])
+def test_other_image_sizes_are_refused(name):
+    model = make_model(name, outputs=8)
+    with pytest.raises(ValueError, match="224 x 224 pixels, got 48 x 64"):
+        model.init(jax.random.key(0), jnp.zeros((1, 48, 64, 3)))
+
+
+def test_small_refuses_tiny_images():
+    model = make_model("small", outputs=8)
+    with pytest.raises(ValueError, match="at least 16 x 16"):
+        model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"name": "vgg12"}, "unknown model 'vgg12'.*alexnet.*did you mean 'vgg1"),
+        ({"name": "?"}, r"unknown model '\?'; known: \["),
+        ({"dtype": "float16"}, "unknown dtype 'float16'; known"),
+        ({"outputs": 0}, "outputs must be at least 1, got 0"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+    ],
+)
+def test_bad_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        make_model(**{"name": "small", "outputs": 8} | options)
