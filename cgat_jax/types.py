@@ -13,13 +13,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
 Images = Float[Array, "B H W 3"]
 Logits = Float[Array, "B K"]
 Codes = Float[Array, "B K"]
 Labels = Float[Array, "B C"]
 Mask = Bool[Array, " B"]
+Keys = Key[Array, " B"]
 Scalar = Float[Array, ""]
 PyTree = Any
 Metrics = dict[str, Scalar]
@@ -109,7 +110,7 @@ class Attack(Protocol):
         encode: Encode,
         images: Images,
         references: Codes,
-        keys: PRNGKeyArray,
+        keys: Keys,
     ) -> Images:
         """Images near ``images``; ``references`` are codes, ``keys`` one an image."""
 

@@ -3,13 +3,14 @@
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-from cgat_jax.xla import prefer_fast_cpu_convolutions
-
-prefer_fast_cpu_convolutions()
 
 import jax
 import numpy as np
 import pytest
+
+from cgat_jax.xla import prefer_fast_cpu_convolutions
+
+prefer_fast_cpu_convolutions()
 
 
 def pytest_addoption(parser):

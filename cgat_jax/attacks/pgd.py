@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from cgat_jax.types import Attack, Images
+from cgat_jax.types import Attack, Images, Keys
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ def ball(images: Images, epsilon: float) -> tuple[Images, Images]:
     return jnp.maximum(images - epsilon, 0.0), jnp.minimum(images + epsilon, 1.0)
 
 
-def uniform_noise(images: Images, keys: PRNGKeyArray, epsilon: float) -> Images:
+def uniform_noise(images: Images, keys: Keys, epsilon: float) -> Images:
     """Images moved by uniform noise in [-epsilon, epsilon), clipped to [0, 1].
 
     Each image has its own key, so that its noise does not depend on its batch.

@@ -11,12 +11,12 @@ _init = nn.initializers.he_normal()
 
 
 class Small(nn.Module):
-    """Four 3x3 convolutions, the mean over positions, and two dense layers.
+    """Four 3x3 convolutions, the maximum over positions, and two dense layers.
 
     The first convolution has stride 2 and a max pooling follows each of the first
     three, so a 48 pixel image ends as 3 x 3 features and a 32 pixel one as 2 x 2. Their
-    mean goes to ``fc1``: no weight depends on the image size, so all of them transfer
-    between sizes. Dropout follows ``fc1``.
+    maximum goes to ``fc1``: no weight depends on the image size, so all of them
+    transfer between sizes. Dropout follows ``fc1``.
 
     An iteration of PGD, forward and back to the image, takes 0.34 ms an image of 48
     pixels on two cores (jaxlib 0.10.2, batch 128).
@@ -43,7 +43,7 @@ class Small(nn.Module):
             if number < len(WIDTHS):
                 x = max_pool(x, (2, 2), (2, 2))
             x = nn.relu(x)
-        x = x.mean(axis=(1, 2))
+        x = x.max(axis=(1, 2))
 
         x = nn.relu(Dense(256, _init, self.dtype, name="fc1")(x))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)

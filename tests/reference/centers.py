@@ -5,7 +5,10 @@ import numpy as np
 
 def objective(center, positives, negatives):
     """Mean Hamming distance to the positives minus that to the negatives."""
-    distance = lambda codes: (codes != center).sum(axis=1).mean()
+
+    def distance(codes):
+        return (codes != center).sum(axis=1).mean()
+
     return distance(positives) - distance(negatives)
 
 

@@ -1,0 +1,48 @@
+"""Data sets: images on demand, multi-hot labels, splits. Nothing here imports jax.
+
+``cgat_jax.data.loader``, which makes batches, is the exception.
+"""
+
+from pathlib import Path
+
+from cgat_jax.config import Data, lookup
+from cgat_jax.data.dataset import DataError, Dataset, Split
+from cgat_jax.data.datasets.coco import load_coco, scan_coco
+from cgat_jax.data.datasets.lists import load_lists, scan_lists
+from cgat_jax.data.prepared import is_prepared, prepare
+from cgat_jax.data.quickstart import load_quickstart
+
+__all__ = ["DATASETS", "SCANS", "DataError", "Dataset", "Split", "load_dataset"]
+
+DATASETS = {"quickstart": load_quickstart, "lists": load_lists, "coco": load_coco}
+SCANS = {"lists": scan_lists, "coco": scan_coco}
+
+
+def load_dataset(settings: Data, root: Path, *, progress: bool) -> Dataset:
+    """The data set that the settings name, with its split.
+
+    Args:
+        settings: ``source`` is prepared into ``root`` unless that was done before.
+        root: folder of the prepared data; the quickstart data need none.
+        progress: a bar on stderr while preparing, where that is a terminal.
+
+    Raises:
+        DataError: what is wrong with the files, and where.
+        ValueError: an unknown data set; lists the known ones.
+    """
+    load = lookup("data set", settings.name, DATASETS)
+    if settings.name in SCANS and not is_prepared(root):
+        if not settings.source:
+            raise DataError(
+                f"{root}: no prepared data; set data.source to the folder of the "
+                "original files, or data.root to a folder that was prepared"
+            )
+        prepare(
+            SCANS[settings.name],
+            Path(settings.source),
+            root,
+            image_size=settings.image_size,
+            threads=settings.threads,
+            progress=progress,
+        )
+    return load(settings, root)

@@ -1,0 +1,151 @@
+"""MS-COCO 2014: photos with the categories of their annotated objects.
+
+The layout is the official one: ``train2014/``, ``val2014/`` and
+``annotations/instances_{train,val}2014.json``. Both folders are pooled; images without
+an annotation are left out, as HashNet and its successors do (122,218 of 123,287 stay).
+
+References:
+    Lin et al., Microsoft COCO, ECCV 2014. Cao et al., HashNet, ICCV 2017 (the pool of
+    both folders: 5,000 queries, 10,000 training images out of the other images).
+"""
+
+import json
+import logging
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from cgat_jax.config import Data
+from cgat_jax.data.dataset import DataError, Dataset, Split, make_split
+from cgat_jax.data.listing import Listing, read_text, require_files, require_folder
+from cgat_jax.data.prepared import open_prepared, reader
+
+NAME = "coco"
+_FOLDERS = ("train2014", "val2014")
+
+
+def scan_coco(source: Path) -> Listing:
+    """Reads the annotations; classes and images are in alphabetical order.
+
+    Crowd annotations count as objects.
+
+    Raises:
+        DataError: a missing folder, file or image, files that are not COCO's, or
+            categories that differ between the two.
+    """
+    require_folder(source)
+    contents = [_read_annotations(source, folder) for folder in _FOLDERS]
+    categories = [names for names, _ in contents]
+    found = contents[0][1] | contents[1][1]
+    if categories[0] != categories[1]:
+        raise DataError(f"{source}: train2014 and val2014 have different categories")
+    class_names = tuple(sorted(categories[0].values()))
+
+    image_ids = tuple(sorted(name for name, kinds in found.items() if kinds))
+    if not image_ids:
+        raise DataError(f"{source}: no image has an annotation")
+    require_files(source, image_ids)
+    dropped = len(found) - len(image_ids)
+    return Listing(
+        name=NAME,
+        class_names=class_names,
+        image_ids=image_ids,
+        labels=_multi_hot([found[name] for name in image_ids], class_names),
+        folder=source,
+        parts={},
+        notes=(f"{dropped:,} of {len(found):,} images have no annotation, left out",),
+    )
+
+
+def load_coco(settings: Data, root: Path) -> Dataset:
+    """The prepared data set with the split that the settings ask for.
+
+    A few photos are smaller than ``image_size``; they are enlarged when read, as the
+    published preprocessing does.
+
+    Raises:
+        DataError: not prepared, damaged, prepared with other settings, or fewer images
+            than the split needs.
+    """
+    stored = open_prepared(root, NAME, settings.image_size)
+    dataset = Dataset(
+        name=NAME,
+        class_names=stored.class_names,
+        labels=stored.labels,
+        image_ids=stored.image_ids,
+        read=reader(root, stored.image_ids, enlarge_to=settings.image_size),
+        split=draw_split(stored.image_ids, settings),
+    )
+    for line in stored.notes:
+        logging.getLogger(__name__).info(line)
+    return dataset
+
+
+def draw_split(image_ids: tuple[str, ...], settings: Data) -> Split:
+    """Random queries, database and training images, a function of names and settings.
+
+    The three are pieces of one permutation: queries, then the database, the first
+    ``num_train`` of which train. So a smaller database or training set is part of the
+    larger one of the same seed. The database is in stored order, which reads fastest.
+
+    Raises:
+        DataError: fewer images than ``num_queries`` and the larger of ``num_database``
+            and ``num_train``, or an empty part.
+    """
+    queries, total = settings.num_queries, len(image_ids)
+    size = settings.num_database or total - queries
+    needed = queries + max(size, settings.num_train)
+    if needed > total or size < settings.num_train:
+        raise DataError(
+            f"the split needs {needed:,} images (num_queries={queries:,}, num_database="
+            f"{settings.num_database:,}, num_train={settings.num_train:,}), and there "
+            f"are {total:,}; num_train may be at most the database"
+        )
+    order = np.random.default_rng(settings.split_seed).permutation(total)
+    suffix = f"-{size}d" if settings.num_database else ""
+    name = f"{NAME}-{queries}q-{settings.num_train}t{suffix}-seed{settings.split_seed}"
+    return make_split(
+        name,
+        image_ids,
+        query=order[:queries],
+        database=np.sort(order[queries : queries + size]),
+        train=order[queries : queries + settings.num_train],
+    )
+
+
+def _read_annotations(
+    source: Path, folder: str
+) -> tuple[dict[int, str], dict[str, set[str]]]:
+    """Names of the categories, and {path: names of the categories in the image}."""
+    require_folder(source / folder)
+    path = source / "annotations" / f"instances_{folder}.json"
+    text = read_text(path)
+    try:
+        content = json.loads(text)
+        names = {kind["id"]: kind["name"] for kind in content["categories"]}
+        return names, _objects(content, names, folder)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not COCO annotations ({error!r})") from error
+
+
+def _multi_hot(found: list[set[str]], class_names: tuple[str, ...]) -> np.ndarray:
+    columns = {name: column for column, name in enumerate(class_names)}
+    labels = np.zeros((len(found), len(class_names)), np.uint8)
+    for row, names in enumerate(found):
+        labels[row, [columns[name] for name in names]] = 1
+    return labels
+
+
+def _objects(content: Any, names: dict[int, str], folder: str) -> dict[str, set[str]]:
+    """{path: names of the categories in it} of one annotation file."""
+    for image in content["images"]:
+        if image["file_name"] != PurePath(image["file_name"]).name:
+            raise ValueError(f"expected a file name, got {image['file_name']!r}")
+    paths = {
+        image["id"]: f"{folder}/{image['file_name']}" for image in content["images"]
+    }
+    found: dict[str, set[str]] = {path: set() for path in paths.values()}
+    for item in content["annotations"]:
+        found[paths[item["image_id"]]].add(names[item["category_id"]])
+    return found

@@ -1,0 +1,149 @@
+"""Decoding, converting, resizing and cropping images on the host, with Pillow."""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from cgat_jax.data.dataset import DataError
+
+MAX_BYTES = 50 * 10**6
+MAX_PIXELS = 50 * 10**6
+JPEG_QUALITY = 95
+
+# Named, because Pillow otherwise also tries formats that start other programs (EPS).
+_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+_ORIENTATION = 0x0112
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+def decode(data: bytes, name: str) -> np.ndarray:
+    """RGB uint8 [h, w, 3] of an encoded image.
+
+    EXIF rotation is applied; grey, CMYK and palette images are converted; 16-bit grey
+    is scaled; transparency is laid on white; of an animation the first frame counts.
+
+    Args:
+        data: the content of an image file, whatever its name ends in.
+        name: what error messages call it.
+
+    Raises:
+        DataError: not a complete image, or over 50 megapixels or megabytes, which is
+            refused before any pixel is decoded.
+    """
+    return np.asarray(_load(data, name))
+
+
+def store(data: bytes, name: str, size: int) -> bytes:
+    """The bytes to keep of an image whose short side shall be at most ``size``.
+
+    An image that is small enough loses nothing: a plain RGB JPEG stays as it is, any
+    other is kept as PNG. A larger one is resized and kept as JPEG of quality 95.
+
+    Raises:
+        DataError: as ``decode`` does.
+    """
+    image = _load(data, name)
+    if min(image.size) > size:
+        return _encode(resize_short_side(np.asarray(image), size), "JPEG")
+    original = _open(data, name)
+    plain = original.format == "JPEG" and original.mode == "RGB"
+    upright = original.getexif().get(_ORIENTATION, 1) == 1
+    return data if plain and upright else _encode(np.asarray(image), "PNG")
+
+
+def resize_short_side(
+    image: np.ndarray, size: int, *, enlarge: bool = False
+) -> np.ndarray:
+    """Scales uint8 [h, w, 3] to short side ``size``, up only with ``enlarge``.
+
+    Bilinear with antialias; the long side is ``int(size * long / short)``, as
+    torchvision's ``Resize`` does it on Pillow images.
+    """
+    height, width = image.shape[:2]
+    short = min(height, width)
+    if short == size or (short < size and not enlarge):
+        return image
+    new_size = (int(size * width / short), int(size * height / short))
+    resized = Image.fromarray(image).resize(new_size, Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def center_offset(length: int, size: int) -> int:
+    """Where a centered crop starts: torchvision's rule, halves to even."""
+    return int(round((length - size) / 2))
+
+
+def center_crop(image: np.ndarray, size: int) -> np.ndarray:
+    """The square of side ``size`` in the middle of uint8 [h, w, 3]; a view."""
+    top, left = (center_offset(length, size) for length in image.shape[:2])
+    return image[top : top + size, left : left + size]
+
+
+def random_crop(image: np.ndarray, size: int, draw: np.ndarray) -> np.ndarray:
+    """A square of side ``size`` anywhere in uint8 [h, w, 3], maybe mirrored; a view.
+
+    Args:
+        image: at least ``size`` high and wide.
+        size: side of the square in pixels.
+        draw: three numbers in [0, 1): place along height, along width, and a mirror
+            image where the third is below 1/2.
+    """
+    rooms = np.array(image.shape[:2]) - size + 1
+    top, left = np.floor(draw[:2] * rooms).astype(int)
+    crop = image[top : top + size, left : left + size]
+    return crop[:, ::-1] if draw[2] < 0.5 else crop
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    """Reads the header only, and refuses what is too big to decode."""
+    if not data:
+        raise DataError(f"{name}: the file is empty")
+    if len(data) > MAX_BYTES:
+        raise DataError(f"{name}: {len(data) / 1e6:.0f} MB; at most 50 MB are read")
+    try:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except _BOMBS:
+        raise DataError(f"{name}: over 50 megapixels, not decoded") from None
+    except Exception as error:
+        # Pillow's readers raise whatever malformed bytes lead them to.
+        start = bytes(data[:12])
+        raise DataError(f"{name}: not a readable image; starts {start!r}") from error
+    if image.width * image.height > MAX_PIXELS:
+        pixels = f"{image.width} x {image.height}"
+        raise DataError(f"{name}: {pixels} is over 50 megapixels, not decoded")
+    return image
+
+
+def _load(data: bytes, name: str) -> Image.Image:
+    image = _open(data, name)
+    try:
+        return _to_rgb(ImageOps.exif_transpose(image))
+    except Exception as error:
+        raise DataError(f"{name}: damaged, cut off or unusual: {error}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return _from_16_bit(np.asarray(image)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("pixels are floating point numbers")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _from_16_bit(grey: np.ndarray) -> Image.Image:
+    """Scales [0, 65535] to [0, 255]; Pillow's own conversion clips at 255."""
+    if grey.min() < 0 or grey.max() > 65535:
+        raise ValueError("grey levels outside of 16 bits")
+    return Image.fromarray(((grey.astype(np.int64) + 128) // 257).astype(np.uint8))
+
+
+def _encode(image: np.ndarray, kind: str) -> bytes:
+    stream = io.BytesIO()
+    options = {"quality": JPEG_QUALITY} if kind == "JPEG" else {}
+    Image.fromarray(image).save(stream, kind, **options)
+    return stream.getvalue()

@@ -1,0 +1,170 @@
+"""The prepared folder: images in ArrayRecord files, labels and names beside them.
+
+``prepared.json`` is written last: a folder without it holds nothing of value.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from cgat_jax.data import images
+from cgat_jax.data.builder import build
+from cgat_jax.data.dataset import DataError
+from cgat_jax.data.listing import Listing
+
+FORMAT = 1
+_MANIFEST = "prepared.json"
+_ARRAYS = "arrays.npz"
+_BUILDING = "incomplete"
+_IMAGES = "images"
+
+
+def is_prepared(root: Path) -> bool:
+    """Whether a preparation into ``root`` was finished."""
+    return (root / _MANIFEST).is_file()
+
+
+def prepare(
+    scan: Callable[[Path], Listing],
+    source: Path,
+    root: Path,
+    *,
+    image_size: int,
+    threads: int,
+    progress: bool,
+) -> bool:
+    """Fills ``root`` from the original files, unless that was done before.
+
+    Args:
+        scan: reads and checks what ``source`` lists, without opening images.
+        source: folder of the original files.
+        root: created. What an interrupted preparation left is removed; a second
+            process waits for the first.
+        image_size: short side of the stored images; smaller ones are not enlarged.
+        threads: decoding threads.
+        progress: a bar on stderr, where that is a terminal.
+
+    Returns:
+        Whether there was anything to do.
+
+    Raises:
+        DataError: a bad list or bad images, all of them named (up to 20).
+    """
+    if is_prepared(root):
+        return False
+    listing = scan(source)
+    root.mkdir(parents=True, exist_ok=True)
+    with _locked(root):
+        if is_prepared(root):
+            return False
+        for leftover in (root / _BUILDING, root / _IMAGES):
+            shutil.rmtree(leftover, ignore_errors=True)
+        folder = build(listing, root / _BUILDING, image_size, threads, progress)
+        os.replace(folder, root / _IMAGES)
+        shutil.rmtree(root / _BUILDING)
+        _write_sidecars(listing, root, source, image_size)
+    return True
+
+
+def open_prepared(root: Path, name: str, image_size: int) -> Listing:
+    """What ``prepare`` put into ``root``, as it was listed.
+
+    Raises:
+        DataError: not prepared, damaged, or prepared with other settings.
+    """
+    if not is_prepared(root):
+        raise DataError(f"{root}: no prepared data; run python -m experiments.prepare")
+    try:
+        manifest = json.loads((root / _MANIFEST).read_text(encoding="utf-8"))
+        with np.load(root / _ARRAYS) as stored:
+            arrays = dict(stored)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{root}: damaged ({error}); {_AGAIN}") from error
+    wanted = {"format": FORMAT, "name": name, "image_size": image_size}
+    for key, value in wanted.items():
+        if manifest.get(key) != value:
+            found = manifest.get(key)
+            raise DataError(f"{root}: {key} is {found!r}, not {value!r}; {_AGAIN}")
+    return Listing(
+        name=name,
+        class_names=tuple(manifest["class_names"]),
+        image_ids=tuple(manifest["image_ids"]),
+        labels=arrays.pop("labels"),
+        folder=Path(manifest["source"]),
+        parts=arrays,
+        notes=tuple(manifest["notes"]),
+    )
+
+
+_AGAIN = "choose another folder, or delete this one and prepare it again"
+
+
+def reader(
+    root: Path, image_ids: tuple[str, ...], *, enlarge_to: int = 0
+) -> Callable[[int], np.ndarray]:
+    """``read(position) -> RGB uint8 [h, w, 3]`` of the prepared images.
+
+    Args:
+        root: the prepared folder.
+        image_ids: names of the images, for error messages.
+        enlarge_to: images with a smaller short side are enlarged to it.
+
+    Raises:
+        DataError: if the files do not hold as many images as there are names.
+    """
+    try:
+        builder = tfds.builder_from_directory(root / _IMAGES)
+        records = builder.as_data_source(
+            split="all", decoders={"image": tfds.decode.SkipDecoding()}
+        )
+    except (OSError, ValueError) as error:
+        raise DataError(f"{root}: damaged ({error}); {_AGAIN}") from error
+    if len(records) != len(image_ids):
+        counts = f"{len(records)} images, {len(image_ids)} names"
+        raise DataError(f"{root}: damaged ({counts}); {_AGAIN}")
+
+    def read(position: int) -> np.ndarray:
+        position = int(position)
+        image = images.decode(records[position]["image"], image_ids[position])
+        return images.resize_short_side(
+            image, max(enlarge_to, min(image.shape[:2])), enlarge=True
+        )
+
+    return read
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    # The system lets go of the lock when the process ends, however it ends.
+    with (root / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _write_sidecars(
+    listing: Listing, root: Path, source: Path, image_size: int
+) -> None:
+    np.savez(root / _ARRAYS, labels=listing.labels, **listing.parts)
+    manifest = {
+        "format": FORMAT,
+        "name": listing.name,
+        "image_size": image_size,
+        "source": str(source.resolve()),
+        "num_images": len(listing.image_ids),
+        "notes": listing.notes,
+        "class_names": listing.class_names,
+        "image_ids": listing.image_ids,
+    }
+    unnamed = root / (_MANIFEST + ".tmp")
+    with unnamed.open("w", encoding="utf-8") as file:
+        json.dump(manifest, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unnamed, root / _MANIFEST)

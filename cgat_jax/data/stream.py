@@ -1,0 +1,65 @@
+"""Making items ahead of time in threads, in order; keeping images in memory."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import grain
+import numpy as np
+
+Item = TypeVar("Item")
+_AHEAD = 2  # items for each thread
+
+
+def cached(
+    read: Callable[[int], np.ndarray], limit: int
+) -> Callable[[int], np.ndarray]:
+    """``read`` that keeps the first images it makes, up to ``limit`` bytes in all."""
+    images: dict[int, np.ndarray] = {}
+    lock = threading.Lock()
+    size = 0
+
+    def read_cached(position: int) -> np.ndarray:
+        nonlocal size
+        position = int(position)
+        if (image := images.get(position)) is not None:
+            return image
+        image = read(position)
+        with lock:
+            if position not in images and size + image.nbytes <= limit:
+                images[position] = image
+                size += image.nbytes
+        return image
+
+    return read_cached
+
+
+class _Steps:
+    """What grain reads from: item ``step`` is that step's item."""
+
+    def __init__(self, make: Callable[[int], Item], num_steps: int):
+        self._make = make
+        self._num_steps = num_steps
+
+    def __len__(self) -> int:
+        return self._num_steps
+
+    def __getitem__(self, step: int) -> Item:
+        return self._make(step)
+
+
+def in_threads(
+    make: Callable[[int], Item], num_steps: int, threads: int
+) -> Iterator[Item]:
+    """Yields make(0), make(1), ... in order; ends its threads however it ends."""
+    if num_steps <= 0:
+        return
+    options = grain.ReadOptions(
+        num_threads=threads, prefetch_buffer_size=_AHEAD * threads
+    )
+    steps = grain.MapDataset.source(_Steps(make, num_steps))
+    iterator = iter(steps.to_iter_dataset(options))
+    try:
+        yield from iterator
+    finally:
+        iterator.close()

@@ -1,0 +1,98 @@
+"""What a few attacked queries retrieve before and after: pictures for the report."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cgat_jax.config import Config
+from cgat_jax.data.dataset import Dataset
+from cgat_jax.data.images import center_crop
+from cgat_jax.retrieval import hamming_distances
+from cgat_jax.workdir import write_json
+
+SHOWN = 8
+MAGNIFIED = 16
+
+
+def write_gallery(
+    folder: Path, config: Config, dataset: Dataset, codes, clean, left, before, after
+) -> None:
+    """Writes ``gallery.json`` and its pictures for the first attacked queries.
+
+    Args:
+        folder: of the attack.
+        config: gives the crop and the number of queries.
+        dataset: the images.
+        codes: binary codes of ``database``.
+        clean: codes of the clean queries.
+        left: what the attack left: its codes and first images.
+        before: scores of the clean queries.
+        after: scores of the attacked queries.
+    """
+    crop = config.data.crop_size
+    entries = []
+    for row, moved in enumerate(left.images):
+        position = dataset.split.query[row]
+        original = center_crop(dataset.read(int(position)), crop)
+        adversarial = np.round(np.asarray(moved) * 255).astype(np.uint8)
+        change = (np.asarray(moved) - original / 255) * MAGNIFIED
+        pictures = {
+            "clean": original,
+            "adversarial": adversarial,
+            "difference": np.round(np.clip(0.5 + change / 2, 0, 1) * 255),
+        }
+        lists = {"before": clean[row], "after": left.codes[row]}
+        entries.append(
+            {
+                "id": str(dataset.image_ids[position]),
+                "labels": _labels(dataset, position),
+                "magnified": MAGNIFIED,
+                "average_precision_before": float(before.average_precision[row]),
+                "average_precision_after": float(after.average_precision[row]),
+            }
+            | {
+                kind: _picture(folder, f"q{row}_{kind}.png", pixels)
+                for kind, pixels in pictures.items()
+            }
+            | {
+                moment: _retrieved(
+                    folder, f"q{row}_{moment}", dataset, code, codes, position, crop
+                )
+                for moment, code in lists.items()
+            }
+        )
+    write_json(folder / "gallery.json", {"queries": entries})
+
+
+def _retrieved(folder, prefix, dataset, code, codes, query, crop) -> list[dict]:
+    distances = hamming_distances(code[None], codes["database"])[0]
+    nearest = np.argsort(distances, kind="stable")[:SHOWN]
+    found = []
+    for rank, row in enumerate(nearest):
+        position = dataset.split.database[row]
+        image = center_crop(dataset.read(int(position)), crop)
+        shared = dataset.labels[query] & dataset.labels[position]
+        found.append(
+            {
+                "image": _picture(folder, f"{prefix}{rank}.png", image),
+                "id": str(dataset.image_ids[position]),
+                "labels": _labels(dataset, position),
+                "distance": float(distances[row]),
+                "relevant": bool(shared.any()),
+            }
+        )
+    return found
+
+
+def _labels(dataset: Dataset, position: int) -> list[str]:
+    return [dataset.class_names[i] for i in np.flatnonzero(dataset.labels[position])]
+
+
+def _picture(folder: Path, name: str, pixels: np.ndarray) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{name}.partial.png"
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(partial)
+    os.replace(partial, folder / name)
+    return name

@@ -1,0 +1,222 @@
+"""The one loop: resume, step, log, check, checkpoint, stop."""
+
+import dataclasses
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from cgat_jax import checkpoint, devices
+from cgat_jax.config import Config, Training
+from cgat_jax.data.dataset import Dataset
+from cgat_jax.data.loader import steps_per_epoch, train_batches
+from cgat_jax.types import Batch, HashLoss, StepFn, TrainState
+from cgat_jax.workdir import MetricsLog
+
+EXIT_STOPPED = 143
+
+
+class NonFiniteError(ArithmeticError):
+    """Training met a number that is not finite; the message says which and where."""
+
+
+class Stopped(SystemExit):
+    """The run was asked to stop (SIGTERM) and has saved what it had."""
+
+
+class StopSignal:
+    """Remembers a SIGTERM, so that the loop can end at a step's end."""
+
+    def __init__(self):
+        """Not yet asked; the handler is installed by ``listen``."""
+        self.asked = False
+
+    def listen(self) -> None:
+        """Installs the handler; to be called in the main thread."""
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, number, frame):
+        self.asked = True
+
+    def check(self) -> None:
+        """Raises ``Stopped`` if a SIGTERM came."""
+        if self.asked:
+            raise Stopped(EXIT_STOPPED)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What a stage of training is made of; ``number`` separates its randomness."""
+
+    name: str
+    settings: Training
+    step: StepFn
+    loss: HashLoss | None
+    schedule: Callable[[int], Any]
+    initial_state: Callable[[], TrainState]
+    number: int
+
+
+def batches_of(
+    dataset: Dataset,
+    config: Config,
+    settings: Training,
+    mesh: Mesh,
+    start_step: int,
+    num_steps: int,
+) -> Iterator[Batch]:
+    """Global batches of uint8 images from ``start_step`` on."""
+    local = train_batches(
+        dataset,
+        crop_size=config.data.crop_size,
+        batch_size=settings.batch_size,
+        seed=config.seed,
+        augment=config.data.augment,
+        drop_last=settings.drop_last,
+        threads=config.data.threads,
+        cache_bytes=int(config.data.cache_gib * 2**30),
+        start_step=start_step,
+        num_steps=num_steps,
+        rows=devices.process_rows(settings.batch_size),
+    )
+    return (devices.put_rows(mesh, batch) for batch in local)
+
+
+def epoch_steps(dataset: Dataset, settings: Training) -> int:
+    """Steps an epoch of a stage on these data.
+
+    Raises:
+        DataError: there are none.
+    """
+    rows = len(dataset.split.train)
+    return steps_per_epoch(rows, settings.batch_size, drop_last=settings.drop_last)
+
+
+def compile_step(step: StepFn, mesh: Mesh) -> Callable:
+    """The step as one program: state donated and replicated, batch split by row."""
+    whole, rows = devices.replicated(mesh), devices.by_row(mesh)
+
+    def whole_step(state, batch, key):
+        return step(state, devices.as_float(batch), key)
+
+    return jax.jit(
+        whole_step,
+        donate_argnums=0,
+        in_shardings=(whole, rows, whole),
+        out_shardings=(whole, whole),
+    )
+
+
+def run_stage(
+    stage: Stage,
+    dataset: Dataset,
+    config: Config,
+    mesh: Mesh,
+    workdir: Path,
+    stop: StopSignal,
+) -> TrainState:
+    """Trains a stage to its end, from its newest checkpoint if it has one.
+
+    Raises:
+        NonFiniteError: a logged number is not finite; nothing was saved since.
+        Stopped: after a checkpoint, if a SIGTERM came.
+    """
+    per_epoch = epoch_steps(dataset, stage.settings)
+    total = stage.settings.epochs * per_epoch
+    manager = checkpoint.open_checkpoints(workdir / stage.name / "checkpoints")
+    state = jax.device_put(stage.initial_state(), devices.replicated(mesh))
+    state = jax.tree.map(jnp.copy, state)  # the loop donates it; its parts live on
+    state = checkpoint.restore_latest(manager, state) or state
+    start = int(state.step)
+    if start < total:
+        loop = _Loop(stage, dataset, config, mesh, workdir, manager, per_epoch, total)
+        state = loop.run(state, start, stop)
+    manager.close()
+    return state
+
+
+class _Loop:
+    """The running of one stage: its pending metrics and its clock."""
+
+    def __init__(
+        self, stage, dataset, config, mesh, workdir, manager, per_epoch, total
+    ):
+        self.stage, self.dataset, self.config, self.mesh = stage, dataset, config, mesh
+        self.manager, self.per_epoch, self.total = manager, per_epoch, total
+        self.path = workdir / stage.name / "metrics.jsonl"
+        self.pending: list[tuple[int, np.ndarray, dict]] = []
+        self.key = jax.random.fold_in(jax.random.key(config.seed), stage.number)
+
+    def run(self, state: TrainState, start: int, stop: StopSignal) -> TrainState:
+        step_fn = compile_step(self.stage.step, self.mesh)
+        self.log = MetricsLog(self.path, start)
+        batches = batches_of(
+            self.dataset,
+            self.config,
+            self.stage.settings,
+            self.mesh,
+            start,
+            self.total - start,
+        )
+        saved = time.monotonic()
+        bar = tqdm(
+            total=self.total,
+            initial=start,
+            desc=self.stage.name,
+            unit="step",
+            disable=None,
+        )
+        with bar:
+            for step, batch in enumerate(batches, start=start):
+                state = self._refresh(state, step)
+                state, metrics = step_fn(state, batch, self.key)
+                self.pending.append((step + 1, batch.indices, metrics))
+                due = time.monotonic() - saved >= self.config.checkpoint_seconds
+                asked = stop.asked  # read once: what comes later waits for a save
+                ends = due or asked or step + 1 == self.total
+                if ends or (step + 1) % self.config.log_steps == 0:
+                    self._flush(bar)
+                if ends:
+                    checkpoint.save(self.manager, step + 1, state)
+                    saved = time.monotonic()
+                if asked:
+                    stop.check()
+        return state
+
+    def _refresh(self, state: TrainState, step: int) -> TrainState:
+        refresh = self.stage.loss.refresh if self.stage.loss else None
+        if refresh is None or step % self.per_epoch:
+            return state
+        return state._replace(constants=jax.jit(refresh)(state.constants, state.bank))
+
+    def _flush(self, bar: tqdm) -> None:
+        """Checks every step since the last flush, and logs the due ones."""
+        fetched = jax.device_get([metrics for _, _, metrics in self.pending])
+        for (step, indices, _), metrics in zip(self.pending, fetched, strict=True):
+            values = {name: float(value) for name, value in sorted(metrics.items())}
+            self._check(step, indices, values)
+            if step % self.config.log_steps == 0 or step == self.total:
+                rate = float(self.stage.schedule(step - 1))
+                entry = {"step": step, "epoch": round(step / self.per_epoch, 4)}
+                self.log.append(entry | values | {"learning_rate": rate})
+        bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
+        bar.update(self.pending[-1][0] - bar.n)
+        self.pending.clear()
+
+    def _check(self, step: int, indices: jax.Array, values: dict[str, float]) -> None:
+        bad = [name for name, value in values.items() if not np.isfinite(value)]
+        if bad:
+            rows = [i for i in np.asarray(indices) if i < len(self.dataset.split.train)]
+            train, ids = self.dataset.split.train, self.dataset.image_ids
+            names = ", ".join(str(ids[train[row]]) for row in rows)
+            raise NonFiniteError(
+                f"stage {self.stage.name}, step {step}: not finite: {', '.join(bad)}; "
+                f"images of the batch: {names}"
+            )

@@ -1,0 +1,66 @@
+"""What the programs share: flags whose mistakes end in one line and exit code 2."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from cgat_jax.config import Config, nearest, settings
+
+EXIT_REFUSED = 2
+
+
+def define_config(values: flags.FlagValues) -> None:
+    """Declares ``--config=FILE.py`` and the overrides ``--config.key=value``."""
+    config_flags.DEFINE_config_file(
+        "config", None, "file of the configuration", flag_values=values
+    )
+
+
+def settings_help() -> str:
+    """A line a setting: how to override it, its default and its meaning."""
+    rows = [
+        (f"--config.{key}={value!r}", text) for key, value, text in settings(Config())
+    ]
+    width = max(len(left) for left, _ in rows)
+    return "\n".join(f"  {left:<{width}}  {text}" for left, text in rows)
+
+
+def refuse(program: str, error: object) -> int:
+    """Prints one line on stderr; returns the exit code of a refusal."""
+    print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+    return EXIT_REFUSED
+
+
+def check_overrides(arguments: Sequence[str]) -> None:
+    """Refuses ``--config.key`` that is no setting.
+
+    Raises:
+        ValueError: names the key and the nearest known one.
+    """
+    known = [key for key, _, _ in settings(Config())]
+    sections = [key.split(".")[0] for key in known if "." in key]
+    for argument in arguments:
+        name = argument.lstrip("-").split("=", 1)[0]
+        for prefix in ("config.", "noconfig."):
+            key = name.removeprefix(prefix)
+            if name.startswith(prefix) and key not in known:
+                hint = nearest(key, known) or f"; sections: {sorted(set(sections))}"
+                raise ValueError(f"unknown setting {key!r}{hint}")
+
+
+def run(program: str, main: Callable[[], int]) -> None:
+    """Parses the flags, runs ``main`` and exits with its code."""
+
+    def parse(arguments: Sequence[str]) -> list[str]:
+        try:
+            check_overrides(arguments)
+            rest = flags.FLAGS(arguments)
+        except (flags.Error, ValueError, KeyError, TypeError) as error:
+            sys.exit(refuse(program, error))
+        if len(rest) > 1:
+            sys.exit(refuse(program, f"unexpected argument {rest[1]!r}"))
+        return rest
+
+    app.run(lambda _: main(), flags_parser=parse)

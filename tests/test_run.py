@@ -1,0 +1,214 @@
+"""The whole command, as a user runs it: results, resume, refusals, exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "tests" / "tiny_config.py"
+CACHE = "compilation_cache"
+NAMES = ["none-clean", "none-noise", "none-cgat", "cgat-clean", "cgat-noise"]
+NAMES += ["cgat-cgat"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp(CACHE)
+
+
+def _command(workdir, cache, *overrides):
+    command = [sys.executable, "-m", "experiments.main", f"--config={CONFIG}"]
+    command += [f"--workdir={workdir}", f"--config.compilation_cache={cache}"]
+    return [*command, *overrides]
+
+
+def _run(workdir, cache, *overrides, devices=1):
+    flag = f"--xla_force_host_platform_device_count={devices}"
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    if devices > 1:
+        environment["XLA_FLAGS"] = f"{environment.get('XLA_FLAGS', '')} {flag}"
+    return subprocess.run(
+        _command(workdir, cache, *overrides),
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, cache):
+    workdir = tmp_path_factory.mktemp("finished")
+    done = _run(workdir, cache)
+    assert done.returncode == 0, done.stderr
+    return workdir, done
+
+
+def _records(workdir):
+    records = json.loads((workdir / "results.json").read_text())["records"]
+    for record in records:
+        record.pop("seconds")
+        record.pop("config_sha256")  # differs with checkpoint_seconds
+    return records
+
+
+def _final_states(workdir):
+    """Bytes of each stage's last checkpoint, by its digest of every array."""
+    states = {}
+    for stage in ("backbone", "pretrain", "defend"):
+        folder = workdir / stage / "checkpoints"
+        step = max(int(path.name) for path in folder.iterdir() if path.name.isdigit())
+        meta = next((folder / str(step) / "meta").rglob("metadata"))
+        states[stage] = step, json.loads(meta.read_text())["sha256"]
+    return states
+
+
+def test_a_run_leaves_records_checkpoints_and_a_report(finished):
+    workdir, done = finished
+    assert "undefended" in done.stdout and "chance" in done.stdout
+    page = workdir / "report" / "index.html"
+    assert str(page) in done.stdout and page.stat().st_size > 10_000
+    records = _records(workdir)
+    assert [f"{r['defense']}-{r['attack']}" for r in records] == NAMES
+    for record in records:
+        assert 0 <= record["map"] <= record["ceiling"] <= 1
+        assert 0 < record["chance"] < 1
+        if record["attack"] != "clean":
+            assert 0 < record["perturbation"]["linf"] <= 8 / 255 + 1e-6
+    steps = {stage: step for stage, (step, _) in _final_states(workdir).items()}
+    assert steps == {"backbone": 6, "pretrain": 12, "defend": 12}
+
+
+def test_the_same_command_again_changes_nothing(finished, cache):
+    workdir, _ = finished
+    before = _records(workdir), _final_states(workdir)
+    done = _run(workdir, cache)
+    assert done.returncode == 0, done.stderr
+    assert (_records(workdir), _final_states(workdir)) == before
+
+
+def test_another_configuration_is_refused_with_the_difference(finished, cache):
+    workdir, _ = finished
+    done = _run(workdir, cache, "--config.defense.weight=2")
+    assert done.returncode == 2
+    assert "defense.weight: 1.0 -> 2.0" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_logged_steps_are_strictly_increasing(finished):
+    workdir, _ = finished
+    for stage in ("backbone", "pretrain", "defend"):
+        lines = (workdir / stage / "metrics.jsonl").read_text().splitlines()
+        steps = [json.loads(line)["step"] for line in lines]
+        assert steps == sorted(set(steps)) and len(steps) > 2
+
+
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_sigkill_at_random_moments_changes_no_byte(finished, cache, tmp_path, seed):
+    """Kills fall anywhere, saving included: a checkpoint is written every step."""
+    rng, kills = np.random.default_rng(seed), 0
+    for _ in range(6):
+        process = subprocess.Popen(
+            _command(tmp_path, cache),
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            process.wait(timeout=rng.uniform(5, 12))
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+    assert kills > 0
+    done = _run(tmp_path, cache)
+    assert done.returncode == 0, done.stderr
+    workdir, _ = finished
+    assert _final_states(tmp_path) == _final_states(workdir)
+    assert _records(tmp_path) == _records(workdir)
+    for name in NAMES:
+        path = Path("evaluate") / name / "codes.npy"
+        if (workdir / path).is_file():
+            assert (tmp_path / path).read_bytes() == (workdir / path).read_bytes()
+    for stage in ("backbone", "pretrain", "defend"):
+        path = Path(stage) / "metrics.jsonl"
+        assert (tmp_path / path).read_bytes() == (workdir / path).read_bytes()
+
+
+def test_sigterm_saves_and_exits_143(cache, tmp_path):
+    overrides = ["--config.pretrain.epochs=500", "--config.checkpoint_seconds=1000"]
+    process = subprocess.Popen(
+        _command(tmp_path, cache, *overrides),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    log = tmp_path / "pretrain" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (log.is_file() and log.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
+    folder = tmp_path / "pretrain" / "checkpoints"
+    assert any(path.name.isdigit() for path in folder.iterdir())
+
+
+def test_a_number_that_is_not_finite_stops_the_run(cache, tmp_path):
+    done = _run(tmp_path, cache, "--config.backbone.learning_rate=1e30")
+    assert done.returncode == 3, done.stderr
+    assert "stage backbone, step" in done.stderr
+    assert "not finite" in done.stderr and "database/0000" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("--config.defense.wieght=2", "did you mean 'defense.weight'"),
+        ("--config.defense.weight=much", "much"),
+        ("--config.loss.name=dphs", "did you mean 'dpsh'"),
+        ("--config.evaluate.attacks=noise,cgta", "did you mean 'cgat'"),
+        ("--config.model.bits=0", "model.bits"),
+        ("--config.defense.epsilon=8", "defense.epsilon"),
+        ("--config.model.weights=nowhere.safetensors", "nowhere.safetensors"),
+        ("--config.data.num_train=500", "data.num_train=500"),
+        ("--config.data.name=coco", "data.source"),
+        ("--config.defense.batch_size=0", "defense.batch_size"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_exit_code_2(
+    cache, tmp_path, override, message
+):
+    done = _run(tmp_path / "run", cache, override)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_help_shows_every_setting_with_its_default():
+    command = [sys.executable, "-m", "experiments.main", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert "--config.defense.weight=1.0" in done.stdout
+    assert "--config.evaluate.steps=100" in done.stdout
+
+
+def test_eight_devices_give_the_losses_of_one(finished, cache, tmp_path):
+    workdir, _ = finished
+    overrides = ["--config.defense.epochs=0", "--config.evaluate.attacks="]
+    assert _run(tmp_path, cache, *overrides, devices=8).returncode == 0
+    for stage in ("backbone", "pretrain"):
+        logs = [folder / stage / "metrics.jsonl" for folder in (workdir, tmp_path)]
+        one, eight = (
+            [json.loads(line)["loss"] for line in log.read_text().splitlines()]
+            for log in logs
+        )
+        np.testing.assert_allclose(eight, one, rtol=1e-5)
