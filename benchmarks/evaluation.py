@@ -2,18 +2,18 @@
 
     python -m benchmarks.evaluation [--rounds 3] [--queries 2100] [--database 193734]
 
-Retrieval: ``evaluate_retrieval`` (all measures) and ``average_precision_at`` (MAP alone)
-on a set of NUS-WIDE's size, against straightforward NumPy in float32: products for
-distances and labels, and an argsort, query by query, on a part of the queries. Once with
-all measures but the expectation over ties, in the same stable order; and twice as the
-field computes MAP@5000 alone, in an order of ties that depends on NumPy's build: with
-int64 labels, as scripts load them, and with float32 labels.
+Retrieval: ``evaluate_retrieval`` (all measures) and ``average_precision_at`` (MAP
+alone) on a set of NUS-WIDE's size, against straightforward NumPy in float32: products
+for distances and labels, and an argsort, query by query, on ``--subset`` queries. Once
+with all measures but the expectation over ties, in the same stable order; and twice as
+the field computes MAP@5000 alone, in an order of ties that depends on NumPy's build:
+with int64 labels, as scripts load them, and with float32 labels.
 
 Center codes: the jitted closed form against the double sum of the paper, sample by
 sample in NumPy, binary bank.
 
-Variants alternate within one run, and the best round counts. The peak memory is that of
-the process when the evaluator has run, before anything else does.
+Variants alternate within one run, and the best round counts. The peak memory is that
+of the process when the evaluator has run, before anything else does.
 """
 
 import argparse
@@ -55,11 +55,11 @@ def straightforward_precision(ranked) -> float:
 
 def straightforward_map(query_codes, query_labels, codes, labels) -> float:
     """MAP@5000 alone, ties in whatever order ``np.argsort`` leaves them."""
-    rankings = (
-        straightforward_ranking(*query, codes, labels)
-        for query in zip(query_codes, query_labels, strict=True)
-    )
-    return np.mean([straightforward_precision(ranked[:TOP_K]) for ranked in rankings])
+    total = 0.0
+    for query in zip(query_codes, query_labels, strict=True):
+        ranked = straightforward_ranking(*query, codes, labels)
+        total += straightforward_precision(ranked[:TOP_K])
+    return total / len(query_codes)
 
 
 def straightforward_scores(query_codes, query_labels, codes, labels):
@@ -88,9 +88,8 @@ def straightforward_centers(labels, bank_codes, bank_labels):
         num_positive = positive.sum()
         near = (positive[:, None] * bank_codes).sum(axis=0)
         far = ((1 - positive)[:, None] * bank_codes).sum(axis=0)
-        centers.append(
-            np.sign((len(positive) - num_positive) * near - num_positive * far)
-        )
+        num_negative = len(positive) - num_positive
+        centers.append(np.sign(num_negative * near - num_positive * far))
     return np.array(centers)
 
 
@@ -116,17 +115,14 @@ def bench_retrieval(options: argparse.Namespace) -> None:
     database = synthetic_set(options.database, NUM_BITS, NUM_CLASSES, rng)
     queries = synthetic_set(options.queries, NUM_BITS, NUM_CLASSES, rng)
     data_memory = peak_memory()
-    scores = evaluate_retrieval(
-        *queries, *database, top_k=TOP_K, threads=options.threads
-    )
+    settings = {"threads": options.threads, "top_k": TOP_K}
+    scores = evaluate_retrieval(*queries, *database, **settings)
     memory = peak_memory()
-
     print(f"retrieval {options.queries} x {options.database} x {NUM_BITS} bits")
     print(
         f"  MAP {scores.map:.4f}, expected over ties {scores.map_expected:.4f}, "
         f"chance {scores.chance:.4f}; peak {memory:.0f} MB, {data_memory:.0f} before"
     )
-    settings = {"threads": options.threads, "top_k": TOP_K}
     some = min(options.subset, options.queries)
     float_codes, float_queries = (x[0].astype(np.float32) for x in (database, queries))
     int64, float32 = (
@@ -137,9 +133,7 @@ def bench_retrieval(options: argparse.Namespace) -> None:
     variants = {
         EVERYTHING: lambda: evaluate_retrieval(*queries, *database, **settings),
         MAP_ONLY: lambda: average_precision_at(*queries, *database, **settings),
-        "straightforward, all but ties, stable": lambda: straightforward_scores(
-            *float32
-        ),
+        "straightforward, all, stable": lambda: straightforward_scores(*float32),
         "straightforward MAP, int64 labels": lambda: straightforward_map(*int64),
         "straightforward MAP, float32 labels": lambda: straightforward_map(*float32),
     }
@@ -156,41 +150,35 @@ def print_retrieval_times(times: dict[str, float], num_queries: int, some: int) 
                 f"  {name}: {milliseconds:.2f} ms a query, {times[name]:.2f} s in all"
             )
         else:
-            ratios = ", ".join(
-                f"{milliseconds / each[mine]:.1f} x {mine}" for mine in OURS
+            whole, only_map = (milliseconds / each[mine] for mine in OURS)
+            print(
+                f"  {name}: {milliseconds:.2f} ms a query, "
+                f"{whole:.1f} x {EVERYTHING}, {only_map:.1f} x {MAP_ONLY}"
             )
-            print(f"  {name}: {milliseconds:.2f} ms a query = {ratios}")
 
 
-def bench_centers(options: argparse.Namespace) -> None:
+def bench_centers(rounds: int, size: int, num_classes: int, batch: int, num_bits: int):
     """Prints the times of the center codes, jitted and by loops."""
     import jax  # the memory measured above is to be the evaluator's
 
     from cgat_jax.centers import center_codes
     from cgat_jax.types import Bank
 
-    jitted = jax.jit(center_codes, static_argnames="binary")
-    for size, num_classes, batch, num_bits in CENTER_SIZES:
-        rng = np.random.default_rng(0)
-        codes, labels = synthetic_set(size, num_bits, num_classes, rng)
-        codes, labels = codes.astype(np.float32), labels.astype(np.float32)
-        queries, bank = jax.device_put((labels[:batch], Bank(codes, labels)))
-
-        def closed_form(queries=queries, bank=bank):
-            return jitted(queries, bank, binary=True).block_until_ready()
-
-        def loops(labels=labels, codes=codes, batch=batch):
-            return straightforward_centers(labels[:batch], codes, labels)
-
-        agreement = (np.asarray(closed_form()) == loops()).mean()
-        times = best_times(
-            {"jit": closed_form, "loops": loops}, max(options.rounds, 10)
-        )
-        print(
-            f"centers N={size} C={num_classes} b={batch} K={num_bits}: "
-            f"{1e3 * times['jit']:.2f} ms jitted, {1e3 * times['loops']:.2f} ms loops, "
-            f"ratio {times['loops'] / times['jit']:.1f}, bits equal {agreement:.4f}"
-        )
+    data = synthetic_set(size, num_bits, num_classes, np.random.default_rng(0))
+    codes, labels = (table.astype(np.float32) for table in data)
+    queries, bank = jax.device_put((labels[:batch], Bank(codes, labels)))
+    jitted = jax.jit(lambda queries, bank: center_codes(queries, bank, binary=True))
+    variants = {
+        "jitted": lambda: jitted(queries, bank).block_until_ready(),
+        "loops": lambda: straightforward_centers(labels[:batch], codes, labels),
+    }
+    agreement = (np.asarray(variants["jitted"]()) == variants["loops"]()).mean()
+    times = best_times(variants, max(rounds, 10))
+    print(
+        f"centers N={size} C={num_classes} b={batch} K={num_bits}: "
+        f"{1e3 * times['jitted']:.2f} ms jitted, {1e3 * times['loops']:.2f} ms loops, "
+        f"ratio {times['loops'] / times['jitted']:.1f}, bits equal {agreement:.4f}"
+    )
 
 
 def main() -> None:
@@ -198,16 +186,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--queries", type=int, default=2_100)
-    parser.add_argument("--database", type=int, default=193_734)
-    parser.add_argument(
-        "--subset", type=int, default=60, help="straightforward queries"
-    )
-    parser.add_argument("--threads", type=int, default=2)
+    defaults = dict(rounds=3, queries=2_100, database=193_734, subset=60, threads=2)
+    for name, default in defaults.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     bench_retrieval(options)
-    bench_centers(options)
+    for sizes in CENTER_SIZES:
+        bench_centers(options.rounds, *sizes)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     apt-get download dataset-fashion-mnist && dpkg-deb -x dataset-fashion-mnist*.deb x
     python -m experiments.make_quickstart_photos \
-        --source=x/usr/share/dataset-fashion-mnist --out=fashion_photos.npz
+        --source=x/usr/share/datasets/fashion-mnist --out=fashion_photos.npz
 
 Chooses, from a fixed seed, 1,000 photos a class for the database and 200 a class for
 queries, no photo twice, and writes one file: arrays ``database`` and ``query``, uint8
@@ -77,6 +77,11 @@ def main(arguments: list[str]) -> None:
     if not _SOURCE.value:
         sys.exit("--source is missing: expected the folder of the idx.gz files")
     source, out = Path(_SOURCE.value), Path(_OUT.value)
+    missing = [
+        name for name in sum(FILES.values(), []) if not (source / name).is_file()
+    ]
+    if missing:
+        sys.exit(f"--source={source}: expected the idx.gz files, missing {missing}")
     tables = {
         kind: np.concatenate([read_idx(source / name) for name in names])
         for kind, names in FILES.items()

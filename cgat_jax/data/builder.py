@@ -24,6 +24,7 @@ from cgat_jax.data.listing import Listing
 
 MAX_ERRORS = 20
 _PART = 1024
+_PART_BYTES = 500 * 10**6
 
 Record = tuple[int, bytes]
 
@@ -34,9 +35,12 @@ class HashingImages(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}
 
-    def __init__(self, *, listing: Listing, records: Iterator[Record], **options):
+    def __init__(
+        self, *, listing: Listing, records: Iterator[Record], part: int, **options
+    ):
         self._listing = listing
         self._records = records
+        self._part = part
         super().__init__(file_format="array_record", **options)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -54,7 +58,7 @@ class HashingImages(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager) -> dict:
-        stops = range(_PART, len(self._listing.image_ids) + _PART, _PART)
+        stops = range(self._part, len(self._listing.image_ids) + self._part, self._part)
         return {
             f"part_{part:05d}": self._generate_examples(stop)
             for part, stop in enumerate(stops)
@@ -92,7 +96,10 @@ def build(
         disable=None if progress else True,
     ) as records:
         builder = HashingImages(
-            listing=listing, records=iter(records), data_dir=str(folder)
+            listing=listing,
+            records=iter(records),
+            part=images_per_part(image_size),
+            data_dir=str(folder),
         )
         with _quiet_tfds():
             builder.download_and_prepare()
@@ -110,6 +117,12 @@ def _quiet_tfds() -> Iterator[None]:
             yield
     finally:
         logging.set_verbosity(verbosity)
+
+
+def images_per_part(image_size: int) -> int:
+    """How many images of that short side stay well below 1 GB, even as PNG."""
+    bytes_each = 5 * image_size**2
+    return max(1, min(_PART, _PART_BYTES // bytes_each))
 
 
 def encode(listing: Listing, image_size: int, threads: int) -> Iterator[Record]:

@@ -12,7 +12,7 @@ MAX_PIXELS = 50 * 10**6
 JPEG_QUALITY = 95
 
 # Named, because Pillow otherwise also tries formats that start other programs (EPS).
-_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _ORIENTATION = 0x0112
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 

@@ -85,7 +85,7 @@ def train_batches(
         indices = _window(order, place, batch_size)[rows]
 
         def crop(row: int) -> np.ndarray:
-            image = _large_enough(dataset, read, train[row], crop_size)
+            image = _large_enough(dataset, read, int(train[row]), crop_size)
             if not augment:
                 return center_crop(image, crop_size)
             return random_crop(image, crop_size, draws[row])
@@ -114,7 +114,7 @@ def eval_batches(
     """
 
     def crop(row: int) -> np.ndarray:
-        image = _large_enough(dataset, dataset.read, positions[row], crop_size)
+        image = _large_enough(dataset, dataset.read, int(positions[row]), crop_size)
         return center_crop(image, crop_size)
 
     def make(step: int) -> Batch:
@@ -135,11 +135,11 @@ def _window(order: np.ndarray, place: int, batch_size: int) -> np.ndarray:
 def _large_enough(
     dataset: Dataset, read: Callable, position: int, crop_size: int
 ) -> np.ndarray:
-    image = read(int(position))
+    image = read(position)
     height, width = image.shape[:2]
     if min(height, width) < crop_size:
         raise DataError(
-            f"{dataset.image_ids[int(position)]}: {width} x {height} pixels, smaller "
+            f"{dataset.image_ids[position]}: {width} x {height} pixels, smaller "
             f"than data.crop_size={crop_size}; lower it or leave the image out"
         )
     return image
@@ -156,6 +156,6 @@ def _assemble(
     images = np.zeros((len(indices), crop_size, crop_size, 3), np.uint8)
     labels = np.zeros((len(indices), dataset.labels.shape[1]), np.float32)
     for place in np.flatnonzero(mask):
-        images[place] = crop(indices[place])
+        images[place] = crop(int(indices[place]))
     labels[mask] = dataset.labels[positions[indices[mask]]]
     return Batch(images=images, labels=labels, indices=indices, mask=mask)

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import SupportsIndex
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -130,8 +131,7 @@ def reader(
         counts = f"{len(records)} images, {len(image_ids)} names"
         raise DataError(f"{root}: damaged ({counts}); {_AGAIN}")
 
-    def read(position: int) -> np.ndarray:
-        position = int(position)
+    def read(position: SupportsIndex) -> np.ndarray:
         image = images.decode(records[position]["image"], image_ids[position])
         return images.resize_short_side(
             image, max(enlarge_to, min(image.shape[:2])), enlarge=True

@@ -20,16 +20,8 @@ from cgat_jax.config import Data
 from cgat_jax.data.dataset import Dataset, make_split
 
 CLASS_NAMES = (
-    "T-shirt",
-    "trousers",
-    "pullover",
-    "dress",
-    "coat",
-    "sandal",
-    "shirt",
-    "sneaker",
-    "bag",
-    "ankle boot",
+    *("T-shirt", "trousers", "pullover", "dress", "coat"),
+    *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
 )
 PHOTOS = Path(__file__).parent / "assets" / "fashion_photos.npz"
 SPLITS = {"database": 0, "query": 1}
@@ -40,7 +32,7 @@ DEFAULT_DATABASE = 8_000
 
 
 class Garment(NamedTuple):
-    """Where a photo is drawn: pixels of the canvas, row and column of its corner."""
+    """A class, its photo, and the square that it is drawn in, pixels of the canvas."""
 
     label: int
     photo: int
@@ -71,18 +63,10 @@ def place_garments(
     half, garments = size // 2, []
     for label, cell in zip(classes, cells, strict=True):
         side = int(generator.integers(round(0.74 * half), half + 1))
-        top, left = generator.integers(0, half - side + 1, size=2)
-        row, column = divmod(int(cell), 2)
+        corner = generator.integers(0, half - side + 1, size=2)
+        top, left = (corner + half * np.array(divmod(cell, 2))).tolist()
         photo = int(generator.integers(num_photos))
-        garments.append(
-            Garment(
-                int(label),
-                photo,
-                int(top) + row * half,
-                int(left) + column * half,
-                side,
-            )
-        )
+        garments.append(Garment(int(label), photo, top, left, side))
     return garments
 
 
@@ -103,8 +87,8 @@ def render_scene(
     if size not in SIZES:
         low, high = SIZES[0], SIZES[-1]
         raise ValueError(f"quickstart: expected image_size {low}..{high}, got {size}")
-    photos = _photos()[split]
     generator = _generator(seed, split, index)
+    photos = _photos()[split]
     garments = place_garments(generator, size, photos.shape[1])
     canvas = _background(generator, size)
     labels = np.zeros(len(CLASS_NAMES), np.uint8)
@@ -136,15 +120,14 @@ def load_quickstart(settings: Data, root: Path) -> Dataset:
     scenes = [("database", i) for i in range(num_database)]
     scenes += [("query", i) for i in range(num_queries)]
     ids = [f"{split}/{index:06d}" for split, index in scenes]
-    labels = [scene_labels(seed, *scene) for scene in scenes]
+    labels = np.array([scene_labels(seed, *scene) for scene in scenes])
     positions = np.arange(len(scenes))
     name = f"quickstart-{num_queries}q-{num_database}d-{num_train}t-seed{seed}"
-    if scenes:
-        render_scene(seed, *scenes[0], size)  # a size out of range fails here
+    render_scene(seed, *scenes[0], size)  # a size out of range fails here, not later
     return Dataset(
         name="quickstart",
         class_names=CLASS_NAMES,
-        labels=np.array(labels, np.uint8).reshape(len(scenes), len(CLASS_NAMES)),
+        labels=labels,
         image_ids=ids,
         read=lambda position: render_scene(seed, *scenes[position], size)[0],
         split=make_split(
@@ -170,9 +153,8 @@ def _generator(seed: int, split: str, index: int) -> np.random.Generator:
 
 
 def _draw_classes(generator: np.random.Generator) -> np.ndarray:
-    count = 1 + np.searchsorted(
-        np.cumsum(NUM_GARMENTS[:-1]), generator.random(), "right"
-    )
+    bounds = np.cumsum(NUM_GARMENTS[:-1])
+    count = 1 + np.searchsorted(bounds, generator.random(), "right")
     return generator.permutation(len(CLASS_NAMES))[:count]
 
 
@@ -195,11 +177,9 @@ def _draw_garment(canvas, photo, garment: Garment, generator) -> None:
     tint = 0.35 + 0.65 * generator.random(3).astype(np.float32)
     opacity = np.clip(pixels * 4, 0, 1) * generator.uniform(0.75, 1.0)
     color = tint * (0.25 + 0.85 * pixels)
-    place = np.s_[
-        garment.top : garment.top + garment.side,
-        garment.left : garment.left + garment.side,
-    ]
-    canvas[place] += opacity.astype(np.float32) * (color - canvas[place])
+    _, _, top, left, side = garment
+    place = canvas[top : top + side, left : left + side]
+    place += opacity.astype(np.float32) * (color - place)
 
 
 @functools.cache

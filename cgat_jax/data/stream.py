@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import grain
 import numpy as np
@@ -21,7 +21,6 @@ def cached(
 
     def read_cached(position: int) -> np.ndarray:
         nonlocal size
-        position = int(position)
         if (image := images.get(position)) is not None:
             return image
         image = read(position)
@@ -34,8 +33,12 @@ def cached(
     return read_cached
 
 
+class _Failure(NamedTuple):
+    error: Exception
+
+
 class _Steps:
-    """What grain reads from: item ``step`` is that step's item."""
+    """What grain reads from: item ``step`` is ``make(step)``, or why it failed."""
 
     def __init__(self, make: Callable[[int], Item], num_steps: int):
         self._make = make
@@ -44,8 +47,12 @@ class _Steps:
     def __len__(self) -> int:
         return self._num_steps
 
-    def __getitem__(self, step: int) -> Item:
-        return self._make(step)
+    def __getitem__(self, step: int) -> Item | _Failure:
+        # Grain appends lines of its own to the message of an error it sees.
+        try:
+            return self._make(step)
+        except Exception as error:
+            return _Failure(error)
 
 
 def in_threads(
@@ -60,6 +67,9 @@ def in_threads(
     steps = grain.MapDataset.source(_Steps(make, num_steps))
     iterator = iter(steps.to_iter_dataset(options))
     try:
-        yield from iterator
+        for item in iterator:
+            if isinstance(item, _Failure):
+                raise item.error
+            yield item
     finally:
         iterator.close()

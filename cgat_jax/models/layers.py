@@ -5,16 +5,13 @@ are plain ``lax``; on XLA:CPU they are the forms of ``layers_cpu``, with equal v
 and equal gradients.
 """
 
-from typing import Literal
-
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
 from cgat_jax.models import layers_cpu
 
-Impl = Literal["auto", "xla", "cpu"]
 Pairs = tuple[tuple[int, int], tuple[int, int]]
 
 
@@ -24,7 +21,7 @@ def conv2d(
     *,
     strides: tuple[int, int] = (1, 1),
     padding: Pairs = ((0, 0), (0, 0)),
-    impl: Impl = "auto",
+    impl: str = "auto",
 ) -> Float[Array, "B Ho Wo O"]:
     """Cross-correlation of NHWC images with an HWIO kernel, zero padded.
 
@@ -53,7 +50,7 @@ def max_pool(
     window: tuple[int, int],
     strides: tuple[int, int],
     *,
-    impl: Impl = "auto",
+    impl: str = "auto",
 ) -> Float[Array, "B Ho Wo C"]:
     """Largest value of each window; windows that do not fit entirely are left out.
 
@@ -73,7 +70,8 @@ def max_pool(
     """
     if _resolve(impl) == "cpu":
         return layers_cpu.max_pool(x, window, strides)
-    lowest = jnp.array(-jnp.inf, x.dtype)
+    # A NumPy constant: with a traced one, JAX knows no gradient of the reduction.
+    lowest = np.array(-np.inf, x.dtype)
     return lax.reduce_window(
         x, lowest, lax.max, (1, *window, 1), (1, *strides, 1), "VALID"
     )

@@ -1,4 +1,7 @@
+import gzip
 import hashlib
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -54,6 +57,38 @@ def test_garments_have_a_quarter_each(size):
         assert len({g.label for g in garments}) == len(garments)
 
 
+def test_no_crop_of_48_removes_a_garment_of_54():
+    for index in range(300):
+        generator = np.random.default_rng(index)
+        for g in quickstart.place_garments(generator, 54, 1000):
+            photo = PHOTOS["database"][g.label, g.photo] / np.float32(255)
+            drawn = np.zeros((54, 54))
+            square = np.s_[g.top : g.top + g.side, g.left : g.left + g.side]
+            drawn[square] = quickstart._resample(photo[..., None], g.side)[..., 0]
+            corners = [(top, left) for top in (0, 6) for left in (0, 6)]
+            kept = [drawn[y : y + 48, x : x + 48].sum() for y, x in corners]
+            assert min(kept) > 0.15 * drawn.sum()
+
+
+def test_garments_show_on_the_background():
+    contrasts = []
+    for index in range(100):
+        image, _ = quickstart.render_scene(0, "database", index, 54)
+        garments = quickstart.place_garments(
+            quickstart._generator(0, "database", index), 54, 1000
+        )
+        inside = np.zeros((54, 54), bool)
+        for g in garments:
+            photo = PHOTOS["database"][g.label, g.photo] / np.float32(255)
+            square = np.s_[g.top : g.top + g.side, g.left : g.left + g.side]
+            inside[square] |= (
+                quickstart._resample(photo[..., None], g.side)[..., 0] > 0.3
+            )
+        color, ground = image[inside].mean(0), image[~inside].mean(0)
+        contrasts.append(np.abs(color - ground).max())
+    assert np.median(contrasts) > 40
+
+
 def test_photos_are_balanced_and_no_photo_is_in_both_pools():
     assert PHOTOS["database"].shape == (10, 1000, 28, 28)
     assert PHOTOS["query"].shape == (10, 200, 28, 28)
@@ -95,10 +130,62 @@ def test_the_split_is_named_and_its_digest_tells_seeds_apart():
     ("changes", "message"),
     [
         ({"num_train": 31}, "data.num_train=31 exceeds data.num_database=30"),
-        ({"image_size": 256}, "image_size 40..64, got 256"),
+        ({"image_size": 39}, "image_size 40..64, got 39"),
+        ({"image_size": 65}, "image_size 40..64, got 65"),
         ({"num_queries": 0}, "no query images"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         quickstart.load_quickstart(_settings(**changes), Path())
+
+
+def test_an_unknown_split_is_refused():
+    with pytest.raises(ValueError, match="got 'train'"):
+        quickstart.render_scene(0, "train", 0, 54)
+
+
+def test_the_packed_file_is_the_one_its_readme_describes():
+    digest = hashlib.sha256(quickstart.PHOTOS.read_bytes()).hexdigest()
+    assert digest in (quickstart.PHOTOS.parent / "README.md").read_text()
+
+
+def _make_photos(*options):
+    program = [sys.executable, "-m", "experiments.make_quickstart_photos"]
+    return subprocess.run([*program, *options], capture_output=True, text=True)
+
+
+def _write_idx(path, array):
+    shape = np.array(array.shape, ">u4").tobytes()
+    data = bytes([0, 0, 8, array.ndim]) + shape + array.tobytes()
+    path.write_bytes(gzip.compress(data, 1))
+
+
+def test_the_photos_program_chooses_distinct_photos_in_the_same_bytes(tmp_path):
+    count = 13_000
+    images = np.zeros((count, 28, 28), np.uint8)
+    images[:, 0, :2] = np.arange(count, dtype=">u2").view(np.uint8).reshape(-1, 2)
+    images[100:200] = images[:100]  # the same photos again, of the same classes
+    labels = (np.arange(count) % 10).astype(np.uint8)
+    for part, rows in (("train", np.s_[:10_000]), ("t10k", np.s_[10_000:])):
+        _write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", images[rows])
+        _write_idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", labels[rows])
+    outputs = [tmp_path / name for name in ("one.npz", "two.npz")]
+    for out in outputs:
+        done = _make_photos(f"--source={tmp_path}", f"--out={out}")
+        assert done.returncode == 0, done.stderr
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+    with np.load(outputs[0]) as made:
+        pools = [made["database"], made["query"]]
+    assert [pool.shape for pool in pools] == [(10, n, 28, 28) for n in (1000, 200)]
+    numbers = [pool[..., 0, 0].astype(int) * 256 + pool[..., 0, 1] for pool in pools]
+    assert len(np.unique(np.concatenate(numbers, axis=1))) == 12_000
+    for pool in numbers:
+        np.testing.assert_array_equal(pool % 10, np.arange(10)[:, None] + 0 * pool)
+
+
+def test_the_photos_program_names_what_is_missing(tmp_path):
+    assert "--source is missing" in _make_photos().stderr
+    done = _make_photos(f"--source={tmp_path}")
+    assert done.returncode == 1
+    assert "missing ['train-images-idx3-ubyte.gz'" in done.stderr

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,9 +34,9 @@ def relative_error(result, reference):
     return float(jnp.abs(result - reference).max() / jnp.abs(reference).max())
 
 
-def value_and_gradients(impl, case, dtype, rng_seed=0, loop=False):
+def value_and_gradients(impl, case, dtype, loop=False):
     size, (height, width, outputs), strides, padding = CONVS[case]
-    rng = np.random.default_rng(rng_seed)
+    rng = np.random.default_rng(0)
     x = jnp.array(rng.normal(size=(2, *size)), dtype)
     kernel = jnp.array(rng.normal(size=(height, width, size[-1], outputs)), dtype)
 
@@ -62,11 +64,10 @@ def test_cpu_convolution_equals_lax(case):
         assert relative_error(ours, theirs) < TOLERANCE[jnp.float32]
 
 
-@pytest.mark.parametrize("loop", [False, True])
-@pytest.mark.parametrize("case", [case for case in CONVS if "net" not in case][3:])
-def test_cpu_convolution_equals_lax_in_double_precision(case, loop, x64):
+@pytest.mark.parametrize("case", list(CONVS)[6:])
+def test_cpu_convolution_equals_lax_in_double_precision(case, x64):
     reference = value_and_gradients("xla", case, jnp.float64)
-    result = value_and_gradients("cpu", case, jnp.float64, loop=loop)
+    result = value_and_gradients("cpu", case, jnp.float64, loop=True)
     for ours, theirs in zip(result, reference, strict=True):
         assert relative_error(ours, theirs) < TOLERANCE[jnp.float64]
 
@@ -116,29 +117,24 @@ def test_convolution_batches_under_vmap(rng):
     assert relative_error(ours, theirs) < TOLERANCE[jnp.float32]
 
 
+@functools.partial(jax.jit, static_argnums=(0, 2, 3))
 def pooled_and_gradient(impl, x, window, strides):
     def objective(x):
         y = max_pool(x, window, strides, impl=impl)
         weights = jnp.arange(1.0, y.size + 1, dtype=x.dtype).reshape(y.shape)
         return (weights * y).sum(), y
 
-    gradient, y = jax.jit(jax.grad(objective, has_aux=True))(x)
-    return np.asarray(y), np.asarray(gradient)
+    gradient, y = jax.grad(objective, has_aux=True)(x)
+    return y, gradient
 
 
-SHAPES = [((2, 2), (2, 2)), ((3, 3), (2, 2)), ((2, 3), (3, 1))]
-
-
-@pytest.mark.parametrize("window, strides", SHAPES)
-@settings(max_examples=25, deadline=None)
-@given(data=st.data())
-def test_pooling_of_ties_equals_reduce_window(window, strides, data):
+@pytest.mark.parametrize("window, strides", [((2, 2), (2, 2)), ((3, 3), (2, 2))])
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([(5, 6), (7, 4)]))
+def test_pooling_of_ties_equals_reduce_window(window, strides, seed, size):
     """Few distinct values: most windows have ties, and the first maximum must win."""
-    size = data.draw(st.sampled_from([(5, 6), (7, 4), (8, 8)]))
-    values = st.integers(-1, 1)
-    count = 2 * size[0] * size[1]
-    cells = data.draw(st.lists(values, min_size=count, max_size=count))
-    x = jnp.array(cells, jnp.float32).reshape(1, *size, 2)
+    values = np.random.default_rng(seed).integers(-1, 2, size=(1, *size, 2))
+    x = jnp.array(values, jnp.float32)
     ours, theirs = (
         pooled_and_gradient(impl, x, window, strides) for impl in ("cpu", "xla")
     )

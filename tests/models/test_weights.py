@@ -8,8 +8,14 @@ from cgat_jax.models.weights import load_weights, packed_weights, save_weights
 
 
 def small_params(seed, outputs=8):
+    """Random values in the tree of the small network."""
     model = make_model("small", outputs=outputs)
-    return model.init(jax.random.key(seed), jnp.zeros((1, 32, 32, 3)))[0]
+    images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    shapes, _ = jax.eval_shape(model.init, jax.random.key(0), images)
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda leaf: jnp.array(rng.normal(size=leaf.shape), leaf.dtype), shapes
+    )
 
 
 def test_all_but_the_head_round_trips(tmp_path):

@@ -1,0 +1,100 @@
+"""Small source folders that the tests make themselves, and where shared data lie."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cgat_jax.data.dataset import Dataset, make_split
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+needs_shared_data = pytest.mark.skipif(
+    not SHARED.is_dir(), reason=f"no shared data at {SHARED}"
+)
+
+
+def encode(pixels, kind="JPEG", **options):
+    stream = io.BytesIO()
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def photo(seed, height, width):
+    """Smooth colors, so that JPEG changes little."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (3, 4, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height)))
+
+
+def write_images(folder, names, size=(12, 10)):
+    for seed, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(photo(seed, *size)))
+
+
+def write_lists(folder, parts):
+    """``parts``: {"train": [(path, "1 0"), ...], ...} in the files' own names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, rows in parts.items():
+        for kind, column in (("img", 0), ("label", 1)):
+            text = "".join(row[column] + "\n" for row in rows)
+            (folder / f"{part}_{kind}.txt").write_text(text)
+
+
+def small_lists(folder, size=(12, 10)):
+    """Eight images, three classes; training images repeat database images."""
+    database = [(f"images/d{i}.jpg", ("1 0 0", "0 1 1")[i % 2]) for i in range(6)]
+    test = [("images/q0.jpg", "1 1 0"), ("images/q1.jpg", "0 0 1")]
+    train = database[3:]
+    write_lists(folder, {"train": train, "test": test, "database": database})
+    write_images(folder, [name for name, _ in database + test], size)
+    return folder
+
+
+def small_coco(folder):
+    """Three photos a folder, one of them without annotation; four categories."""
+    categories = [(7, "zebra"), (3, "apple"), (5, "person"), (90, "bus")]
+    objects = {0: (7, 5, 5), 1: (3,), 2: ()}
+    (folder / "annotations").mkdir(parents=True)
+    for year in ("train2014", "val2014"):
+        names = {i: f"COCO_{year}_{i:012d}.jpg" for i in objects}
+        write_images(folder / year, names.values(), size=(40, 50))
+        content = {
+            "images": [{"id": i, "file_name": name} for i, name in names.items()],
+            "categories": [{"id": i, "name": name} for i, name in categories],
+            "annotations": [
+                {"id": 0, "image_id": i, "category_id": kind}
+                for i, kinds in objects.items()
+                for kind in kinds
+            ],
+        }
+        path = folder / "annotations" / f"instances_{year}.json"
+        path.write_text(json.dumps(content))
+    return folder
+
+
+def in_memory(images, labels=None, train=None):
+    """A data set of given arrays; every image is query, database and training image."""
+    count = len(images)
+    everything = np.arange(count)
+    image_ids = [f"image {i}" for i in range(count)]
+    labels = np.eye(count, dtype=np.uint8) if labels is None else labels
+    return Dataset(
+        name="memory",
+        class_names=tuple(str(i) for i in range(labels.shape[1])),
+        labels=labels,
+        image_ids=image_ids,
+        read=lambda position: images[position],
+        split=make_split(
+            "all",
+            image_ids,
+            train=everything if train is None else np.asarray(train),
+            query=everything,
+            database=everything,
+        ),
+    )

@@ -1,0 +1,168 @@
+import collections
+import json
+
+import numpy as np
+import pytest
+
+from cgat_jax.config import Data
+from cgat_jax.data import load_dataset
+from cgat_jax.data.dataset import DataError
+from cgat_jax.data.datasets.coco import draw_split, scan_coco
+from tests.data.sources import SHARED, needs_shared_data, small_coco
+
+NAMES = tuple(f"image {i}" for i in range(100))
+
+
+def annotations(source, folder="train2014"):
+    return source / "annotations" / f"instances_{folder}.json"
+
+
+def change(path, key, value):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+
+
+def test_labels_classes_and_images(tmp_path):
+    listing = scan_coco(small_coco(tmp_path / "source"))
+    assert listing.class_names == ("apple", "bus", "person", "zebra")
+    assert listing.image_ids == (
+        "train2014/COCO_train2014_000000000000.jpg",
+        "train2014/COCO_train2014_000000000001.jpg",
+        "val2014/COCO_val2014_000000000000.jpg",
+        "val2014/COCO_val2014_000000000001.jpg",
+    )
+    np.testing.assert_array_equal(listing.labels, [[0, 0, 1, 1], [1, 0, 0, 0]] * 2)
+    assert listing.notes == ("2 of 6 images have no annotation, left out",)
+
+
+def test_smaller_photos_are_enlarged_when_read(tmp_path):
+    """The photos are 50 x 40: at 48 they grow, at 20 they are stored smaller."""
+    source = small_coco(tmp_path / "source")
+    for size, width in ((48, 60), (20, 25)):
+        settings = Data(source=str(source), image_size=size, num_queries=1, num_train=2)
+        dataset = load_dataset(settings, tmp_path / str(size), progress=False)
+        assert {dataset.read(i).shape for i in range(4)} == {(size, width, 3)}
+
+
+@needs_shared_data
+def test_shared_photos_have_the_labels_of_an_independent_count(tmp_path):
+    source = SHARED / "coco-mini"
+    expected = collections.defaultdict(set)
+    for folder in ("train2014", "val2014"):
+        content = json.loads(annotations(source, folder).read_text())
+        kinds = {kind["id"]: kind["name"] for kind in content["categories"]}
+        for image in content["images"]:
+            for item in content["annotations"]:
+                if item["image_id"] == image["id"]:
+                    path = f"{folder}/{image['file_name']}"
+                    expected[path].add(kinds[item["category_id"]])
+    settings = Data(source=str(source), num_queries=50, num_train=100, image_size=64)
+    dataset = load_dataset(settings, tmp_path / "root", progress=False)
+
+    assert len(dataset.labels) == 254
+    assert list(dataset.class_names) == sorted(kinds.values())
+    found = {
+        name: {dataset.class_names[column] for column in np.flatnonzero(row)}
+        for name, row in zip(dataset.image_ids, dataset.labels, strict=True)
+    }
+    assert found == expected
+    assert dataset.read(0).shape[:2] in {(64, 85), (85, 64), (64, 96)}
+
+
+def test_the_split_is_disjoint_and_complete():
+    split = draw_split(NAMES, Data(num_queries=20, num_train=30))
+    assert [len(split.query), len(split.database), len(split.train)] == [20, 80, 30]
+    both = np.concatenate([split.query, split.database])
+    np.testing.assert_array_equal(np.sort(both), np.arange(100))
+    assert set(split.train) <= set(split.database)
+    assert len(set(split.train)) == 30
+    assert split.name == "coco-20q-30t-seed0"
+
+
+def test_the_split_is_a_function_of_its_seed():
+    first, again, other = (
+        draw_split(NAMES, Data(num_queries=20, num_train=30, split_seed=seed))
+        for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first.query, again.query)
+    assert first.sha256 == again.sha256
+    assert first.sha256 != other.sha256
+    assert set(first.query) != set(other.query)
+
+
+def test_the_digest_says_who_is_in_the_split():
+    settings = Data(num_queries=20, num_train=30)
+    renamed = ("another", *NAMES[1:])
+    first, other = draw_split(NAMES, settings), draw_split(renamed, settings)
+    assert first.sha256 != other.sha256
+
+
+def test_smaller_databases_are_part_of_larger_ones():
+    whole = draw_split(NAMES, Data(num_queries=20, num_train=10))
+    part = draw_split(NAMES, Data(num_queries=20, num_train=10, num_database=40))
+    assert len(part.database) == 40
+    assert set(part.train) <= set(part.database) <= set(whole.database)
+    np.testing.assert_array_equal(part.query, whole.query)
+    assert part.name == "coco-20q-10t-40d-seed0"
+
+
+@pytest.mark.parametrize(
+    "sizes, message",
+    [
+        ({"num_queries": 90, "num_train": 20}, "needs 110 images .*there are 100"),
+        ({"num_queries": 101, "num_train": 0}, "needs 10. images .*there are 100"),
+        ({"num_queries": 50, "num_train": 5, "num_database": 51}, "needs 101 images"),
+        (
+            {"num_queries": 50, "num_train": 9, "num_database": 8},
+            "at most the database",
+        ),
+        ({"num_queries": 0, "num_train": 9}, "no query images"),
+        ({"num_queries": 9, "num_train": 0}, "no train images"),
+        ({"num_queries": 100, "num_train": 0}, "no train images"),
+    ],
+)
+def test_impossible_splits_are_refused(sizes, message):
+    with pytest.raises(DataError, match=message):
+        draw_split(NAMES, Data(**sizes))
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda d: annotations(d).unlink(), "instances_train2014.json: no such file"),
+        (lambda d: annotations(d).write_text("{"), "not COCO annotations"),
+        (lambda d: annotations(d).write_text("[]"), "not COCO annotations"),
+        (lambda d: change(annotations(d), "images", []), "not COCO annotations"),
+        (
+            lambda d: change(
+                annotations(d), "images", [{"id": 0, "file_name": "../a"}]
+            ),
+            "expected a file name, got '../a'",
+        ),
+        (
+            lambda d: [change(annotations(d, f), "annotations", []) for f in FOLDERS],
+            "no image has an annotation",
+        ),
+        (
+            lambda d: change(
+                annotations(d),
+                "categories",
+                [{"id": i, "name": str(i)} for i in (3, 5, 7)],
+            ),
+            "different categories",
+        ),
+        (
+            lambda d: (d / "val2014" / "COCO_val2014_000000000001.jpg").unlink(),
+            "1 of 4 listed images are missing: val2014/COCO_val2014_000000000001.jpg",
+        ),
+        (lambda d: (d / "val2014").rename(d / "val"), "val2014: no such folder"),
+    ],
+)
+def test_a_bad_source_is_refused_in_a_line(tmp_path, damage, message):
+    source = small_coco(tmp_path / "source")
+    damage(source)
+    with pytest.raises(DataError, match=message) as caught:
+        scan_coco(source)
+    assert "\n" not in str(caught.value)
+
+
+FOLDERS = ("train2014", "val2014")
