@@ -29,11 +29,17 @@ def _drops(*fractions: float) -> Callable[[float, int, int], optax.Schedule]:
     return make
 
 
+def _cosine(rate: float, steps: int, steps_per_epoch: int) -> optax.Schedule:
+    """From the rate to 0 along half a cosine."""
+    decay = optax.cosine_decay_schedule(rate, max(steps, 1))
+    return lambda step: decay(jnp.asarray(step, jnp.float32))
+
+
 SCHEDULES = {
     "thirds": _thirds,
     "half": _drops(0.5),
     "half_and_three_quarters": _drops(0.5, 0.75),
-    "cosine": lambda rate, steps, _: optax.cosine_decay_schedule(rate, max(steps, 1)),
+    "cosine": _cosine,
     "constant": lambda rate, steps, _: optax.constant_schedule(rate),
 }
 

@@ -17,8 +17,8 @@ class _Network(nn.Module):
         self.features, self.classifier = features, classifier
 
     def forward(self, images):  # [B, 3, H, W] in [0, 1]
-        mean = torch.tensor([0.485, 0.456, 0.406]).reshape(1, 3, 1, 1)
-        std = torch.tensor([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1)
+        mean = images.new_tensor([0.485, 0.456, 0.406]).reshape(1, 3, 1, 1)
+        std = images.new_tensor([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1)
         x = self.features((images - mean) / std)
         return self.classifier(torch.flatten(x, 1))
 
