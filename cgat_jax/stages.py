@@ -126,6 +126,7 @@ def _stage(
     make_step: Callable[[optax.GradientTransformation], StepFn],
     initial_state: Callable[[optax.GradientTransformation], TrainState],
     loss: HashLoss | None,
+    fill: Callable[[TrainState], TrainState] = lambda state: state,
 ) -> Stage:
     schedule = make_schedule(settings, epoch_steps(dataset, settings))
     tx = make_optimizer(settings, schedule)
@@ -137,6 +138,7 @@ def _stage(
         loss=loss,
         schedule=schedule,
         initial_state=lambda: initial_state(tx),
+        fill=fill,
     )
 
 
@@ -207,8 +209,11 @@ def _defend(config: Config, dataset: Dataset, mesh: Mesh, before: TrainState) ->
     model, loss = build_network(config, config.model.bits), make_loss(config.loss)
 
     def initial_state(tx):
-        bank = _first_bank(config, dataset, mesh, model, before)
+        bank = _empty_bank(dataset, config.model.bits)
         return _new_state(before.params, before.constants, before.stats, bank, tx)
+
+    def fill(state):
+        return state._replace(bank=_first_bank(config, dataset, mesh, model, state))
 
     return _stage(
         "defend",
@@ -219,6 +224,7 @@ def _defend(config: Config, dataset: Dataset, mesh: Mesh, before: TrainState) ->
         lambda tx: make_defense_step(model, loss, tx, config.defense),
         initial_state,
         loss,
+        fill,
     )
 
 
@@ -243,9 +249,7 @@ def _first_bank(
     per_epoch = epoch_steps(dataset, settings)
     first = settings.epochs * per_epoch  # an epoch that training does not see
     batches = batches_of(dataset, config, settings, mesh, first, per_epoch)
-    bank = jax.device_put(
-        _empty_bank(dataset, config.model.bits), devices.replicated(mesh)
-    )
+    bank = state.bank
     for index, batch in enumerate(batches):
         bank = record(bank, batch, index)
     return bank

@@ -53,7 +53,10 @@ class StopSignal:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What a stage of training is made of; ``number`` separates its randomness."""
+    """What a stage of training is made of; ``number`` separates its randomness.
+
+    ``fill`` completes the first state; it is skipped where a checkpoint is found.
+    """
 
     name: str
     settings: Training
@@ -61,6 +64,7 @@ class Stage:
     loss: HashLoss | None
     schedule: Callable[[int], Any]
     initial_state: Callable[[], TrainState]
+    fill: Callable[[TrainState], TrainState]
     number: int
 
 
@@ -81,7 +85,6 @@ def batches_of(
         augment=config.data.augment,
         drop_last=settings.drop_last,
         threads=config.data.threads,
-        cache_bytes=int(config.data.cache_gib * 2**30),
         start_step=start_step,
         num_steps=num_steps,
         rows=devices.process_rows(settings.batch_size),
@@ -133,7 +136,8 @@ def run_stage(
     manager = checkpoint.open_checkpoints(workdir / stage.name / "checkpoints")
     state = jax.device_put(stage.initial_state(), devices.replicated(mesh))
     state = jax.tree.map(jnp.copy, state)  # the loop donates it; its parts live on
-    state = checkpoint.restore_latest(manager, state) or state
+    restored = checkpoint.restore_latest(manager, state)
+    state = stage.fill(state) if restored is None else restored
     start = int(state.step)
     if start < total:
         loop = _Loop(stage, dataset, config, mesh, workdir, manager, per_epoch, total)

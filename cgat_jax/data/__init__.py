@@ -3,6 +3,7 @@
 ``cgat_jax.data.loader``, which makes batches, is the exception.
 """
 
+import dataclasses
 from pathlib import Path
 
 from cgat_jax.config import Data, lookup
@@ -11,6 +12,7 @@ from cgat_jax.data.datasets.coco import load_coco, scan_coco
 from cgat_jax.data.datasets.lists import load_lists, scan_lists
 from cgat_jax.data.prepared import is_prepared, prepare
 from cgat_jax.data.quickstart import load_quickstart
+from cgat_jax.data.stream import cached
 
 __all__ = ["DATASETS", "SCANS", "DataError", "Dataset", "Split", "load_dataset"]
 
@@ -45,4 +47,6 @@ def load_dataset(settings: Data, root: Path, *, progress: bool) -> Dataset:
             threads=settings.threads,
             progress=progress,
         )
-    return load(settings, root)
+    dataset = load(settings, root)
+    limit = int(settings.cache_gib * 2**30)  # one cache for all stages
+    return dataclasses.replace(dataset, read=cached(dataset.read, limit))

@@ -43,7 +43,7 @@ def train_batches(
     augment: bool,
     drop_last: bool,
     threads: int,
-    cache_bytes: int,
+    cache_bytes: int = 0,
     start_step: int = 0,
     num_steps: int,
     rows: slice = EVERY_ROW,
