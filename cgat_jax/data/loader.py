@@ -13,7 +13,7 @@ import numpy as np
 
 from cgat_jax.data.dataset import DataError, Dataset
 from cgat_jax.data.images import center_crop, random_crop
-from cgat_jax.data.stream import cached, in_threads
+from cgat_jax.data.stream import in_threads
 from cgat_jax.types import Batch
 
 EVERY_ROW = slice(None)
@@ -43,7 +43,6 @@ def train_batches(
     augment: bool,
     drop_last: bool,
     threads: int,
-    cache_bytes: int = 0,
     start_step: int = 0,
     num_steps: int,
     rows: slice = EVERY_ROW,
@@ -62,7 +61,6 @@ def train_batches(
         augment: random crop and mirror image instead of the center crop.
         drop_last: leaves out the partial batch of each epoch.
         threads: batches made at the same time; 0 makes them when they are asked for.
-        cache_bytes: decoded images are kept in memory up to this size.
         start_step: the first step, counted over all epochs; costs nothing.
         num_steps: how many batches to yield.
         rows: the part of each batch that this host feeds.
@@ -72,7 +70,6 @@ def train_batches(
     """
     train = dataset.split.train
     epoch_steps = steps_per_epoch(len(train), batch_size, drop_last=drop_last)
-    read = cached(dataset.read, cache_bytes)
 
     @functools.lru_cache(maxsize=4)
     def draw(epoch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +82,7 @@ def train_batches(
         indices = _window(order, place, batch_size)[rows]
 
         def crop(row: int) -> np.ndarray:
-            image = _large_enough(dataset, read, int(train[row]), crop_size)
+            image = _large_enough(dataset, int(train[row]), crop_size)
             if not augment:
                 return center_crop(image, crop_size)
             return random_crop(image, crop_size, draws[row])
@@ -114,7 +111,7 @@ def eval_batches(
     """
 
     def crop(row: int) -> np.ndarray:
-        image = _large_enough(dataset, dataset.read, int(positions[row]), crop_size)
+        image = _large_enough(dataset, int(positions[row]), crop_size)
         return center_crop(image, crop_size)
 
     def make(step: int) -> Batch:
@@ -132,10 +129,8 @@ def _window(order: np.ndarray, place: int, batch_size: int) -> np.ndarray:
     return window
 
 
-def _large_enough(
-    dataset: Dataset, read: Callable, position: int, crop_size: int
-) -> np.ndarray:
-    image = read(position)
+def _large_enough(dataset: Dataset, position: int, crop_size: int) -> np.ndarray:
+    image = dataset.read(position)
     height, width = image.shape[:2]
     if min(height, width) < crop_size:
         raise DataError(

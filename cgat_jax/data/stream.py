@@ -1,36 +1,12 @@
-"""Making items ahead of time in threads, in order; keeping images in memory."""
+"""Making items ahead of time in threads, in order. Grain imports jax."""
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 import grain
-import numpy as np
 
 Item = TypeVar("Item")
 _AHEAD = 2  # items for each thread
-
-
-def cached(
-    read: Callable[[int], np.ndarray], limit: int
-) -> Callable[[int], np.ndarray]:
-    """``read`` that keeps the first images it makes, up to ``limit`` bytes in all."""
-    images: dict[int, np.ndarray] = {}
-    lock = threading.Lock()
-    size = 0
-
-    def read_cached(position: int) -> np.ndarray:
-        nonlocal size
-        if (image := images.get(position)) is not None:
-            return image
-        image = read(position)
-        with lock:
-            if position not in images and size + image.nbytes <= limit:
-                images[position] = image
-                size += image.nbytes
-        return image
-
-    return read_cached
 
 
 class _Failure(NamedTuple):
