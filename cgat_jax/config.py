@@ -35,7 +35,6 @@ class Data:
     )
     num_database: int = setting(0, "database images; 0: all that are not queries")
     split_seed: int = setting(0, "seed of the split (lists: not used)")
-    augment: bool = setting(True, "random crop and horizontal flip while training")
     cache_gib: float = setting(
         8.0, "keep decoded images in memory up to this size, GiB"
     )
@@ -60,18 +59,34 @@ class Model:
 class Loss:
     """The hashing loss."""
 
-    name: str = setting("dpsh", "hashing loss")
-    eta: float = setting(0.001, "weight of the quantization term (DPSH: mean form)")
+    name: str = setting(
+        "dpsh",
+        "dpsh, dph, hashnet, dsdh, dch, csq, greedyhash, dsdh_c or csq_c (with SWDC)",
+    )
+    eta: float = setting(0.001, "dpsh: weight of the quantization term")
+    eta_form: str = setting("mean", "dpsh: that term's mean, or sum (then eta is 50)")
+    continuation: bool = setting(False, "hashnet: tanh grows steeper while training")
+    quantization: float = setting(
+        0.0, "dsdh: weight of the quantization term that the released code lost"
+    )
+    rule: str = setting("multi", "csq: center of all classes (multi) or the first")
+    redraw: bool = setting(
+        False, "csq: new random centers for the defense, as the released code does"
+    )
+    train_classifier: bool = setting(
+        True, "greedyhash: false leaves the classifier as drawn, as the released code"
+    )
 
 
 @dataclasses.dataclass(kw_only=True)
 class Training:
-    """Optimization of one stage: SGD as PyTorch does it."""
+    """Optimization of one stage: SGD or Adam as PyTorch does it."""
 
     epochs: int = setting(100, "epochs; 0 skips the stage")
     batch_size: int = setting(32, "images a step, over all devices")
     learning_rate: float = setting(0.01, "initial learning rate")
-    momentum: float = setting(0.9, "momentum of SGD")
+    optimizer: str = setting("sgd", "sgd or adam")
+    momentum: float = setting(0.9, "momentum of SGD, first decay rate of Adam")
     weight_decay: float = setting(5e-4, "weight decay, on all parameters")
     schedule: str = setting(
         "thirds", "thirds, half, half_and_three_quarters, cosine or constant"
@@ -79,13 +94,14 @@ class Training:
     drop_last: bool = setting(
         False, "drop the last partial batch instead of padding it"
     )
+    augment: bool = setting(True, "random crop and horizontal flip; else center crop")
 
 
 @dataclasses.dataclass(kw_only=True)
 class Defense(Training):
     """The adversarial training stage."""
 
-    name: str = setting("cgat", "defense")
+    name: str = setting("cgat", "cgat, saat, at_self, atrdh or standard")
     epochs: int = setting(30, "epochs; 0 skips the stage")
     schedule: str = setting(
         "half", "thirds, half, half_and_three_quarters, cosine or constant"
@@ -100,6 +116,23 @@ class Defense(Training):
     )
     step_size: float = setting(2 / 255, "step of the inner attack, of [0, 1]")
     steps: int = setting(7, "iterations of the inner attack")
+    surrogate: str = setting("tanh", "what the inner attack moves: tanh or logits")
+    centers: str = setting(
+        "equal", "weights of positives in cgat's centers: equal, jaccard or cosine"
+    )
+    quantization: float = setting(
+        0.0, "weight of mean((u - sign u)^2) of adversarial codes (saat: 1e-4)"
+    )
+    consistency: float = setting(
+        0.0, "weight of mean((u_adversarial - u_clean)^2), as TRADES"
+    )
+    awp: float = setting(0.0, "gamma of adversarial weight perturbation (try 0.005)")
+    ema: float = setting(
+        0.0, "decay of the averaged weights that are evaluated; 0: none (try 0.999)"
+    )
+    triangle: bool = setting(
+        True, "atrdh: leave out pairs j <= i of the prototype loss, as released"
+    )
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -133,6 +166,9 @@ class Config:
     log_steps: int = setting(20, "steps between logged, checked metrics")
     checkpoint_seconds: float = setting(300.0, "time between checkpoints")
     compilation_cache: str = setting("", "folder of compiled programs; empty: none")
+    pretrained: str = setting(
+        "", "workdir of another run whose pretrained network is defended; empty: own"
+    )
 
 
 def settings(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
@@ -187,13 +223,17 @@ def validate(config: Config) -> None:
         ValueError: names the setting, what is allowed and what came.
     """
     choices = {
+        "loss.eta_form": ("mean", "sum"),
+        "loss.rule": ("multi", "single"),
         "defense.bank": ("soft", "binary"),
         "defense.crafting": ("train", "eval"),
+        "defense.surrogate": ("tanh", "logits"),
+        "defense.centers": ("equal", "jaccard", "cosine"),
         "model.dtype": ("float32", "bfloat16"),
     }
     at_least_one = {"model.bits", "data.threads", "evaluate.top_k", "log_steps"}
     unit = {"defense.epsilon", "defense.step_size", "model.dropout"}
-    unit |= {"evaluate.epsilon", "evaluate.step_size"}
+    unit |= {"evaluate.epsilon", "evaluate.step_size", "defense.ema"}
     for key, value, _ in settings(config):
         if key in choices and value not in choices[key]:
             raise ValueError(f"{key}: expected one of {choices[key]}, got {value!r}")

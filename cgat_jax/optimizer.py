@@ -1,4 +1,4 @@
-"""Stochastic gradient descent as PyTorch does it, and its learning rates."""
+"""SGD and Adam as PyTorch does them, and their learning rates."""
 
 from collections.abc import Callable
 
@@ -61,15 +61,26 @@ def make_schedule(settings: Training, steps_per_epoch: int) -> optax.Schedule:
     return make(settings.learning_rate, steps, steps_per_epoch)
 
 
+OPTIMIZERS = {
+    "sgd": lambda settings: optax.trace(decay=settings.momentum),
+    "adam": lambda settings: optax.scale_by_adam(b1=settings.momentum),
+}
+
+
 def make_optimizer(
     settings: Training, schedule: optax.Schedule
 ) -> optax.GradientTransformation:
     """SGD: g <- g + decay * p;  m <- momentum * m + g;  p <- p - rate * m.
 
     No dampening, no Nesterov; the decay applies to every parameter, biases included.
+    ``adam`` has (momentum, 0.999) as its decay rates, and the weight decay in g.
+
+    Raises:
+        ValueError: the name is unknown.
     """
+    core = lookup("optimizer", settings.optimizer, OPTIMIZERS)
     return optax.chain(
         optax.add_decayed_weights(settings.weight_decay),
-        optax.trace(decay=settings.momentum),
+        core(settings),
         optax.scale_by_learning_rate(schedule),
     )

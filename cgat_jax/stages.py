@@ -1,42 +1,39 @@
 """The stages of training: what each starts from and which step it takes."""
 
 import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
 from cgat_jax import devices
-from cgat_jax.config import Config, Training
+from cgat_jax.config import Config, Training, difference, to_json
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.defenses import (
     make_classification_step,
     make_defense_step,
     make_standard_step,
+    start_defense,
 )
 from cgat_jax.losses import make_loss
-from cgat_jax.models import make_model
-from cgat_jax.models.weights import load_weights, packed_weights, save_weights
+from cgat_jax.models.weights import save_weights
 from cgat_jax.optimizer import make_optimizer, make_schedule
-from cgat_jax.training import Stage, StopSignal, batches_of, epoch_steps, run_stage
-from cgat_jax.types import Bank, HashLoss, HashModel, PyTree, StepFn, TrainState
-
-BACKBONE_FILE = "backbone.safetensors"
-
-
-def build_network(config: Config, outputs: int) -> HashModel:
-    """The configured network with ``outputs`` units in its head.
-
-    Raises:
-        ValueError: an unknown network or a setting out of range.
-    """
-    settings = config.model
-    return make_model(
-        settings.name, outputs=outputs, dtype=settings.dtype, dropout=settings.dropout
-    )
+from cgat_jax.start import (
+    BACKBONE_FILE,
+    build_network,
+    check_weights,
+    empty_bank,
+    first_bank,
+    first_weights,
+    fresh_weights,
+    new_state,
+)
+from cgat_jax.training import Stage, StopSignal, epoch_steps, load_finished, run_stage
+from cgat_jax.types import HashLoss, PyTree, StepFn, TrainState
+from cgat_jax.workdir import shares_pretraining
 
 
 def check(config: Config) -> None:
@@ -46,21 +43,52 @@ def check(config: Config) -> None:
         ValueError, FileNotFoundError: what is wrong, and what to do.
     """
     loss, model = make_loss(config.loss), build_network(config, config.model.bits)
-    for settings in (config.backbone, config.pretrain, config.defense):
+    for name in ("backbone", "pretrain", "defense"):
+        settings = getattr(config, name)
         schedule = make_schedule(settings, steps_per_epoch=1)
+        tx = make_optimizer(settings, schedule)
         devices.process_rows(settings.batch_size)
+        if name != "backbone" and settings.batch_size < loss.min_batch:
+            raise ValueError(
+                f"{config.loss.name} compares the images of a batch: set "
+                f"{name}.batch_size to at least {loss.min_batch}"
+            )
     devices.process_rows(config.evaluate.batch_size)
-    tx = make_optimizer(config.defense, schedule)
-    make_defense_step(model, loss, tx, config.defense)
-    weights = config.model.weights
-    if not weights and not config.backbone.epochs:
+    make_defense_step(model, loss, tx, config.defense, 1)
+    if config.pretrained:
+        _check_pretrained(config)
+    else:
+        check_weights(model, config)
+
+
+def _check_pretrained(config: Config) -> None:
+    path = Path(config.pretrained) / "config.json"
+    if not path.is_file():
+        raise ValueError(f"pretrained: {path} does not exist; give a run's workdir")
+    old, new = json.loads(path.read_text()), json.loads(to_json(config))
+    different = [
+        line for line in difference(old, new) if shares_pretraining(line.split(":")[0])
+    ]
+    if old.get("pretrained"):
+        raise ValueError(f"pretrained: {path.parent} has no pretrained network itself")
+    if different:
         raise ValueError(
-            "model.weights is empty and backbone.epochs is 0: give a safetensors file, "
-            "'packed' (small), or backbone.epochs to make them; 'random' starts without"
+            f"pretrained: {path.parent} was trained with other settings "
+            f"({'; '.join(different)})"
         )
-    if weights not in ("", "random"):
-        params = jax.eval_shape(lambda: _fresh_parameters(model, config))
-        load_weights(_weights_file(config), params)
+
+
+def check_data(config: Config, dataset: Dataset) -> None:
+    """Finds what cannot work on these data before anything is trained.
+
+    Raises:
+        ValueError: the loss or a stage cannot use the data; what to do about it.
+    """
+    for settings in (config.backbone, config.pretrain, config.defense):
+        if settings.epochs:
+            epoch_steps(dataset, settings)
+    bank = empty_bank(dataset, config.model.bits)
+    make_loss(config.loss).init(jax.random.key(config.seed), bank)
 
 
 def train(
@@ -69,9 +97,13 @@ def train(
     """Runs the stages that are not done yet.
 
     Returns:
-        (params, stats) of the network by defense: ``none``, and the configured one
-        unless its stage has no epochs.
+        (params, stats) of the network by defense: ``none``, unless it is another run's,
+        and the configured one, unless its stage has no epochs.
+
+    Raises:
+        ValueError: the data or another run's network cannot be used.
     """
+    check_data(config, dataset)
     run = functools.partial(
         run_stage,
         dataset=dataset,
@@ -80,15 +112,20 @@ def train(
         workdir=workdir,
         stop=stop,
     )
-    if not config.model.weights and config.backbone.epochs:
-        if not (workdir / BACKBONE_FILE).is_file():
-            state = run(_backbone(config, dataset))
-            save_weights(workdir / BACKBONE_FILE, _host(state.params["model"]))
-    state = run(_pretrain(config, dataset, workdir))
-    networks = {"none": (state.params["model"], state.stats)}
+    networks = {}
+    if config.pretrained:
+        source = Path(config.pretrained)
+        state = load_finished(_pretrain(config, dataset, source), dataset, mesh, source)
+    else:
+        if not config.model.weights and config.backbone.epochs:
+            if not (workdir / BACKBONE_FILE).is_file():
+                state = run(_backbone(config, dataset))
+                save_weights(workdir / BACKBONE_FILE, _host(state.params["model"]))
+        state = run(_pretrain(config, dataset, workdir))
+        networks["none"] = state.params["model"], state.stats
     if config.defense.epochs:
         state = run(_defend(config, dataset, mesh, state))
-        averaged = state.ema if jax.tree.leaves(state.ema) else state.params["model"]
+        averaged = state.ema if config.defense.ema else state.params["model"]
         networks[config.defense.name] = averaged, state.stats
     return networks
 
@@ -97,30 +134,9 @@ def _host(tree: PyTree) -> PyTree:
     return jax.tree.map(jax.device_get, tree)
 
 
-def _fresh_parameters(model: HashModel, config: Config) -> PyTree:
-    size = config.data.crop_size
-    key = jax.random.fold_in(jax.random.key(config.seed), 1_000)
-    return model.init(key, jnp.zeros((1, size, size, 3)))[0]
-
-
-def _weights_file(config: Config) -> Path:
-    name = config.model.weights
-    return packed_weights(config.model.name) if name == "packed" else Path(name)
-
-
-def _start(model: HashModel, config: Config, workdir: Path) -> PyTree:
-    params = jax.jit(lambda: _fresh_parameters(model, config))()
-    if not config.model.weights:
-        return load_weights(workdir / BACKBONE_FILE, params)
-    if config.model.weights == "random":
-        return params
-    return load_weights(_weights_file(config), params)
-
-
 def _stage(
     name: str,
     number: int,
-    config: Config,
     settings: Training,
     dataset: Dataset,
     make_step: Callable[[optax.GradientTransformation], StepFn],
@@ -142,114 +158,64 @@ def _stage(
     )
 
 
-def _new_state(
-    params: dict[str, PyTree],
-    constants: PyTree,
-    stats: PyTree,
-    bank: Bank,
-    tx: optax.GradientTransformation,
-) -> TrainState:
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        stats=stats,
-        constants=constants,
-        bank=bank,
-        opt_state=tx.init(params),
-    )
-
-
-def _empty_bank(dataset: Dataset, bits: int) -> Bank:
-    labels = jnp.asarray(dataset.labels[dataset.split.train], jnp.float32)
-    return Bank(jnp.zeros((len(labels), bits)), labels)
-
-
 def _backbone(config: Config, dataset: Dataset) -> Stage:
     classes = dataset.labels.shape[1]
     model = build_network(config, classes)
 
     def initial_state(tx):
-        params = {"model": _fresh_parameters(model, config), "loss": {}}
-        return _new_state(params, {}, {}, _empty_bank(dataset, classes), tx)
+        params = {"model": fresh_weights(model, config), "loss": {}}
+        return new_state(params, {}, {}, empty_bank(dataset, classes), tx)
 
-    return _stage(
-        "backbone",
-        1,
-        config,
-        config.backbone,
-        dataset,
-        lambda tx: make_classification_step(model, tx),
-        initial_state,
-        None,
-    )
+    def make_step(tx):
+        return make_classification_step(model, tx)
+
+    settings = config.backbone
+    return _stage("backbone", 1, settings, dataset, make_step, initial_state, None)
 
 
 def _pretrain(config: Config, dataset: Dataset, workdir: Path) -> Stage:
     model, loss = build_network(config, config.model.bits), make_loss(config.loss)
 
     def initial_state(tx):
-        loss_params, constants = loss.init(jax.random.key(config.seed))
-        params = {"model": _start(model, config, workdir), "loss": loss_params}
-        bank = _empty_bank(dataset, config.model.bits)
-        return _new_state(params, constants, {}, bank, tx)
+        bank = empty_bank(dataset, config.model.bits)
+        loss_params, constants = loss.init(jax.random.key(config.seed), bank)
+        net = first_weights(model, config, workdir)
+        return new_state({"model": net, "loss": loss_params}, constants, {}, bank, tx)
 
-    return _stage(
-        "pretrain",
-        2,
-        config,
-        config.pretrain,
-        dataset,
-        lambda tx: make_standard_step(model, loss, tx),
-        initial_state,
-        loss,
-    )
+    def make_step(tx):
+        return make_standard_step(model, loss, tx)
+
+    settings = config.pretrain
+    return _stage("pretrain", 2, settings, dataset, make_step, initial_state, loss)
 
 
 def _defend(config: Config, dataset: Dataset, mesh: Mesh, before: TrainState) -> Stage:
     model, loss = build_network(config, config.model.bits), make_loss(config.loss)
+    settings, key = config.defense, jax.random.fold_in(jax.random.key(config.seed), 3)
 
-    def initial_state(tx):
-        bank = _empty_bank(dataset, config.model.bits)
-        return _new_state(before.params, before.constants, before.stats, bank, tx)
+    def start(state):
+        labels = dataset.labels[dataset.split.database]
+        return start_defense(key, state, settings, labels)
+
+    def unfilled(tx):
+        bank, constants = empty_bank(dataset, config.model.bits), before.constants
+        if config.loss.redraw:
+            _, constants = loss.init(key, bank)
+        return new_state(before.params, constants, before.stats, bank, tx)
 
     def fill(state):
-        return state._replace(bank=_first_bank(config, dataset, mesh, model, state))
+        bank = first_bank(config, dataset, mesh, model, state)
+        return start(state._replace(bank=bank))
 
     return _stage(
         "defend",
         3,
-        config,
-        config.defense,
+        settings,
         dataset,
-        lambda tx: make_defense_step(model, loss, tx, config.defense),
-        initial_state,
+        lambda tx: make_defense_step(
+            model, loss, tx, settings, epoch_steps(dataset, settings)
+        ),
+        lambda tx: start(unfilled(tx)),
         loss,
         fill,
     )
-
-
-def _first_bank(
-    config: Config, dataset: Dataset, mesh: Mesh, model: HashModel, state: TrainState
-) -> Bank:
-    """Signs of the training images' codes: one pass over an epoch of its own.
-
-    As in the released code, images are augmented and, if crafting is ``train``,
-    dropout is on.
-    """
-    settings, live = config.defense, config.defense.crafting == "train"
-    key = jax.random.fold_in(jax.random.key(config.seed), 3_000)
-
-    @jax.jit
-    def record(bank, batch, index):
-        mode = {"key": jax.random.fold_in(key, index)} if live else {}
-        images = devices.to_images(batch.images)
-        logits, _ = model.apply(state.params["model"], state.stats, images, **mode)
-        return bank.record(batch, jnp.sign(logits))
-
-    per_epoch = epoch_steps(dataset, settings)
-    first = settings.epochs * per_epoch  # an epoch that training does not see
-    batches = batches_of(dataset, config, settings, mesh, first, per_epoch)
-    bank = state.bank
-    for index, batch in enumerate(batches):
-        bank = record(bank, batch, index)
-    return bank

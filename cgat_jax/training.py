@@ -1,5 +1,6 @@
 """The one loop: resume, step, log, check, checkpoint, stop."""
 
+import contextlib
 import dataclasses
 import signal
 import time
@@ -82,7 +83,7 @@ def batches_of(
         crop_size=config.data.crop_size,
         batch_size=settings.batch_size,
         seed=config.seed,
-        augment=config.data.augment,
+        augment=settings.augment,
         drop_last=settings.drop_last,
         threads=config.data.threads,
         start_step=start_step,
@@ -134,15 +135,43 @@ def run_stage(
     per_epoch = epoch_steps(dataset, stage.settings)
     total = stage.settings.epochs * per_epoch
     manager = checkpoint.open_checkpoints(workdir / stage.name / "checkpoints")
-    state = jax.device_put(stage.initial_state(), devices.replicated(mesh))
-    state = jax.tree.map(jnp.copy, state)  # the loop donates it; its parts live on
+    whole = devices.replicated(mesh)
+    state = jax.device_put(stage.initial_state(), whole)
     restored = checkpoint.restore_latest(manager, state)
-    state = stage.fill(state) if restored is None else restored
+    if restored is None:
+        state = jax.device_put(stage.fill(state), whole)
+        state = jax.tree.map(jnp.copy, state)  # the loop donates it; its parts live on
+    else:
+        state = restored
     start = int(state.step)
     if start < total:
         loop = _Loop(stage, dataset, config, mesh, workdir, manager, per_epoch, total)
         state = loop.run(state, start, stop)
     manager.close()
+    return state
+
+
+def load_finished(
+    stage: Stage, dataset: Dataset, mesh: Mesh, workdir: Path
+) -> TrainState:
+    """The last state of a stage that another run has finished.
+
+    Raises:
+        ValueError: it has not finished it.
+    """
+    total = stage.settings.epochs * epoch_steps(dataset, stage.settings)
+    folder = workdir / stage.name / "checkpoints"
+    state = None
+    if folder.is_dir():
+        like = jax.device_put(stage.initial_state(), devices.replicated(mesh))
+        with contextlib.closing(checkpoint.open_checkpoints(folder)) as manager:
+            state = checkpoint.restore_latest(manager, like)
+    step = int(state.step) if state is not None else 0
+    if state is None or step < total:
+        raise ValueError(
+            f"{workdir}: its stage {stage.name} is at step {step} of {total}: finish "
+            "that run first"
+        )
     return state
 
 

@@ -55,7 +55,7 @@ class TrainState(NamedTuple):
 
     ``params`` is {"model": ..., "loss": ...}; ``stats`` are batch statistics;
     ``constants`` belong to the hashing loss; ``ema`` averages ``params["model"]`` and
-    is empty where no average is kept.
+    is empty where no average is kept; ``extra`` is what a defense keeps besides.
     """
 
     step: Int[Array, ""]
@@ -65,6 +65,7 @@ class TrainState(NamedTuple):
     bank: Bank
     opt_state: PyTree
     ema: PyTree = ()
+    extra: PyTree = ()
 
 
 class HashModel(NamedTuple):
@@ -80,17 +81,27 @@ class HashModel(NamedTuple):
 
 
 class HashLoss(NamedTuple):
-    """A hashing loss on relaxed codes as three pure functions.
+    """A hashing loss as pure functions.
 
-    ``init(key) -> (params, constants)``: what the optimizer trains along, and what is
-    kept in the checkpoint. ``apply(params, constants, codes, batch, bank) -> loss``:
-    the bank holds the batch's own codes already; padded rows weigh nothing.
-    ``refresh(constants, bank) -> constants`` runs before each epoch, if given.
+    ``init(key, bank) -> (params, constants)``: what the optimizer trains along, and
+    what is kept in the checkpoint; the bank has all labels, but no codes yet.
+    ``apply(params, constants, logits, batch, bank, key) -> loss``: relaxed codes are
+    ``tanh(logits)``, and the bank holds the batch's own already; padded rows weigh
+    nothing. ``refresh(constants, bank) -> constants`` runs before each epoch, if given.
+    ``slope(step)`` multiplies the network's outputs in training, if given (HashNet).
     """
 
-    init: Callable[[PRNGKeyArray], tuple[PyTree, PyTree]]
+    init: Callable[[PRNGKeyArray, Bank], tuple[PyTree, PyTree]]
     apply: Callable[..., Scalar]
     refresh: Callable[[PyTree, Bank], PyTree] | None = None
+    slope: Callable[[Int[Array, ""]], Scalar] | None = None
+    min_batch: int = 1
+
+    def scale(self, logits: Logits, step: Int[Array, ""]) -> Logits:
+        """The network's outputs times the slope of this step."""
+        if self.slope is None:
+            return logits
+        return logits * self.slope(step).astype(logits.dtype)
 
 
 @runtime_checkable

@@ -18,6 +18,15 @@ FREE_SETTINGS = (
     "log_steps",
 )
 
+# What two runs that share a pretrained network must agree on.
+_PRETRAINING = ("data.", "model.", "backbone.", "pretrain.", "loss.", "seed")
+
+
+def shares_pretraining(key: str) -> bool:
+    """Whether a setting decides what the pretrained network is."""
+    free = (*FREE_SETTINGS, "loss.redraw")
+    return key.startswith(_PRETRAINING) and key not in free
+
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file that appears whole or not at all."""

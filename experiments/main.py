@@ -76,10 +76,11 @@ def run(config: Config, workdir: Path) -> int:
 
 def measure(config: Config, dataset, workdir: Path, networks, stop) -> list[dict]:
     """Evaluates every network; returns all records."""
-    from cgat_jax import devices, stages
+    from cgat_jax import devices
     from cgat_jax.evaluate import Evaluator
+    from cgat_jax.start import build_network
 
-    model = stages.build_network(config, config.model.bits)
+    model = build_network(config, config.model.bits)
     mesh = devices.make_mesh()
     evaluator = Evaluator(config, dataset, mesh, workdir, model, stop.check)
     return [

@@ -72,19 +72,29 @@ def sign_descent(
     return jax.lax.stop_gradient(x)
 
 
-def away_from_references(budget: Budget) -> Attack:
+SURROGATES = {"tanh": jnp.tanh, "logits": lambda logits: logits}
+
+
+def away_from_references(budget: Budget, *, surrogate: str = "tanh") -> Attack:
     """Untargeted: lowers mean_k(tanh(z_k) * reference_k) of each image.
 
     With center codes as references it is CgAT's own attack and its inner loop; a
-    reference of zeros moves nothing but the random start.
+    reference of zeros moves nothing but the random start. With minus a target code as
+    reference it moves towards the target.
+
+    Args:
+        budget: of the sign descent.
+        surrogate: ``logits`` lowers mean_k(z_k * reference_k) instead: a gradient that
+            saturated codes do not stop.
 
     References:
         CgAT, WWW 2023, Eq. 8 and 9.
     """
+    relax = SURROGATES[surrogate]
 
     def attack(encode, images, references, keys):
         def agreement(x, iteration):
-            return (jnp.tanh(encode(x, iteration)) * references).mean(axis=1)
+            return (relax(encode(x, iteration)) * references).mean(axis=1)
 
         start = images
         if budget.random_start:

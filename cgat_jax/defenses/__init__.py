@@ -3,41 +3,92 @@
 A new defense is one file with a step factory and a line in ``DEFENSES``.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import optax
+
 from cgat_jax.attacks.pgd import Budget, away_from_references
 from cgat_jax.config import Defense, lookup
-from cgat_jax.defenses.cgat import make_cgat_step
+from cgat_jax.defenses.atrdh import make_atrdh_step, start_atrdh
+from cgat_jax.defenses.cgat import make_at_self_step, make_cgat_step
+from cgat_jax.defenses.descent import with_average
+from cgat_jax.defenses.saat import make_saat_step
 from cgat_jax.defenses.standard import make_classification_step, make_standard_step
+from cgat_jax.types import Attack, HashLoss, HashModel, StepFn, TrainState
+
+__all__ = ["DEFENSES", "DefenseEntry", "make_classification_step"]
+__all__ += ["make_defense_step", "make_standard_step", "start_defense"]
 
 
-def _cgat(model, loss, tx, settings: Defense):
-    budget = Budget(
-        epsilon=settings.epsilon, step_size=settings.step_size, steps=settings.steps
-    )
-    return make_cgat_step(
-        model,
-        loss,
-        away_from_references(budget),
-        tx,
-        weight=settings.weight,
-        bank=settings.bank,
-        crafting=settings.crafting,
-    )
+class DefenseEntry(NamedTuple):
+    """How a defense makes its step, and the state that it starts from.
+
+    ``make(model, loss, attack, tx, settings, steps_per_epoch) -> step``;
+    ``start(key, state, settings, database_labels) -> state`` adds what the defense
+    keeps besides; the state's bank holds the codes of the first pass.
+    """
+
+    make: Callable[..., StepFn]
+    start: Callable[..., TrainState] = lambda key, state, settings, labels: state
+
+
+def _without_epochs(make: Callable[..., StepFn]) -> DefenseEntry:
+    return DefenseEntry(lambda *parts: make(*parts[:-1]))
+
+
+def _standard(
+    model: HashModel,
+    loss: HashLoss,
+    attack: Attack,
+    tx: optax.GradientTransformation,
+    *_,
+) -> StepFn:
+    return make_standard_step(model, loss, tx)
 
 
 DEFENSES = {
-    "cgat": _cgat,
-    "standard": lambda model, loss, tx, settings: make_standard_step(model, loss, tx),
+    "cgat": _without_epochs(make_cgat_step),
+    "saat": _without_epochs(make_saat_step),
+    "at_self": _without_epochs(make_at_self_step),
+    "atrdh": DefenseEntry(make_atrdh_step, start_atrdh),
+    "standard": DefenseEntry(_standard),
 }
 
 
-def make_defense_step(model, loss, tx, settings: Defense):
+def make_defense_step(
+    model: HashModel,
+    loss: HashLoss,
+    tx: optax.GradientTransformation,
+    settings: Defense,
+    steps_per_epoch: int,
+) -> StepFn:
     """The step of the defense named in the settings.
 
     Raises:
         ValueError: the name is unknown; the message lists the known ones.
     """
-    return lookup("defense", settings.name, DEFENSES)(model, loss, tx, settings)
+    entry = lookup("defense", settings.name, DEFENSES)
+    budget = Budget(
+        epsilon=settings.epsilon, step_size=settings.step_size, steps=settings.steps
+    )
+    attack = away_from_references(budget, surrogate=settings.surrogate)
+    step = entry.make(model, loss, attack, tx, settings, steps_per_epoch)
+    return with_average(step, settings.ema) if settings.ema else step
 
 
-__all__ = ["DEFENSES", "make_classification_step", "make_defense_step"]
-__all__ += ["make_cgat_step", "make_standard_step"]
+def start_defense(
+    key: jax.Array, state: TrainState, settings: Defense, database_labels: np.ndarray
+) -> TrainState:
+    """The state that the defense named in the settings starts from.
+
+    Args:
+        key: of what the defense draws.
+        state: pretrained, with the bank of the first pass.
+        settings: ``ema`` adds the averaged weights.
+        database_labels: multi-hot [M, C].
+    """
+    state = DEFENSES[settings.name].start(key, state, settings, database_labels)
+    return state._replace(ema=state.params["model"]) if settings.ema else state

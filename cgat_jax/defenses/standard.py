@@ -28,14 +28,18 @@ def make_standard_step(
 
     def step(state: TrainState, batch: Batch, key):
         key = jax.random.fold_in(key, state.step)
+        loss_key = jax.random.fold_in(key, 1)
 
         def objective(params):
             logits, stats = model.apply(
                 params["model"], state.stats, batch.images, key=key
             )
-            codes = jnp.tanh(logits)
-            bank = state.bank.record(batch, jax.lax.stop_gradient(codes))
-            value = loss.apply(params["loss"], state.constants, codes, batch, bank)
+            logits = loss.scale(logits, state.step)
+            codes = jax.lax.stop_gradient(jnp.tanh(logits))
+            bank = state.bank.record(batch, codes)
+            value = loss.apply(
+                params["loss"], state.constants, logits, batch, bank, loss_key
+            )
             return value, (stats, bank, {"loss": value})
 
         return descend(state, tx, objective)

@@ -3,10 +3,36 @@
 import jax
 import jax.numpy as jnp
 
-from cgat_jax.types import Bank, Batch, Codes, HashLoss, Scalar, masked_mean, similarity
+from cgat_jax.types import (
+    Bank,
+    Batch,
+    Codes,
+    HashLoss,
+    Logits,
+    Scalar,
+    masked_mean,
+    similarity,
+)
+
+HASHNET_SCALE = 0.1
 
 
-def make_dpsh(*, eta: float = 0.001) -> HashLoss:
+def likelihood(inner, similar):
+    """-log of the Bernoulli likelihood of similarities, logits being ``inner``."""
+    return jax.nn.softplus(inner) - similar * inner
+
+
+def rounding_error(codes: Codes):
+    """(u - sign u)^2, the sign being a constant."""
+    return (codes - jax.lax.stop_gradient(jnp.sign(codes))) ** 2
+
+
+def bank_products(codes: Codes, bank: Bank):
+    """Products u . u_j with each code of the bank, [B, N]."""
+    return codes @ jax.lax.stop_gradient(bank.codes).T
+
+
+def make_dpsh(*, eta: float = 0.001, eta_form: str = "mean") -> HashLoss:
     """Deep pairwise-supervised hashing: the likelihood of the similarities.
 
     With theta = u U^T / 2 and the similarities S in {0, 1} of batch and bank:
@@ -14,7 +40,9 @@ def make_dpsh(*, eta: float = 0.001) -> HashLoss:
         mean(softplus(theta) - S * theta) + eta * mean((u - sign u)^2).
 
     Args:
-        eta: weight of the quantization term, at least 0, in the mean form.
+        eta: weight of the quantization term, at least 0.
+        eta_form: ``mean`` as above; ``sum``: eta * sum((u - sign u)^2) / (N * B), in
+            which older code takes eta = 50.
 
     References:
         Li et al., Feature Learning based Deep Supervised Hashing with Pairwise
@@ -22,11 +50,67 @@ def make_dpsh(*, eta: float = 0.001) -> HashLoss:
         of CgAT; the DPSH paper sums and takes eta from 10 on.
     """
 
-    def apply(params, constants, codes: Codes, batch: Batch, bank: Bank) -> Scalar:
-        theta = codes @ jax.lax.stop_gradient(bank.codes).T / 2
+    def apply(params, constants, logits: Logits, batch: Batch, bank: Bank, key):
+        codes = jnp.tanh(logits)
         similar = similarity(batch.labels, bank.labels)
-        likelihood = masked_mean(jax.nn.softplus(theta) - similar * theta, batch.mask)
-        rounding = masked_mean((codes - jnp.sign(codes)) ** 2, batch.mask)
-        return likelihood + eta * rounding
+        pairs = likelihood(bank_products(codes, bank) / 2, similar)
+        size = codes.shape[1] / len(bank.codes) if eta_form == "sum" else 1.0
+        rounding = masked_mean(rounding_error(codes), batch.mask)
+        return masked_mean(pairs, batch.mask) + eta * size * rounding
 
-    return HashLoss(init=lambda key: ({}, {}), apply=apply)
+    return HashLoss(init=lambda key, bank: ({}, {}), apply=apply)
+
+
+def make_dph() -> HashLoss:
+    """Deep pairwise hashing: mean((u U^T / K - (2S - 1))^2) over batch and bank.
+
+    References:
+        The released code of CgAT, and of THA and SAAT, whose default it is.
+    """
+
+    def apply(params, constants, logits: Logits, batch: Batch, bank: Bank, key):
+        codes = jnp.tanh(logits)
+        wanted = 2 * similarity(batch.labels, bank.labels) - 1
+        cosine = bank_products(codes, bank) / codes.shape[1]
+        return masked_mean((cosine - wanted) ** 2, batch.mask)
+
+    return HashLoss(init=lambda key, bank: ({}, {}), apply=apply)
+
+
+def make_hashnet(*, continuation: bool = False) -> HashLoss:
+    """HashNet: the likelihood of DPSH, similar and dissimilar pairs weighing the same.
+
+    With theta = 0.1 u U^T and l = softplus(theta) - S * theta:
+
+        mean of l over similar pairs + mean of l over dissimilar pairs;
+
+    a class of pairs that does not occur adds 0.
+
+    Args:
+        continuation: codes are tanh(s * z) with s = sqrt(1 + 0.005 t), t the step of
+            the stage rounded down to a multiple of 200, as HashNet's own code has it.
+            The released code of CgAT keeps s = 1.
+
+    References:
+        Cao et al., HashNet: Deep Learning to Hash by Continuation, ICCV 2017, Eq. 4.
+    """
+
+    def apply(params, constants, logits: Logits, batch: Batch, bank: Bank, key):
+        similar = similarity(batch.labels, bank.labels)
+        inner = HASHNET_SCALE * bank_products(jnp.tanh(logits), bank)
+        pairs, real = likelihood(inner, similar), batch.mask.astype(inner.dtype)
+
+        def mean_over(chosen) -> Scalar:
+            weights = chosen * real.reshape(-1, 1)
+            return (pairs * weights).sum() / jnp.maximum(weights.sum(), 1)
+
+        return mean_over(similar) + mean_over(1 - similar)
+
+    def slope(step):
+        return jnp.sqrt(1 + 0.005 * (step // 200 * 200).astype(jnp.float32))
+
+    return HashLoss(
+        init=lambda key, bank: ({}, {}),
+        apply=apply,
+        slope=slope if continuation else None,
+    )

@@ -1,11 +1,11 @@
 """Hashing networks behind ``HashModel``: two pure functions and plain dicts."""
 
-import difflib
 from functools import partial
 
 import jax
 from flax import linen as nn
 
+from cgat_jax.config import lookup
 from cgat_jax.models.alexnet import AlexNet
 from cgat_jax.models.blocks import Initializer
 from cgat_jax.models.small import Small
@@ -53,17 +53,14 @@ def make_model(
         ValueError: an argument is out of its range; for an unknown name, the message
             lists the known ones and the nearest.
     """
-    if name not in BACKBONES:
-        nearest = difflib.get_close_matches(name, BACKBONES, n=1)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-        raise ValueError(f"unknown model {name!r}; known: {sorted(BACKBONES)}{hint}")
+    backbone = lookup("model", name, BACKBONES)
     if dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}; known: {sorted(DTYPES)}")
     if outputs < 1:
         raise ValueError(f"outputs must be at least 1, got {outputs}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), got {dropout}")
-    network = BACKBONES[name](
+    network = backbone(
         outputs=outputs,
         head_init=head_init or jax.nn.initializers.normal(0.01),
         dropout=dropout,

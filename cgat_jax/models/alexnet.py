@@ -3,6 +3,7 @@
 from flax import linen as nn
 
 from cgat_jax.models.blocks import (
+    TORCH_DEFAULT,
     Conv,
     Dense,
     Initializer,
@@ -13,8 +14,6 @@ from cgat_jax.models.blocks import (
 from cgat_jax.models.layers import max_pool
 
 IMAGE_SIZE = 224
-# Uniform in +-1 / sqrt(fan in), PyTorch's default.
-_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 class AlexNet(nn.Module):
@@ -40,7 +39,9 @@ class AlexNet(nn.Module):
         check_size("alexnet", images, IMAGE_SIZE)
 
         def conv(name, features, width, **geometry):
-            return Conv(features, width, _init, dtype=self.dtype, name=name, **geometry)
+            return Conv(
+                features, width, TORCH_DEFAULT, dtype=self.dtype, name=name, **geometry
+            )
 
         x = normalize(images, self.dtype)
         x = conv("conv1", 64, 11, stride=4, padding=2)(x)
@@ -54,5 +55,5 @@ class AlexNet(nn.Module):
 
         for name in ("fc1", "fc2"):
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
-            x = nn.relu(Dense(4096, _init, self.dtype, name=name)(x))
+            x = nn.relu(Dense(4096, TORCH_DEFAULT, self.dtype, name=name)(x))
         return Dense(self.outputs, self.head_init, name="head")(x)

@@ -10,6 +10,9 @@ from cgat_jax.models.layers import conv2d
 
 Initializer = Callable[..., jax.Array]
 
+TORCH_DEFAULT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+"""Uniform in +-1 / sqrt(fan in), as PyTorch draws weights by default."""
+
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 

@@ -1,6 +1,12 @@
 """What tables call the keys of a record, and in which order they come."""
 
-DEFENSES = {"none": "undefended", "atrdh": "ATRDH", "cgat": "CgAT", "saat": "SAAT"}
+DEFENSES = {
+    "none": "undefended",
+    "atrdh": "ATRDH",
+    "at_self": "AT-self",
+    "saat": "SAAT",
+    "cgat": "CgAT",
+}
 ATTACKS = {
     "clean": "clean",
     "noise": "random noise",
@@ -20,8 +26,9 @@ LOSSES = {
     "dsdh": "DSDH",
     "dch": "DCH",
     "csq": "CSQ",
-    "swdc": "SWDC",
     "greedyhash": "GreedyHash",
+    "dsdh_c": "DSDH-C",
+    "csq_c": "CSQ-C",
 }
 BACKBONES = {"alexnet": "AlexNet"} | {f"vgg{n}": f"VGG{n}" for n in (11, 13, 16, 19)}
 

@@ -159,7 +159,7 @@ def _expected(config: dict[str, Any]) -> list[tuple[str, str]]:
     if not isinstance(named, str):
         return []
     attacks = ["clean", *(name.strip() for name in named.split(",") if name.strip())]
-    defenses = ["none"]
+    defenses = [] if setting(config, "pretrained") else ["none"]
     if setting(config, "defense.epochs", 1):
         defenses.append(setting(config, "defense.name", "none"))
     return [(d, a) for d in dict.fromkeys(defenses) for a in dict.fromkeys(attacks)]

@@ -89,7 +89,8 @@ def test_golden_three_steps(x64, bank, pad_to):
     for rows, expected in zip(BATCHES, STEPS[bank], strict=True):
         size, seen = pad_to or len(rows), []
         attack = _attack_from_the_golden_start(rows, size, seen)
-        step = make_cgat_step(_linear_model(), make_dpsh(), attack, tx, bank=bank)
+        settings = Defense(bank=bank)
+        step = make_cgat_step(_linear_model(), make_dpsh(), attack, tx, settings)
         state, metrics = step(state, _batch(rows, size), jax.random.key(0))
         got = metrics["loss/clean"], metrics["loss/robust"], seen[0]
         np.testing.assert_allclose(got, expected, atol=1e-9)

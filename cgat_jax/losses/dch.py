@@ -1,0 +1,57 @@
+"""Deep Cauchy hashing."""
+
+import jax.numpy as jnp
+
+from cgat_jax.types import Bank, Batch, HashLoss, Logits, masked_mean, similarity
+
+GAMMA, WEIGHT = 20.0, 0.1
+MAX_COSINE, MIN_NORMS = 0.99, 1e-4
+
+
+def cauchy_distance(codes, others):
+    """K/2 (1 - min(cos, 0.99)) of all pairs of rows; no gradient beyond cos = 0.99.
+
+    Codes of zeros are orthogonal to everything; their gradient is large, but finite.
+    """
+    products = codes @ others.T
+    squares = (codes**2).sum(axis=1, keepdims=True) * (others**2).sum(axis=1)[None]
+    large = squares > MIN_NORMS**2
+    norms = jnp.where(large, jnp.sqrt(jnp.where(large, squares, 1.0)), MIN_NORMS)
+    return codes.shape[1] / 2 * (1 - jnp.minimum(products / norms, MAX_COSINE))
+
+
+def make_dch() -> HashLoss:
+    """Cauchy cross-entropy of the pairs within a batch, and Cauchy quantization.
+
+    With d the distance of two codes, K/2 (1 - cos), and weights w that give similar and
+    dissimilar pairs the same sum (1 where one of them does not occur):
+
+        mean_ij(w (S log(d / gamma) + log(1 + gamma / d)))
+        + 0.1 mean_i log(1 + d(|u_i|, 1) / gamma),      gamma = 20.
+
+    References:
+        Cao et al., Deep Cauchy Hashing for Hamming Space Retrieval, CVPR 2018, Eq. 7
+        and 8. Cosines stop at 0.99 and their denominators at 1e-4, and an image is a
+        pair with itself, as in the released code of CgAT.
+    """
+
+    def apply(params, constants, logits: Logits, batch: Batch, bank: Bank, key):
+        codes = jnp.tanh(logits)
+        real = batch.mask.astype(codes.dtype)
+        pairs = real[:, None] * real[None]
+        similar = similarity(batch.labels, batch.labels) * pairs
+        unlike, count = pairs - similar, pairs.sum()
+        sums = similar.sum(), unlike.sum()
+        both = (sums[0] > 0) & (sums[1] > 0)
+        weights = similar * count / jnp.maximum(sums[0], 1)
+        weights += unlike * count / jnp.maximum(sums[1], 1)
+        weights = jnp.where(both, weights, pairs)
+
+        distance = cauchy_distance(codes, codes)
+        entropy = similar * jnp.log(distance / GAMMA) + jnp.log1p(GAMMA / distance)
+        ones = jnp.ones((1, codes.shape[1]), codes.dtype)
+        rounding = jnp.log1p(cauchy_distance(jnp.abs(codes), ones) / GAMMA)
+        value = (weights * entropy).sum() / count
+        return value + WEIGHT * masked_mean(rounding, batch.mask)
+
+    return HashLoss(init=lambda key, bank: ({}, {}), apply=apply, min_batch=2)

@@ -1,0 +1,73 @@
+"""The loss of prototype networks, on codes made from label sets."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from cgat_jax.types import Bank, Codes, Labels, Mask, Scalar, similarity
+
+ROUNDING = 1e-4
+
+
+def circle_loss(
+    cosines: Float[Array, "B N"],
+    positive: Float[Array, "B N"],
+    considered: Float[Array, "B N"],
+) -> Scalar:
+    """Log of sums over all pairs at once: positives close, negatives far.
+
+        logsumexp_pos(-(2 - s) s) + logsumexp_neg((2 + s) s),
+
+    s in the weights (2 -+ s) being constants; a group without pairs adds 0.
+
+    Args:
+        cosines: s in [-1, 1].
+        positive: 1 where a pair should be close, else 0.
+        considered: 0 for pairs to leave out.
+
+    References:
+        Sun et al., Circle Loss, CVPR 2020, as THA and ATRDH use it (their margin and
+        scale are inert).
+    """
+    weight = jax.lax.stop_gradient(cosines)
+    near = _logsumexp(-(2 - weight) * cosines, positive * considered > 0)
+    far = _logsumexp((2 + weight) * cosines, (positive == 0) & (considered > 0))
+    return near + far
+
+
+def _logsumexp(values, chosen):
+    """Of the chosen entries; 0 where there are none."""
+    lowest = jnp.full_like(values, jnp.finfo(values.dtype).min)
+    total = jax.nn.logsumexp(jnp.where(chosen, values, lowest))
+    return jnp.where(chosen.any(), total, jnp.zeros_like(total))
+
+
+def prototype_loss(
+    codes: Codes, labels: Labels, bank: Bank, mask: Mask, *, triangle: bool
+) -> Scalar:
+    """Circle loss of prototype codes with a bank of codes, and their rounding.
+
+        circle / B + sum((t - sign t)^2) / (10^4 B).
+
+    Args:
+        codes: prototype codes t in (-1, 1) of label sets.
+        labels: those label sets, multi-hot.
+        bank: binary codes and labels of the training images.
+        mask: rows that count.
+        triangle: leave out the pairs with j <= i, as the released code of THA does by
+            applying a square's triangle to a rectangle.
+
+    References:
+        Wang et al., Targeted Attack and Defense for Deep Hashing, SIGIR 2021, Eq. 3
+        to 5, and its released code.
+    """
+    considered = jnp.broadcast_to(
+        mask.astype(codes.dtype).reshape(-1, 1), (len(codes), len(bank.codes))
+    )
+    if triangle:
+        considered = jnp.triu(considered, 1)
+    cosines = codes @ bank.codes.T / codes.shape[1]
+    value = circle_loss(cosines, similarity(labels, bank.labels), considered)
+    rounding = ((codes - jax.lax.stop_gradient(jnp.sign(codes))) ** 2).sum(axis=1)
+    real = mask.astype(codes.dtype)
+    return (value + ROUNDING * (rounding * real).sum()) / real.sum()

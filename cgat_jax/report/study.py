@@ -1,0 +1,128 @@
+"""A study: a table whose cells are runs that differ in a few settings."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cgat_jax.report import names
+from cgat_jax.report.records import Record, read_run
+from cgat_jax.report.tables import markdown_table
+from cgat_jax.workdir import shares_pretraining
+
+MISSING = "-"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Study:
+    """What to run and how to call it.
+
+    ``rows`` maps a row's title to the settings that make it; a row with
+    ``defense.epochs`` 0 is the undefended network. ``overrides`` hold for all rows.
+    """
+
+    title: str
+    text: str
+    config: str
+    rows: Mapping[str, Mapping[str, Any]]
+    seeds: tuple[int, ...] = (0,)
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class Cell(NamedTuple):
+    """One run: its folder, its seed, its settings, and whose network it defends."""
+
+    folder: str
+    seed: int
+    overrides: tuple[tuple[str, Any], ...]
+    pretrained: str
+
+
+def cells_of(study: Study) -> list[Cell]:
+    """The runs of a study, each pretrained network before those who defend it."""
+    cells = {}
+    for seed in study.seeds:
+        for title, overrides in study.rows.items():
+            shared = {k: v for k, v in overrides.items() if shares_pretraining(k)}
+            source = _folder("pretrained", shared, seed)
+            alone = shared | {"defense.epochs": 0}
+            cells.setdefault(source, Cell(source, seed, tuple(alone.items()), ""))
+            if overrides.get("defense.epochs") != 0:
+                folder = _folder(title, {}, seed)
+                cell = Cell(folder, seed, tuple(overrides.items()), source)
+                if cells.setdefault(folder, cell) != cell:
+                    raise ValueError(f"two rows are called {title!r} but for signs")
+    return list(cells.values())
+
+
+def study_table(study: Study, root: Path) -> str:
+    """The study as Markdown: MAP in percent, mean over seeds (lowest to highest).
+
+    Raises:
+        ValueError: a record is damaged; names the file.
+    """
+    measured = {
+        title: [_records(study, title, seed, root) for seed in study.seeds]
+        for title in study.rows
+    }
+    every = [r for runs in measured.values() for run in runs for r in run.values()]
+    attacks = sorted(
+        {record["attack"] for record in every},
+        key=lambda attack: names.rank(names.ATTACKS, attack),
+    )
+    titles = [names.display(names.ATTACKS, attack) for attack in attacks]
+    rows = [
+        [
+            title,
+            *(_entry(runs, a, "map") for a in attacks),
+            _entry(runs, None, "chance"),
+        ]
+        for title, runs in measured.items()
+    ]
+    table = markdown_table(["MAP, %", *titles, "chance"], rows)
+    return (
+        f"## {study.title}\n\n{study.text.strip()}\n\n{table}\n{_made(study, every)}\n"
+    )
+
+
+def _records(study: Study, title: str, seed: int, root: Path) -> dict[str, Record]:
+    """By attack: what the cell of a row and a seed has measured so far."""
+    overrides = study.rows[title]
+    folder = _folder(title, {}, seed)
+    if overrides.get("defense.epochs") == 0:
+        shared = {k: v for k, v in overrides.items() if shares_pretraining(k)}
+        folder = _folder("pretrained", shared, seed)
+    if not (root / folder / "results.json").is_file():
+        return {}
+    return {record["attack"]: record for record in read_run(root / folder).records}
+
+
+def _entry(runs: list[dict[str, Record]], attack: str | None, key: str) -> str:
+    """Mean (lowest to highest) over the seeds that have it, and how many lack it."""
+    values = [run[attack or "clean"][key] for run in runs if (attack or "clean") in run]
+    if not values:
+        return MISSING
+    text = names.percent(sum(values) / len(values))
+    low, high = names.percent(min(values)), names.percent(max(values))
+    if low != high:
+        text += f" ({low} to {high})"
+    lacking = len(runs) - len(values)
+    return f"{text} [{lacking} missing]" if lacking else text
+
+
+def _made(study: Study, records: list[Record]) -> str:
+    seeds = ", ".join(map(str, study.seeds))
+    versions = sorted({record["versions"]["jax"] for record in records})
+    devices = sorted({record["device"] for record in records})
+    commits = sorted({str(record["commit"]) for record in records})
+    return (
+        f"Seeds {seeds}; mean, and lowest to highest where they differ. From the records "
+        f"of {len(records)} evaluations; {', '.join(devices)}, jax "
+        f"{', '.join(versions)}, commits {', '.join(commits)}."
+    )
+
+
+def _folder(title: str, overrides: Mapping[str, Any], seed: int) -> str:
+    parts = [title, *(f"{k}-{v}" for k, v in overrides.items()), f"seed{seed}"]
+    return re.sub(r"[^a-z0-9._]+", "-", "-".join(parts).lower()).strip("-")

@@ -1,0 +1,122 @@
+"""What stages start from: the network, its weights, and the first bank."""
+
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from cgat_jax import devices
+from cgat_jax.config import Config
+from cgat_jax.data.dataset import Dataset
+from cgat_jax.models import make_model
+from cgat_jax.models.weights import load_weights, packed_weights
+from cgat_jax.training import batches_of, epoch_steps
+from cgat_jax.types import Bank, HashModel, PyTree, TrainState
+
+BACKBONE_FILE = "backbone.safetensors"
+
+
+def build_network(config: Config, outputs: int) -> HashModel:
+    """The configured network with ``outputs`` units in its head.
+
+    Raises:
+        ValueError: an unknown network or a setting out of range.
+    """
+    settings = config.model
+    return make_model(
+        settings.name, outputs=outputs, dtype=settings.dtype, dropout=settings.dropout
+    )
+
+
+def fresh_weights(model: HashModel, config: Config) -> PyTree:
+    """The network's weights as they are drawn."""
+    size = config.data.crop_size
+    key = jax.random.fold_in(jax.random.key(config.seed), 1_000)
+    return jax.jit(lambda: model.init(key, jnp.zeros((1, size, size, 3)))[0])()
+
+
+def check_weights(model: HashModel, config: Config) -> None:
+    """Reads the configured weights, if there are any before the first stage.
+
+    Raises:
+        ValueError, FileNotFoundError: no start was chosen, or the file is not for this
+            network.
+    """
+    weights = config.model.weights
+    if not weights and not config.backbone.epochs:
+        raise ValueError(
+            "model.weights is empty and backbone.epochs is 0: give a safetensors file, "
+            "'packed' (small), or backbone.epochs to make them; 'random' starts without"
+        )
+    if weights not in ("", "random"):
+        params = jax.eval_shape(functools.partial(fresh_weights, model, config))
+        load_weights(_weights_file(config), params)
+
+
+def first_weights(model: HashModel, config: Config, workdir: Path) -> PyTree:
+    """The weights that pretraining starts from; ``workdir`` may hold a backbone."""
+    params = fresh_weights(model, config)
+    if not config.model.weights:
+        return load_weights(workdir / BACKBONE_FILE, params)
+    if config.model.weights == "random":
+        return params
+    return load_weights(_weights_file(config), params)
+
+
+def _weights_file(config: Config) -> Path:
+    name = config.model.weights
+    return packed_weights(config.model.name) if name == "packed" else Path(name)
+
+
+def new_state(
+    params: dict[str, PyTree],
+    constants: PyTree,
+    stats: PyTree,
+    bank: Bank,
+    tx: optax.GradientTransformation,
+) -> TrainState:
+    """The state of a stage's step 0."""
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        stats=stats,
+        constants=constants,
+        bank=bank,
+        opt_state=tx.init(params),
+    )
+
+
+def empty_bank(dataset: Dataset, bits: int) -> Bank:
+    """The training images' labels, and codes of zeros."""
+    labels = jnp.asarray(dataset.labels[dataset.split.train], jnp.float32)
+    return Bank(jnp.zeros((len(labels), bits)), labels)
+
+
+def first_bank(
+    config: Config, dataset: Dataset, mesh: Mesh, model: HashModel, state: TrainState
+) -> Bank:
+    """Signs of the training images' codes: one pass over an epoch of its own.
+
+    As in the released code, images are as in training and, if crafting is ``train``,
+    dropout is on.
+    """
+    settings, live = config.defense, config.defense.crafting == "train"
+    key = jax.random.fold_in(jax.random.key(config.seed), 3_000)
+
+    @jax.jit
+    def record(bank, batch, index):
+        mode = {"key": jax.random.fold_in(key, index)} if live else {}
+        images = devices.to_images(batch.images)
+        logits, _ = model.apply(state.params["model"], state.stats, images, **mode)
+        return bank.record(batch, jnp.sign(logits))
+
+    per_epoch = epoch_steps(dataset, settings)
+    first = settings.epochs * per_epoch  # an epoch that training does not see
+    batches = batches_of(dataset, config, settings, mesh, first, per_epoch)
+    bank = state.bank
+    for index, batch in enumerate(batches):
+        bank = record(bank, batch, index)
+    return bank
