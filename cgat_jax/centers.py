@@ -71,7 +71,8 @@ def weighted_center_codes(
         c = sign(sum_pos w_j b_j / sum_pos w_j - mean of negatives),
 
     a group without members being left out: without positives the code is minus the
-    negatives' mean. Empty bits and gradients are as in ``center_codes``.
+    negatives' mean. No gradient flows. A tie is 0 only as far as floating point tells:
+    weights are no integers, and a tie may come out as either sign.
 
     Args:
         labels: multi-hot labels of the queries.

@@ -1,3 +1,4 @@
+import functools
 import itertools
 
 import jax
@@ -5,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cgat_jax.centers import center_codes
+from cgat_jax.centers import center_codes, weighted_center_codes
 from cgat_jax.types import Bank
 from tests import golden
 from tests.reference import centers as reference
@@ -57,14 +58,13 @@ def test_no_code_beats_the_closed_form(rng):
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64])
 def test_binary_centers_equal_the_loop_on_ties_too(rng, size):
+    centers = jax.jit(functools.partial(center_codes, binary=True))
     for _ in range(20):
         codes = np.tanh(rng.normal(size=(size, 9)))
         labels = (rng.random((size, 4)) < 0.3).astype(np.float32)
         queries = (rng.random((5, 4)) < 0.4).astype(np.float32)
         bank = Bank(jnp.array(codes, jnp.float32), jnp.array(labels))
-        got = jax.jit(lambda q, b: center_codes(q, b, binary=True))(
-            jnp.array(queries), bank
-        )
+        got = centers(jnp.array(queries), bank)
         expected = [reference.center_code(q, np.sign(codes), labels) for q in queries]
         np.testing.assert_array_equal(got, expected)
 
@@ -95,3 +95,105 @@ def test_without_positives_nothing_is_guided(binary):
     bank = Bank(jnp.array([[1.0, -1.0]]), jnp.zeros((1, 2)))
     centers = center_codes(jnp.ones((1, 2)), bank, binary=binary)
     np.testing.assert_array_equal(centers, [[0.0, 0.0]])
+
+
+MAINSTAY = {
+    0: "-1 1 -1 1 1 -1 1 -1 1 -1 1 1 -1 -1 1 0",
+    1: "-1 -1 1 -1 0 0 1 -1 1 -1 1 1 -1 1 -1 0",
+}
+
+
+@pytest.mark.parametrize("row", MAINSTAY)
+def test_golden_mainstay_codes(x64, row):
+    codes = weighted_center_codes(
+        jnp.array(golden.LABELS), golden.bank(), weights="cosine", binary=True
+    )
+    np.testing.assert_array_equal(codes[row], _codes(MAINSTAY[row]))
+
+
+def _random(rng, size=11, bits=9):
+    """Queries and a bank, one of each without a label."""
+    codes = np.tanh(rng.normal(size=(size, bits)))
+    labels = (rng.random((size, 4)) < 0.4).astype(float)
+    queries = (rng.random((60, 4)) < 0.5).astype(float)
+    queries[0], labels[0] = 0, 0
+    return queries, codes, labels
+
+
+@pytest.mark.parametrize("weights", ["jaccard", "cosine"])
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("size", [1, 11])
+def test_weighted_centers_equal_the_loop(rng, x64, weights, binary, size):
+    """Reference: sums over label sets; bits that tie up to rounding may differ."""
+    queries, codes, labels = _random(rng, size)
+    bank = Bank(jnp.array(codes), jnp.array(labels))
+    got = weighted_center_codes(
+        jnp.array(queries), bank, weights=weights, binary=binary
+    )
+    used = np.sign(codes) if binary else codes
+    expected = np.array(
+        [reference.weighted_difference(q, used, labels, weights) for q in queries]
+    )
+    clear = np.abs(expected) > 1e-9
+    assert clear.mean() > 0.8
+    np.testing.assert_array_equal(got[clear], np.sign(expected[clear]))
+
+
+@pytest.mark.parametrize("weights", ["jaccard", "cosine"])
+def test_no_code_beats_the_weighted_centers(rng, x64, weights):
+    """Reference: the weighted mean Hamming distances, over all 2^K codes."""
+    queries, codes, labels = _random(rng, size=20, bits=5)
+    bank = Bank(jnp.array(np.sign(codes)), jnp.array(labels))
+    centers = weighted_center_codes(jnp.array(queries), bank, weights=weights)
+    every_code = np.array(list(itertools.product([-1.0, 1.0], repeat=5)))
+    for query, center in zip(queries, np.asarray(centers), strict=True):
+        near = [reference.label_weight(query, other, weights) for other in labels]
+        near = np.array(near) / (sum(near) or 1)
+        far = (near == 0) / (near == 0).sum()
+        distances = (every_code[:, None] != np.sign(codes)[None]).sum(axis=2)
+        scores = distances @ (near - far)
+        chosen = ((center == 0) | (every_code == center)).all(axis=1)
+        np.testing.assert_allclose(scores[chosen], scores.min(), atol=1e-12)
+
+
+@pytest.mark.parametrize("weights", ["jaccard", "cosine"])
+@pytest.mark.parametrize("binary", [True, False])
+def test_with_one_label_each_weights_change_nothing(rng, weights, binary):
+    codes = jnp.array(np.tanh(rng.normal(size=(31, 9))), jnp.float32)
+    bank = Bank(codes, jnp.eye(4)[jnp.arange(31) % 3])
+    queries = jnp.eye(4)[:3]  # without positives they would differ
+    np.testing.assert_array_equal(
+        weighted_center_codes(queries, bank, weights=weights, binary=binary),
+        center_codes(queries, bank, binary=binary),
+    )
+
+
+@pytest.mark.parametrize("weights", ["jaccard", "cosine"])
+def test_an_image_that_shares_more_labels_weighs_more(weights):
+    """Jaccard 1/3 - 0.1, cosine 0.17 - 0.1, but equal weights 0 - 0.1."""
+    labels = jnp.array([[1.0, 1, 0], [1.0, 0, 0], [0.0, 0, 1]])
+    bank = Bank(jnp.array([[1.0], [-1.0], [0.1]]), labels)
+    query = jnp.array([[1.0, 1, 0]])
+    np.testing.assert_array_equal(center_codes(query, bank), [[-1.0]])
+    center = weighted_center_codes(query, bank, weights=weights)
+    np.testing.assert_array_equal(center, [[1.0]])
+
+
+@pytest.mark.parametrize("weights", ["jaccard", "cosine"])
+def test_weighted_centers_of_one_group_follow_it(weights):
+    bank = Bank(jnp.array([[1.0, -1.0], [0.5, 0.5]]), jnp.ones((2, 1)))
+    alike = weighted_center_codes(jnp.ones((1, 1)), bank, weights=weights)
+    np.testing.assert_array_equal(alike, [[1.0, -1.0]])
+    without = weighted_center_codes(jnp.zeros((1, 1)), bank, weights=weights)
+    np.testing.assert_array_equal(without, [[-1.0, 1.0]])
+
+
+@pytest.mark.parametrize("weights", ["jaccard", "cosine"])
+def test_centers_have_no_gradient(x64, weights):
+    bank, labels = golden.bank(), jnp.array(golden.LABELS)
+
+    def total(codes):
+        other = bank._replace(codes=codes)
+        return weighted_center_codes(labels, other, weights=weights).sum()
+
+    np.testing.assert_array_equal(jax.grad(total)(bank.codes), 0)

@@ -103,6 +103,78 @@ def test_another_configuration_is_refused_with_the_difference(finished, cache):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_the_network_of_another_run_is_defended_as_if_it_were_its_own(
+    finished, cache, tmp_path
+):
+    workdir, _ = finished
+    done = _run(tmp_path, cache, f"--config.pretrained={workdir}")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "defend" / "checkpoints"
+    meta = next((folder / "12" / "meta").rglob("metadata"))
+    assert json.loads(meta.read_text())["sha256"] == _final_states(workdir)["defend"][1]
+    expected = [r for r in _records(workdir) if r["defense"] == "cgat"]
+    assert _records(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["--config.model.bits=16"], "model.bits: 8 -> 16"),
+        (["--config.pretrained=nowhere"], "nowhere/config.json does not exist"),
+        (["--config.loss.name=csq", "--config.model.bits=12"], "power of two, got 12"),
+        (["--config.loss.name=dch", "--config.defense.batch_size=1"], "at least 2"),
+    ],
+)
+def test_what_cannot_be_defended_is_refused(
+    finished, cache, tmp_path, overrides, message
+):
+    workdir, _ = finished
+    if not any("csq" in override for override in overrides):
+        overrides = [f"--config.pretrained={workdir}", *overrides]
+    done = _run(tmp_path, cache, *overrides)
+    assert done.returncode == 2 and message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_an_unfinished_network_is_not_defended(finished, cache, tmp_path):
+    workdir, _ = finished
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "config.json").write_text((workdir / "config.json").read_text())
+    done = _run(tmp_path / "run", cache, f"--config.pretrained={source}")
+    assert done.returncode == 2 and "finish that run first" in done.stderr
+
+
+def test_a_study_runs_its_cells_once_and_writes_their_table(tmp_path):
+    command = [sys.executable, "-m", "experiments.study"]
+    command += ["--study=tests/tiny_study.py", f"--workdir={tmp_path / 'cells'}"]
+    command.append(f"--out={tmp_path / 'table.md'}")
+    run = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 300}
+    done = subprocess.run(command, **run)
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / "table.md").read_text()
+    assert "| undefended | " in table and "| AT-self | " in table
+    assert "cell 2 of 2" in done.stdout
+    again = subprocess.run(command, **run)
+    assert "cell" not in again.stdout and "| AT-self | " in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--study is missing"),
+        (["--study=nowhere.py", "--workdir=x"], "no file 'nowhere.py'"),
+        (["--study=tests/tiny_config.py", "--workdir=x"], "must return Study records"),
+        (["--stduy=x"], "stduy"),
+    ],
+)
+def test_a_study_that_cannot_run_is_one_line_and_exit_code_2(flags, message):
+    command = [sys.executable, "-m", "experiments.study", *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
 def test_logged_steps_are_strictly_increasing(finished):
     workdir, _ = finished
     for stage in ("backbone", "pretrain", "defend"):

@@ -51,7 +51,8 @@ def make_csq(*, rule: str = "multi", quantization: float = WEIGHT) -> HashLoss:
     are constants, kept in the checkpoint from pretraining on.
 
     Args:
-        rule: ``multi`` as above; ``single``: the center of the first class.
+        rule: ``multi`` as above; ``single``: the center of the first class (of class 0
+            where there is none).
         quantization: weight of the second term; CSQ-C has 0.
 
     References:

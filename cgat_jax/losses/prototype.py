@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from cgat_jax.losses.pairwise import bank_products
 from cgat_jax.types import Bank, Codes, Labels, Mask, Scalar, similarity
 
 ROUNDING = 1e-4
@@ -66,7 +67,7 @@ def prototype_loss(
     )
     if triangle:
         considered = jnp.triu(considered, 1)
-    cosines = codes @ bank.codes.T / codes.shape[1]
+    cosines = bank_products(codes, bank) / codes.shape[1]
     value = circle_loss(cosines, similarity(labels, bank.labels), considered)
     rounding = ((codes - jax.lax.stop_gradient(jnp.sign(codes))) ** 2).sum(axis=1)
     real = mask.astype(codes.dtype)

@@ -117,8 +117,8 @@ def _made(study: Study, records: list[Record]) -> str:
     devices = sorted({record["device"] for record in records})
     commits = sorted({str(record["commit"]) for record in records})
     return (
-        f"Seeds {seeds}; mean, and lowest to highest where they differ. From the records "
-        f"of {len(records)} evaluations; {', '.join(devices)}, jax "
+        f"Seeds {seeds}: mean, and lowest to highest where they differ. From the "
+        f"records of {len(records)} evaluations; {', '.join(devices)}, jax "
         f"{', '.join(versions)}, commits {', '.join(commits)}."
     )
 

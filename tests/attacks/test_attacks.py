@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cgat_jax.attacks import ATTACKS, Budget, parse_attacks
+from cgat_jax.attacks.pgd import away_from_references
 
 EPSILON = 8 / 255
 
@@ -71,6 +72,19 @@ def test_cgat_lowers_its_agreement_below_what_noise_does(problem):
 
     attacked, noisy = (_make(name)(*problem) for name in ("cgat", "noise"))
     assert (agreement(attacked) < agreement(noisy)).all()
+
+
+def test_saturated_codes_stop_the_tanh_surrogate_but_not_the_logits(problem):
+    encode, *rest = problem
+
+    def saturated(images, iteration):
+        return 1e4 * encode(images, iteration)
+
+    budget = Budget(epsilon=EPSILON, steps=5, random_start=False)
+    for surrogate, moves in (("tanh", False), ("logits", True)):
+        attack = away_from_references(budget, surrogate=surrogate)
+        changed = attack(saturated, *rest) != problem[1]
+        assert (changed[2:].mean() > 0.9) == moves
 
 
 def test_a_reference_of_zeros_moves_nothing_but_the_start(problem):

@@ -25,3 +25,27 @@ def center_code(label, bank_codes, bank_labels):
         else:
             total -= code * count
     return np.sign(total)
+
+
+def label_weight(label, other, weights):
+    """Jaccard index or cosine of two label sets; 0 where one of them is empty."""
+    shared = sum(1 for a, b in zip(label, other, strict=True) if a and b)
+    if shared == 0:
+        return 0.0
+    counts = sum(1 for a in label if a), sum(1 for b in other if b)
+    if weights == "jaccard":
+        return shared / (sum(counts) - shared)
+    return shared / (counts[0] ** 0.5 * counts[1] ** 0.5 + 1e-8)
+
+
+def weighted_difference(label, bank_codes, bank_labels, weights):
+    """Weighted mean of the positives minus the mean of the negatives, by loops."""
+    bits = bank_codes.shape[1]
+    near, far, total, count = np.zeros(bits), np.zeros(bits), 0.0, 0
+    for code, other in zip(bank_codes, bank_labels, strict=True):
+        weight = label_weight(label, other, weights)
+        if weight > 0:
+            near, total = near + weight * code, total + weight
+        else:
+            far, count = far + code, count + 1
+    return near / (total or 1) - far / (count or 1)
