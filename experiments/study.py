@@ -58,6 +58,24 @@ def command(study: Study, cell: Cell, root: Path) -> list[str]:
     return [*arguments, f"--config.compilation_cache={root / 'compiled'}"]
 
 
+def commands_of(studies: list[Study], root: Path) -> dict[str, list[str]]:
+    """The command line of each cell by its folder; studies may share cells.
+
+    Raises:
+        ValueError: two studies mean different runs by one folder.
+    """
+    commands: dict[str, list[str]] = {}
+    for study in studies:
+        for cell in cells_of(study):
+            arguments = command(study, cell, root)
+            if commands.setdefault(cell.folder, arguments) != arguments:
+                raise ValueError(
+                    f"{study.title!r} needs another {cell.folder!r} than the studies "
+                    "before it: give its rows other titles or settings"
+                )
+    return commands
+
+
 def main() -> int:
     """Runs what is missing, and writes the tables after each cell."""
     for flag, name in ((_STUDY, "study"), (_WORKDIR, "workdir")):
@@ -66,12 +84,7 @@ def main() -> int:
     root = Path(_WORKDIR.value)
     try:
         studies = load_studies(Path(_STUDY.value))
-        commands = {
-            cell.folder: command(study, cell, root)
-            for study in studies
-            for cell in cells_of(study)
-        }
-        return _run(studies, commands, root)
+        return _run(studies, commands_of(studies, root), root)
     except ValueError as error:
         return cli.refuse("study", error)
 

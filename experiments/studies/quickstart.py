@@ -1,4 +1,4 @@
-"""Losses, defenses and CgAT's options on the quickstart scenes.
+"""Losses and defenses on the quickstart scenes.
 
     python -m experiments.study --study=experiments/studies/quickstart.py \
         --workdir=runs/study --out=docs/results_quickstart.md
@@ -12,20 +12,6 @@ from cgat_jax.report.study import Study
 CONFIG = "experiments/configs/quickstart.py"
 NONE = {"defense.epochs": 0}
 SAAT = {"defense.name": "saat", "defense.quantization": 1e-4}
-OPTIONS = {
-    "crafting without dropout, as without options": {"defense.crafting": "eval"},
-    "binary bank": {"defense.bank": "binary"},
-    "inner attack on logits": {"defense.surrogate": "logits"},
-    "averaged weights (EMA 0.99)": {"defense.ema": 0.99},
-    "weight perturbation (AWP 0.005)": {"defense.awp": 0.005},
-    "consistency 1": {"defense.consistency": 1.0},
-    "Jaccard centers": {"defense.centers": "jaccard"},
-    "cosine centers": {"defense.centers": "cosine"},
-    "second decay": {"defense.schedule": "half_and_three_quarters"},
-    "cosine schedule": {"defense.schedule": "cosine"},
-    "weight 2": {"defense.weight": 2.0},
-    "weight 4": {"defense.weight": 4.0},
-}
 
 
 def _row(loss: str, defense: str, overrides: dict) -> tuple[str, dict]:
