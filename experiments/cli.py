@@ -27,9 +27,10 @@ def settings_help() -> str:
     return "\n".join(f"  {left:<{width}}  {text}" for left, text in rows)
 
 
-def refuse(program: str, error: object) -> int:
-    """Prints one line on stderr; returns the exit code of a refusal."""
-    print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+def refuse(program: str, error: object, *, keep_lines: bool = False) -> int:
+    """Prints one line on stderr, or the error's own; the exit code of a refusal."""
+    text = str(error) if keep_lines else " ".join(str(error).split())
+    print(f"{program}: {text}", file=sys.stderr)
     return EXIT_REFUSED
 
 

@@ -11,17 +11,16 @@ an interrupted preparation left is removed first.
 Exit codes: 0 done, 2 refused (a line on what, or a line for each bad file).
 """
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
 from cgat_jax.config import Data, lookup
 from cgat_jax.data import SCANS
 from cgat_jax.data.dataset import describe
 from cgat_jax.data.datasets.lists import open_lists
 from cgat_jax.data.prepared import open_prepared, prepare
+from experiments import cli
 
 _REQUIRED = {
     "dataset": "data set: coco or lists",
@@ -54,7 +53,7 @@ def main(values: flags.FlagValues) -> int:
     """Prepares, unless that was done before, and prints what there is."""
     for name, text in _REQUIRED.items():
         if not values[name].value:
-            return _refuse(f"--{name} is missing: expected the {text}")
+            return cli.refuse("prepare", f"--{name} is missing: expected the {text}")
     out = Path(values.out)
     try:
         fresh = prepare(
@@ -67,7 +66,7 @@ def main(values: flags.FlagValues) -> int:
         )
         lines = summary(values.dataset, out, values.image_size)
     except (ValueError, OSError) as error:
-        return _refuse(str(error))
+        return cli.refuse("prepare", error, keep_lines=True)
     print("\n".join([*lines, f"{'prepared' if fresh else 'was prepared'}: {out}"]))
     return 0
 
@@ -85,22 +84,6 @@ def summary(name: str, root: Path, image_size: int) -> list[str]:
     ]
 
 
-def _parse(arguments: Sequence[str]) -> list[str]:
-    """Reads the flags; an unknown one ends the program as other errors do."""
-    try:
-        rest = flags.FLAGS(arguments)
-    except flags.Error as error:
-        sys.exit(_refuse(str(error)))
-    if len(rest) > 1:
-        sys.exit(_refuse(f"unexpected argument {rest[1]!r}; see --help"))
-    return rest
-
-
-def _refuse(text: str) -> int:
-    print(f"prepare: {text}", file=sys.stderr)
-    return 2
-
-
 if __name__ == "__main__":
     define_flags(flags.FLAGS)
-    app.run(lambda _: main(flags.FLAGS), flags_parser=_parse)
+    cli.run("prepare", lambda: main(flags.FLAGS))
