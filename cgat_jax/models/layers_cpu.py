@@ -101,26 +101,65 @@ def kernel_gradient(
     return gradient.transpose(1, 2, 0, 3)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def max_pool(
     x: Float[Array, "B H W C"], window: tuple[int, int], strides: tuple[int, int]
 ) -> Float[Array, "B Ho Wo C"]:
     """Max pooling as a chain of strided slices; the first maximum wins.
 
-    XLA:CPU turns the gradient of ``reduce_window`` into a slow scatter; this one is
-    selections and sums, which fuse. A NaN behind another value of its window is lost.
+    XLA:CPU turns the gradient of ``reduce_window`` into a slow scatter, and that of the
+    chain into nested sums of padded arrays; this one selects each window's first
+    maximum again. A NaN behind another value of its window is lost.
     """
+    best = None
+    for value in _window_values(x, window, strides):
+        best = value if best is None else jnp.where(value > best, value, best)
+    return best
+
+
+def _max_pool_forward(x, window, strides):
+    best = max_pool(x, window, strides)
+    return best, (x, best)
+
+
+def _max_pool_backward(window, strides, residuals, cotangent):
+    x, best = residuals
+    zero, free, parts = jnp.zeros((), x.dtype), jnp.ones(best.shape, bool), []
+    for value in _window_values(x, window, strides):
+        first = free & (value == best)
+        free = free & ~first
+        parts.append(jnp.where(first, cotangent, zero))
+    (height, width), (rows, columns) = x.shape[1:3], best.shape[1:3]
+    if window == strides:  # no two windows share a pixel: nothing to add
+        blocks = _depth_to_space(jnp.concatenate(parts, axis=-1), strides)
+        rest = (height - blocks.shape[1], width - blocks.shape[2])
+        return (jnp.pad(blocks, ((0, 0), (0, rest[0]), (0, rest[1]), (0, 0))),)
+    total, (s, t) = 0.0, strides
+    for part, (i, j) in zip(parts, _offsets(window), strict=True):
+        after = (height - i - (rows - 1) * s - 1, width - j - (columns - 1) * t - 1)
+        spread = [(0, 0, 0), (i, after[0], s - 1), (j, after[1], t - 1), (0, 0, 0)]
+        total = total + lax.pad(part, zero, spread)
+    return (total,)
+
+
+max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+def _offsets(window):
+    return itertools.product(range(window[0]), range(window[1]))
+
+
+def _window_values(x, window, strides):
+    """For each place in a window, in reading order, its value in every window."""
     batch, height, width, channels = x.shape
     rows, columns = (
         (full - length) // stride
         for full, length, stride in zip((height, width), window, strides, strict=True)
     )
-    best = None
-    for i, j in itertools.product(range(window[0]), range(window[1])):
+    for i, j in _offsets(window):
         limits = (i + rows * strides[0] + 1, j + columns * strides[1] + 1)
         start, stop = (0, i, j, 0), (batch, *limits, channels)
-        value = lax.slice(x, start, stop, (1, *strides, 1))
-        best = value if best is None else jnp.where(value > best, value, best)
-    return best
+        yield lax.slice(x, start, stop, (1, *strides, 1))
 
 
 def _stride_one(cotangent, kernel, margins):

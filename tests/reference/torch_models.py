@@ -1,14 +1,14 @@
-"""AlexNet and VGG in PyTorch, with torchvision's parameter names.
+"""Our networks in PyTorch; AlexNet and VGG with torchvision's parameter names.
 
-Written after torchvision.models.alexnet and torchvision.models.vgg; torch is optional.
+Written after torchvision.models.alexnet and torchvision.models.vgg. Imports torch and
+nothing else, so that ``benchmarks.torch_peer`` runs where torch is.
 """
 
-import pytest
-
-torch = pytest.importorskip("torch")
-nn = torch.nn
+import torch
+from torch import nn
 
 _VGG11 = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
+_SMALL = (32, 48, 96, 192)
 
 
 class _Network(nn.Module):
@@ -68,4 +68,20 @@ def vgg11(outputs):
         nn.Dropout(),
         nn.Linear(4096, outputs),
     )
+    return _Network(nn.Sequential(*layers), classifier).eval()
+
+
+def small(outputs):
+    layers, channels = [], 3
+    for number, width in enumerate(_SMALL, start=1):
+        stride = 2 if number == 1 else 1
+        layers.append(nn.Conv2d(channels, width, 3, stride=stride, padding=1))
+        if number < len(_SMALL):
+            layers.append(nn.MaxPool2d(2, 2))
+        layers.append(nn.ReLU())
+        channels = width
+    classifier = nn.Sequential(
+        nn.Linear(channels, 256), nn.ReLU(), nn.Dropout(), nn.Linear(256, outputs)
+    )
+    layers.append(nn.AdaptiveMaxPool2d(1))
     return _Network(nn.Sequential(*layers), classifier).eval()
