@@ -139,10 +139,20 @@ class Defense(Training):
 class Evaluate:
     """What is measured, and how hard the attacks try."""
 
-    attacks: str = setting("noise,cgat", "comma separated attacks; clean always runs")
+    attacks: str = setting(
+        "noise,cgat",
+        "comma separated: noise, p2p, dhta, tha, hag, sdha, saat, saat_targeted, cgat",
+    )
     epsilon: float = setting(8 / 255, "budget of the attacks, L-infinity, of [0, 1]")
-    step_size: float = setting(1 / 255, "step of sign attacks, of [0, 1]")
-    steps: int = setting(100, "iterations of sign attacks")
+    preset: str = setting(
+        "paper", "iterations: paper (each attack's own) or fast (at most 100)"
+    )
+    steps: int = setting(0, "iterations of every attack; 0: as the preset says")
+    step_size: float = setting(0.0, "step of sign attacks, of [0, 1]; 0: their own")
+    surrogate: str = setting("tanh", "what attacks see: tanh of the logits, or logits")
+    prototype_steps: int = setting(
+        0, "training steps of tha's prototypes; 0: 30,000 (paper) or 3,000 (fast)"
+    )
     top_k: int = setting(5000, "MAP looks at this many first retrieved images")
     batch_size: int = setting(64, "images at once, over all devices")
     num_queries: int = setting(0, "attack only the first queries; 0: all")
@@ -228,6 +238,7 @@ def validate(config: Config) -> None:
         "defense.bank": ("soft", "binary"),
         "defense.crafting": ("train", "eval"),
         "defense.surrogate": ("tanh", "logits"),
+        "evaluate.surrogate": ("tanh", "logits"),
         "defense.centers": ("equal", "jaccard", "cosine"),
         "model.dtype": ("float32", "bfloat16"),
     }

@@ -1,12 +1,12 @@
 """Clean and attacked retrieval of each network, as records that are kept."""
 
-import functools
+import dataclasses
 import hashlib
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,28 +15,18 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from cgat_jax import devices
-from cgat_jax.attacks import ATTACKS, Budget, parse_attacks
-from cgat_jax.centers import center_codes
+from cgat_jax.attacking import Attacked, Attacker, Network
+from cgat_jax.attacks import ATTACKS, budget_of, parse_attacks
 from cgat_jax.config import Config, to_json
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.data.loader import eval_batches
 from cgat_jax.gallery import write_gallery
 from cgat_jax.provenance import provenance
 from cgat_jax.retrieval import RetrievalScores, evaluate_retrieval
-from cgat_jax.types import Bank, HashModel, PyTree
-from cgat_jax.workdir import write_json
+from cgat_jax.types import HashModel
+from cgat_jax.workdir import save_array, write_json
 
 PARTS = ("train", "database", "query")
-Network = tuple[PyTree, PyTree]
-
-
-class Attacked(NamedTuple):
-    """What an attack left of the queries: codes, the first images, the movement."""
-
-    codes: np.ndarray
-    images: np.ndarray
-    linf: float
-    rmse: float
 
 
 class Evaluator:
@@ -54,15 +44,14 @@ class Evaluator:
         """Compiles nothing yet; ``check_stop`` is called between batches."""
         self.config, self.dataset, self.mesh = config, dataset, mesh
         self.workdir, self.check_stop = workdir, check_stop
+        self._attacker = Attacker(config, dataset, mesh, model, workdir, check_stop)
         rows, whole = devices.by_row(mesh), devices.replicated(mesh)
-        self._shardings = {"in_shardings": (whole, rows), "out_shardings": whole}
 
         def encode(network, pixels):
             params, stats = network
             return jnp.sign(model.apply(params, stats, devices.to_images(pixels))[0])
 
-        self._encode = jax.jit(encode, **self._shardings)
-        self._attacks = {name: self._compile(model, name) for name in self.names()}
+        self._encode = jax.jit(encode, in_shardings=(whole, rows), out_shardings=whole)
 
     def names(self) -> list[str]:
         """The configured attacks."""
@@ -91,7 +80,7 @@ class Evaluator:
             for batch in self._batches(positions, f"encode {part}")
         ]
         codes = np.concatenate(codes)[: len(positions)].astype(np.int8)
-        _save_array(path, codes)
+        save_array(path, codes)
         return codes
 
     def _batches(self, positions: np.ndarray, title: str):
@@ -109,101 +98,63 @@ class Evaluator:
             self.check_stop()
             yield devices.put_rows(self.mesh, batch)
 
-    def _compile(self, model: HashModel, name: str) -> Callable:
-        settings = self.config.evaluate
-        attack = ATTACKS[name].make(
-            Budget(
-                epsilon=settings.epsilon,
-                step_size=settings.step_size,
-                steps=settings.steps,
-            )
-        )
-        key = _attack_key(self.config.seed, name)
-
-        def run(network, rows):
-            params, stats = network
-            pixels, references, indices = rows
-
-            def encode(images, iteration):
-                return model.apply(params, stats, images)[0]
-
-            images = devices.to_images(pixels)
-            keys = jax.vmap(jax.random.fold_in, (None, 0))(key, indices)
-            moved = attack(encode, images, references, keys)
-            return jnp.sign(encode(moved, 0)), moved, moved - images
-
-        return jax.jit(run, **self._shardings)
-
-    def _references(self, name: str, labels, codes) -> np.ndarray:
-        if ATTACKS[name].references == "none":
-            return np.zeros((len(labels), self.config.model.bits), np.float32)
-        train = self.dataset.labels[self.dataset.split.train]
-        bank = Bank(jnp.asarray(codes["train"], jnp.float32), _float(train))
-        centers = jax.jit(functools.partial(center_codes, binary=True))
-        blocks = np.array_split(labels, -(-len(labels) // 512))
-        return np.concatenate([centers(_float(block), bank) for block in blocks])
-
-    def _attack(self, name, network, references, positions) -> Attacked:
-        gallery, codes, shown = self.config.evaluate.gallery, [], []
-        largest, squares, seen = 0.0, 0.0, 0
-        padding = np.zeros((self.config.evaluate.batch_size, references.shape[1]))
-        padded = np.concatenate([references, padding]).astype(np.float32)
-        for batch in self._batches(positions, f"attack {name}"):
-            rows = (batch.images, padded[np.asarray(batch.indices)], batch.indices)
-            signs, moved, change = self._attacks[name](network, rows)
-            real = np.asarray(batch.mask)
-            codes.append(np.asarray(signs)[real])
-            change = np.asarray(change)[real]
-            largest = max(largest, float(np.abs(change).max()))
-            squares += float(
-                (change.astype(np.float64) ** 2).mean(axis=(1, 2, 3)).sum()
-            )
-            if seen < gallery:
-                shown.append(np.asarray(moved)[real][: gallery - seen])
-            seen += int(real.sum())
-        images = np.concatenate(shown) if shown else np.zeros((0, 1, 1, 3))
-        rmse = (squares / seen) ** 0.5
-        return Attacked(np.concatenate(codes).astype(np.int8), images, largest, rmse)
-
     def _measure(self, path, defense, attack, network, codes) -> None:
-        began = time.monotonic()
-        dataset, split = self.dataset, self.dataset.split
-        limit = self.config.evaluate.num_queries or len(split.query)
-        positions = split.query[:limit]
-        labels, clean = dataset.labels[positions], codes["query"][:limit]
-        score = functools.partial(
-            evaluate_retrieval,
-            query_labels=labels,
-            database_codes=codes["database"],
-            database_labels=dataset.labels[split.database],
-            top_k=self.config.evaluate.top_k,
-            threads=self.config.data.threads,
-        )
-        before = score(clean)
+        began, attacker = time.monotonic(), self._attacker
+        clean = codes["query"][: len(attacker.positions)]
+        before = self._score(clean, codes, attacker.labels)
         record = self._describe(defense, attack)
         if attack == "clean":
             record |= _scores(before)
         else:
-            references = self._references(attack, labels, codes)
-            left = self._attack(attack, network, references, positions)
-            after = score(left.codes)
+            references = attacker.references(attack, codes)
+            batches = self._batches(attacker.positions, f"attack {attack}")
+            left = attacker.run(attack, network, codes, references, batches)
+            after = self._score(left.codes, codes, attacker.labels)
             record |= _scores(after) | {
                 "perturbation": {"linf": left.linf, "rmse": left.rmse},
                 "bits_flipped": float((left.codes != clean).mean()),
             }
-            if references.any():
-                record["bound"] = score(-references).map
-            _save_array(path.with_name("codes.npy"), left.codes)
+            record |= self._bound(attack, references, codes, left)
+            save_array(path.with_name("codes.npy"), left.codes)
             galleries = (clean, left, before, after)
-            write_gallery(path.parent, self.config, dataset, codes, *galleries)
+            write_gallery(path.parent, self.config, self.dataset, codes, *galleries)
         record["seconds"] = round(time.monotonic() - began, 2)
         if jax.process_index() == 0:
             write_json(path, record)
 
+    def _score(self, query_codes, codes, labels) -> RetrievalScores:
+        return evaluate_retrieval(
+            query_codes,
+            labels,
+            codes["database"],
+            self.dataset.labels[self.dataset.split.database],
+            top_k=self.config.evaluate.top_k,
+            threads=self.config.data.threads,
+        )
+
+    def _bound(self, attack, references, codes, left: Attacked) -> dict[str, Any]:
+        """MAP of a perfect attack's codes; of targeted attacks the t-MAPs as well."""
+        attacker, entry = self._attacker, ATTACKS[attack]
+        if entry.targeted:
+            targets = attacker.targets()
+            return {
+                "bound": self._score(references, codes, attacker.labels).map,
+                "t_map": self._score(left.codes, codes, targets).map,
+                "t_map_clean": self._score(
+                    codes["query"][: len(targets)], codes, targets
+                ).map,
+                "t_map_bound": self._score(references, codes, targets).map,
+            }
+        if entry.references in ("none", "labels"):
+            return {}
+        return {"bound": self._score(-references, codes, attacker.labels).map}
+
+    def _settings(self, attack: str) -> dict[str, Any]:
+        return dataclasses.asdict(budget_of(attack, self.config.evaluate))
+
     def _describe(self, defense: str, attack: str) -> dict[str, Any]:
         config, settings = self.config, self.config.evaluate
         split, clean = self.dataset.split, attack == "clean"
-        budget = {k: getattr(settings, k) for k in ("epsilon", "step_size", "steps")}
         text = to_json(config).encode()
         return {
             "dataset": self.dataset.name,
@@ -218,7 +169,7 @@ class Evaluator:
             "loss": config.loss.name,
             "defense": defense,
             "attack": attack,
-            "attack_settings": {} if clean else budget,
+            "attack_settings": {} if clean else self._settings(attack),
             "budget": None if clean else settings.epsilon,
             "seed": config.seed,
             "t_map": None,
@@ -227,22 +178,6 @@ class Evaluator:
             "bound": None,
             "config_sha256": hashlib.sha256(text).hexdigest(),
         } | provenance()
-
-
-def _attack_key(seed: int, name: str) -> jax.Array:
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-    return jax.random.fold_in(jax.random.key(seed), number)
-
-
-def _float(table: np.ndarray) -> jax.Array:
-    return jnp.asarray(table, jnp.float32)
-
-
-def _save_array(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial.npy")
-    np.save(partial, array, allow_pickle=False)
-    partial.replace(path)
 
 
 def _scores(scores: RetrievalScores) -> dict[str, Any]:

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cgat_jax.config import Config, difference, to_json
 
 # Changing these changes no result, so a run may go on with other values.
@@ -42,6 +44,14 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON; a value that is not finite is an error, not a file."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Writes an array as .npy: whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial.npy")
+    np.save(partial, array, allow_pickle=False)
+    partial.replace(path)
 
 
 def claim(workdir: Path, config: Config) -> None:

@@ -270,7 +270,7 @@ def test_help_shows_every_setting_with_its_default():
     command = [sys.executable, "-m", "experiments.main", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert "--config.defense.weight=1.0" in done.stdout
-    assert "--config.evaluate.steps=100" in done.stdout
+    assert "--config.evaluate.steps=0" in done.stdout
 
 
 def test_eight_devices_give_the_losses_of_one(finished, cache, tmp_path):

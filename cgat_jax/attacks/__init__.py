@@ -1,26 +1,105 @@
 """Attacks. A new one is a factory of ``Attack`` and a line in ``ATTACKS``."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
-from cgat_jax.attacks.pgd import Budget, away_from_references, random_noise
-from cgat_jax.config import lookup
-from cgat_jax.types import Attack
+from cgat_jax.attacks import objectives
+from cgat_jax.attacks.pgd import (
+    Budget,
+    away_from_references,
+    random_noise,
+    sign_attack,
+    towards_references,
+)
+from cgat_jax.attacks.untargeted import hag, sdha
+from cgat_jax.config import Evaluate, lookup
+from cgat_jax.types import Attack, Bank
+
+__all__ = ["ATTACKS", "PRESETS", "AttackEntry", "Budget", "budget_of", "parse_attacks"]
+
+# Most iterations of an attack.
+PRESETS = {"paper": 10_000, "fast": 100}
 
 
 class AttackEntry(NamedTuple):
-    """How an attack is made, what codes it is given, and how tables call it."""
+    """How an attack is made, what it is given, and how the paper sets it.
 
-    make: Callable[[Budget], Attack]
+    ``make(budget, bank)``: the bank has the training images' binary codes. The
+    references are, one an image: ``none``, ``center`` codes or ``mainstay`` codes of
+    the true labels, the true ``labels`` themselves; of the target label set, the code
+    of an ``image``, an ``anchor``, a ``prototype`` or a ``target_mainstay`` code.
+    """
+
+    make: Callable[[Budget, Bank], Attack]
     references: str
-    """``center``: center codes of the true labels; ``none``: it needs no codes."""
-    title: str
+    budget: Budget
+    signs: bool = True
+
+    @property
+    def targeted(self) -> bool:
+        """Whether it moves towards a target label set."""
+        return self.references in TARGETED
 
 
+TARGETED = ("image", "anchor", "prototype", "target_mainstay")
+_SIGNS = Budget(steps=100, step_size=1 / 255)
+_LONG = Budget(steps=2000, step_size=1 / 255, random_start=False, alpha="annealed")
+
+
+def _plain(make: Callable[[Budget], Attack]) -> Callable[[Budget, Bank], Attack]:
+    return lambda budget, bank: make(budget)
+
+
+def _saat(budget: Budget, bank: Bank) -> Attack:
+    return sign_attack(budget, objectives.masked_quadratic)
+
+
+def _saat_targeted(budget: Budget, bank: Bank) -> Attack:
+    return sign_attack(budget, objectives.masked_quadratic_targeted)
+
+
+_AWAY, _TOWARDS = _plain(away_from_references), _plain(towards_references)
+_ANNEALED = dataclasses.replace(_SIGNS, alpha="annealed")
 ATTACKS = {
-    "noise": AttackEntry(random_noise, "none", "random noise"),
-    "cgat": AttackEntry(away_from_references, "center", "CgAT's attack"),
+    "noise": AttackEntry(_plain(random_noise), "none", _SIGNS),
+    "p2p": AttackEntry(_TOWARDS, "image", _LONG),
+    "dhta": AttackEntry(_TOWARDS, "anchor", _LONG),
+    "tha": AttackEntry(
+        _TOWARDS, "prototype", dataclasses.replace(_SIGNS, random_start=False)
+    ),
+    "hag": AttackEntry(
+        _plain(hag), "none", dataclasses.replace(_LONG, step_size=100 / 32), False
+    ),
+    "sdha": AttackEntry(
+        sdha, "labels", dataclasses.replace(_LONG, steps=1500, step_size=0.01), False
+    ),
+    "saat": AttackEntry(_saat, "mainstay", _ANNEALED),
+    "saat_targeted": AttackEntry(_saat_targeted, "target_mainstay", _ANNEALED),
+    "cgat": AttackEntry(_AWAY, "center", _SIGNS),
 }
+
+
+def budget_of(name: str, settings: Evaluate) -> Budget:
+    """The paper's budget of an attack with what the settings change.
+
+    ``steps`` and ``step_size`` of 0 leave the attack's own; ``step_size`` concerns
+    attacks by signs. The preset bounds iterations that the settings leave open.
+
+    Raises:
+        ValueError: the preset is unknown; the message lists the known ones.
+    """
+    entry, most = ATTACKS[name], lookup("preset", settings.preset, PRESETS)
+    steps = settings.steps or min(entry.budget.steps, most)
+    own = entry.budget.step_size
+    step_size = (settings.step_size or own) if entry.signs else own
+    return dataclasses.replace(
+        entry.budget,
+        epsilon=settings.epsilon,
+        steps=steps,
+        step_size=step_size,
+        surrogate=settings.surrogate,
+    )
 
 
 def parse_attacks(names: str) -> list[str]:

@@ -12,19 +12,51 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
-from cgat_jax.types import Attack, Images, Keys
+from cgat_jax.attacks import objectives
+from cgat_jax.types import Attack, Codes, Images, Keys, Logits
+
+Objective = Callable[[Images, int], Float[Array, " B"]]
+ANNEALED = (0.1, 0.1, 0.1, 0.1, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How far and how hard an attack goes, in units of images in [0, 1]."""
+    """How far and how hard an attack goes, in units of images in [0, 1].
+
+    ``surrogate`` ``tanh`` lets the objective see tanh(alpha * logits), ``logits`` the
+    logits themselves, a gradient that saturated codes do not stop. ``alpha`` ``one`` is
+    1, ``annealed`` grows from 0.1 to 1 over the iterations.
+    """
 
     epsilon: float = 8 / 255
     step_size: float = 2 / 255
     steps: int = 7
     random_start: bool = True
+    alpha: str = "one"
+    surrogate: str = "tanh"
+
+
+def alpha_at(budget: Budget, iteration: Array | int) -> Float[Array, ""]:
+    """The slope of the tanh: ten equal parts of the iterations, if annealed.
+
+    References:
+        Bai et al., Targeted Attack for Deep Hashing based Retrieval, ECCV 2020, Sec.
+        3.3; values of its released code.
+    """
+    if budget.alpha == "one":
+        return jnp.ones(())
+    part = jnp.minimum(iteration * 10 // max(budget.steps, 1), 9)
+    return jnp.array(ANNEALED)[part]
+
+
+def relax(logits: Logits, iteration: Array | int, budget: Budget) -> Codes:
+    """What objectives see of the logits, see ``Budget``."""
+    if budget.surrogate == "logits":
+        return logits
+    return jnp.tanh(alpha_at(budget, iteration).astype(logits.dtype) * logits)
 
 
 def ball(images: Images, epsilon: float) -> tuple[Images, Images]:
@@ -45,11 +77,15 @@ def uniform_noise(images: Images, keys: Keys, epsilon: float) -> Images:
     return jnp.clip(images + jax.vmap(draw)(keys), *ball(images, epsilon))
 
 
+def start_of(images: Images, keys: Keys, budget: Budget) -> Images:
+    """Where an attack starts: the images, or noise around them."""
+    if not budget.random_start:
+        return images
+    return uniform_noise(images, keys, budget.epsilon)
+
+
 def sign_descent(
-    objective: Callable[[Images, int], Float[Array, " B"]],
-    images: Images,
-    start: Images,
-    budget: Budget,
+    objective: Objective, images: Images, start: Images, budget: Budget
 ) -> Images:
     """Lowers each image's ``objective(images, iteration)`` by steps of one sign each.
 
@@ -61,47 +97,76 @@ def sign_descent(
         Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks,
         ICLR 2018; CgAT, Eq. 8 and 9.
     """
+    tx = optax.GradientTransformation(
+        lambda x: optax.EmptyState(),
+        lambda g, state, x: (-budget.step_size * jnp.sign(g), state),
+    )
+    return projected_descent(objective, images, start, budget, tx)
+
+
+def projected_descent(
+    objective: Objective,
+    images: Images,
+    start: Images,
+    budget: Budget,
+    tx: optax.GradientTransformation,
+) -> Images:
+    """Lowers each image's objective with an optimizer, projecting after each update.
+
+    The optimizer must treat pixels one by one, so that images stay independent; its
+    state survives the projection. Result in the ball; no gradient flows.
+    """
     lower, upper = ball(images, budget.epsilon)
     gradient = jax.grad(lambda x, iteration: objective(x, iteration).sum())
 
-    def descend(iteration, x):
-        step = budget.step_size * jnp.sign(gradient(x, iteration))
-        return jnp.clip(x - step, lower, upper)
+    def descend(iteration, carry):
+        x, state = carry
+        updates, state = tx.update(gradient(x, iteration), state, x)
+        return jnp.clip(x + updates, lower, upper), state
 
-    x = jax.lax.fori_loop(0, budget.steps, descend, start)
+    x, _ = jax.lax.fori_loop(0, budget.steps, descend, (start, tx.init(start)))
     return jax.lax.stop_gradient(x)
 
 
-SURROGATES = {"tanh": jnp.tanh, "logits": lambda logits: logits}
+def sign_attack(
+    budget: Budget, objective: Callable[[Codes, Codes], Float[Array, " B"]]
+) -> Attack:
+    """Sign descent on ``objective(codes, references)``, see ``Budget``."""
+
+    def attack(encode, images, references, keys):
+        def of_images(x, iteration):
+            codes = relax(encode(x, iteration), iteration, budget)
+            return objective(codes, references)
+
+        start = start_of(images, keys, budget)
+        return sign_descent(of_images, images, start, budget)
+
+    return attack
 
 
-def away_from_references(budget: Budget, *, surrogate: str = "tanh") -> Attack:
+def away_from_references(budget: Budget) -> Attack:
     """Untargeted: lowers mean_k(tanh(z_k) * reference_k) of each image.
 
     With center codes as references it is CgAT's own attack and its inner loop; a
     reference of zeros moves nothing but the random start. With minus a target code as
     reference it moves towards the target.
 
-    Args:
-        budget: of the sign descent.
-        surrogate: ``logits`` lowers mean_k(z_k * reference_k) instead: a gradient that
-            saturated codes do not stop.
-
     References:
         CgAT, WWW 2023, Eq. 8 and 9.
     """
-    relax = SURROGATES[surrogate]
+    return sign_attack(budget, objectives.agreement)
 
-    def attack(encode, images, references, keys):
-        def agreement(x, iteration):
-            return (relax(encode(x, iteration)) * references).mean(axis=1)
 
-        start = images
-        if budget.random_start:
-            start = uniform_noise(images, keys, budget.epsilon)
-        return sign_descent(agreement, images, start, budget)
+def towards_references(budget: Budget) -> Attack:
+    """Targeted: raises mean_k(tanh(z_k) * reference_k) of each image.
 
-    return attack
+    The references of P2P are codes of single images, those of DHTA anchor codes, those
+    of THA prototype codes.
+
+    References:
+        Bai et al., ECCV 2020, Eq. 7; Wang et al., SIGIR 2021, Eq. 8.
+    """
+    return sign_attack(budget, objectives.disagreement)
 
 
 def random_noise(budget: Budget) -> Attack:

@@ -72,9 +72,12 @@ def make_defense_step(
     """
     entry = lookup("defense", settings.name, DEFENSES)
     budget = Budget(
-        epsilon=settings.epsilon, step_size=settings.step_size, steps=settings.steps
+        epsilon=settings.epsilon,
+        step_size=settings.step_size,
+        steps=settings.steps,
+        surrogate=settings.surrogate,
     )
-    attack = away_from_references(budget, surrogate=settings.surrogate)
+    attack = away_from_references(budget)
     step = entry.make(model, loss, attack, tx, settings, steps_per_epoch)
     return with_average(step, settings.ema) if settings.ema else step
 

@@ -16,6 +16,8 @@ ATTACKS = {
     "tha": "THA",
     "hag": "HAG",
     "sdha": "SDHA",
+    "saat_targeted": "SAAT's, targeted",
+    "saat": "SAAT's attack",
     "cgat": "CgAT's attack",
 }
 DATASETS = {"coco": "MS-COCO", "flickr25k": "FLICKR-25K", "nuswide": "NUS-WIDE"}

@@ -1,0 +1,83 @@
+"""Whom targeted attacks imitate: label sets of the database, drawn once a data set."""
+
+import numpy as np
+
+ANCHORS = 9
+
+
+def draw_targets(
+    query_labels: np.ndarray, database_labels: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """A target label set for each query, which shares no class with its own.
+
+    Drawn uniformly from the database's unique label sets that have a class, more than
+    nine images and nothing in common with the query; where there is none of more than
+    nine images, from all.
+
+    Args:
+        query_labels: multi-hot [Q, C].
+        database_labels: multi-hot [M, C].
+        rng: draws once a query, in order.
+
+    Returns:
+        Multi-hot [Q, C], uint8.
+
+    Raises:
+        ValueError: a query shares a class with every image; names its row.
+
+    References:
+        CgAT, WWW 2023, Sec. 4.1 (random targets without a common category); DHTA, Bai
+        et al., ECCV 2020 (nine images each).
+    """
+    sets, counts = np.unique(database_labels, axis=0, return_counts=True)
+    sets, counts = sets[sets.any(axis=1)], counts[sets.any(axis=1)]
+    disjoint = query_labels.astype(np.int64) @ sets.T.astype(np.int64) == 0
+    targets = np.zeros(query_labels.shape, np.uint8)
+    for row, candidates in enumerate(disjoint):
+        frequent = np.flatnonzero(candidates & (counts > ANCHORS))
+        chosen = frequent if len(frequent) else np.flatnonzero(candidates)
+        if not len(chosen):
+            raise ValueError(
+                f"query {row} shares a class with every database image: targeted "
+                "attacks need a label set without a common class"
+            )
+        targets[row] = sets[rng.choice(chosen)]
+    return targets
+
+
+def anchor_codes(
+    targets: np.ndarray,
+    database_codes: np.ndarray,
+    database_labels: np.ndarray,
+    count: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Codes that stand for label sets: the majority of ``count`` images of each.
+
+    Images are drawn with replacement from the database's images of exactly that label
+    set; one image gives P2P's target, nine DHTA's anchor.
+
+    Args:
+        targets: label sets of the database, multi-hot [Q, C].
+        database_codes: binary codes [M, K].
+        database_labels: multi-hot [M, C].
+        count: odd, so that no bit ties.
+        rng: draws once a query, in order.
+
+    Returns:
+        Codes in {-1, +1}, float32 [Q, K].
+
+    References:
+        Bai et al., Targeted Attack for Deep Hashing based Retrieval, ECCV 2020, Sec.
+        3.3 (component-wise voting).
+    """
+    anchors = np.zeros((len(targets), database_codes.shape[1]), np.float32)
+    _, set_of = np.unique(
+        np.concatenate([database_labels, targets]), axis=0, return_inverse=True
+    )
+    images, wanted = set_of[: len(database_labels)], set_of[len(database_labels) :]
+    for row, label_set in enumerate(wanted):
+        members = np.flatnonzero(images == label_set)
+        drawn = database_codes[rng.choice(members, count)]
+        anchors[row] = np.sign(drawn.astype(np.int64).sum(axis=0))
+    return anchors

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from cgat_jax.attacks.targets import anchor_codes, draw_targets
+
+LABELS = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 1], [0, 0, 0]], np.uint8)
+
+
+def _database(counts):
+    return np.repeat(LABELS, counts, axis=0)
+
+
+def test_targets_share_no_class_and_come_from_frequent_label_sets(rng):
+    database = _database([12, 10, 3, 40])
+    queries = np.repeat(LABELS, 50, axis=0)
+    targets = draw_targets(queries, database, rng)
+    assert not (queries & targets).any()
+    assert targets.any(axis=1).all()
+    kinds = {tuple(row) for row in targets}
+    assert kinds == {(1, 0, 0), (0, 1, 0)}  # (0, 1, 1) has three images alone
+    assert {tuple(row) for row in targets[150:]} == kinds  # without a class: any
+
+
+def test_rare_label_sets_are_drawn_where_nothing_else_is_disjoint(rng):
+    targets = draw_targets(LABELS[:1], _database([12, 2, 3, 0]), rng)
+    assert tuple(targets[0]) in {(0, 1, 0), (0, 1, 1)}
+
+
+def test_the_same_seed_draws_the_same_targets():
+    database, queries = _database([12, 10, 11, 0]), np.repeat(LABELS, 9, axis=0)
+    one, other = (
+        draw_targets(queries, database, np.random.default_rng(5)) for _ in range(2)
+    )
+    np.testing.assert_array_equal(one, other)
+
+
+def test_a_query_that_shares_a_class_with_everything_is_named(rng):
+    with pytest.raises(ValueError, match="query 1 shares a class"):
+        draw_targets(np.array([[1, 0, 0], [1, 1, 1]]), _database([5, 5, 5, 0]), rng)
+
+
+def test_anchors_are_the_majority_of_images_of_exactly_that_label_set(rng):
+    """Codes of a set are all alike but for noise that nine votes remove."""
+    database = _database([200, 200, 200, 200])
+    sets = np.array([[1, -1, 1], [-1, -1, 1], [1, 1, -1], [-1, 1, -1]])
+    codes = np.repeat(sets, 200, axis=0)
+    flipped = rng.random(codes.shape) < 0.05
+    anchors = anchor_codes(LABELS[:3], codes * (1 - 2 * flipped), database, 9, rng)
+    np.testing.assert_array_equal(anchors, sets[:3])
+
+
+def test_one_image_gives_one_of_its_codes(rng):
+    database = _database([4, 4, 4, 4])
+    codes = rng.choice([-1, 1], (16, 6))
+    for anchor, start in zip(
+        anchor_codes(LABELS[:3], codes, database, 1, rng), (0, 4, 8), strict=True
+    ):
+        assert (codes[start : start + 4] == anchor).all(axis=1).any()
