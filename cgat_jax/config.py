@@ -141,7 +141,8 @@ class Evaluate:
 
     attacks: str = setting(
         "noise,cgat",
-        "comma separated: noise, p2p, dhta, tha, hag, sdha, saat, saat_targeted, cgat",
+        "comma separated: noise, p2p, dhta, tha, hag, sdha, saat, saat_targeted, "
+        "square, cgat",
     )
     epsilon: float = setting(8 / 255, "budget of the attacks, L-infinity, of [0, 1]")
     preset: str = setting(

@@ -22,7 +22,12 @@ from cgat_jax.data.dataset import Dataset
 from cgat_jax.data.loader import eval_batches
 from cgat_jax.gallery import write_gallery
 from cgat_jax.provenance import provenance
-from cgat_jax.retrieval import RetrievalScores, evaluate_retrieval
+from cgat_jax.retrieval import (
+    RetrievalScores,
+    bootstrap_interval,
+    code_usage,
+    evaluate_retrieval,
+)
 from cgat_jax.types import HashModel
 from cgat_jax.workdir import save_array, write_json
 
@@ -105,6 +110,7 @@ class Evaluator:
         record = self._describe(defense, attack)
         if attack == "clean":
             record |= _scores(before)
+            record["code_usage"] = code_usage(codes["database"])._asdict()
         else:
             references = attacker.references(attack, codes)
             batches = self._batches(attacker.positions, f"attack {attack}")
@@ -183,6 +189,7 @@ class Evaluator:
 def _scores(scores: RetrievalScores) -> dict[str, Any]:
     return {
         "map": scores.map,
+        "map_interval": bootstrap_interval(scores.average_precision),
         "map_at": scores.top_k,
         "map_all": scores.map_all,
         "map_expected": scores.map_expected,

@@ -12,13 +12,14 @@ from cgat_jax.attacks.pgd import (
     sign_attack,
     towards_references,
 )
+from cgat_jax.attacks.square import square
 from cgat_jax.attacks.untargeted import hag, sdha
 from cgat_jax.config import Evaluate, lookup
 from cgat_jax.types import Attack, Bank
 
 __all__ = ["ATTACKS", "PRESETS", "AttackEntry", "Budget", "budget_of", "parse_attacks"]
 
-# Most iterations of an attack.
+# Most iterations of an attack with gradients.
 PRESETS = {"paper": 10_000, "fast": 100}
 
 
@@ -77,6 +78,9 @@ ATTACKS = {
     "saat": AttackEntry(_saat, "mainstay", _ANNEALED),
     "saat_targeted": AttackEntry(_saat_targeted, "target_mainstay", _ANNEALED),
     "cgat": AttackEntry(_AWAY, "center", _SIGNS),
+    "square": AttackEntry(
+        _plain(square), "center", dataclasses.replace(_SIGNS, steps=5000), False
+    ),
 }
 
 

@@ -18,6 +18,7 @@ ATTACKS = {
     "sdha": "SDHA",
     "saat_targeted": "SAAT's, targeted",
     "saat": "SAAT's attack",
+    "square": "Square",
     "cgat": "CgAT's attack",
 }
 DATASETS = {"coco": "MS-COCO", "flickr25k": "FLICKR-25K", "nuswide": "NUS-WIDE"}

@@ -45,7 +45,14 @@ def detail_table(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of everything measured in a cell, means over the seeds."""
     first = cells[0].records[0] if cells else {}
     header = ["defense", "attack", "budget", f"MAP@{first.get('map_at') or 'k'}"]
-    header += ["MAP all", "MAP expected over ties", "t-MAP", "chance", "ceiling"]
+    header += [
+        "95% of queries",
+        "MAP all",
+        "MAP expected over ties",
+        "t-MAP",
+        "chance",
+        "ceiling",
+    ]
     header += ["bound", "largest change", "RMS change", "bits flipped", "queries"]
     header += ["database", "seconds"]
     return _without_empty(header, [_details(cell) for cell in cells])
@@ -151,7 +158,9 @@ def _details(cell: Cell) -> list[str]:
         names.display(names.DEFENSES, cell.defense),
         names.display(names.ATTACKS, cell.attack),
         DASH if cell.budget is None else names.level(cell.budget),
-        *map(share, ("map", "map_all", "map_expected", "t_map", "chance")),
+        share("map"),
+        _interval(cell),
+        *map(share, ("map_all", "map_expected", "t_map", "chance")),
         *map(share, ("ceiling", "bound")),
         *map(change, ("linf", "rmse")),
         share("bits_flipped"),
@@ -159,6 +168,14 @@ def _details(cell: Cell) -> list[str]:
         f"{record['num_database']:,}" if record.get("num_database") else DASH,
         f"{seconds:,.1f}" if seconds is not None else DASH,
     ]
+
+
+def _interval(cell: Cell) -> str:
+    """The bootstrap interval over queries, where one seed was measured."""
+    interval = cell.records[0].get("map_interval")
+    if len(cell.records) > 1 or not interval:
+        return DASH
+    return DASH.join(map(names.percent, interval))
 
 
 def _without_empty(

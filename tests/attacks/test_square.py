@@ -1,0 +1,77 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cgat_jax.attacks.pgd import Budget
+from cgat_jax.attacks.square import square, square_side
+
+
+def test_squares_shrink_as_the_published_schedule_says():
+    """Side sqrt(p * H * W); p halves at 10, 50, 200, ... of 10,000 queries."""
+    budget = Budget(steps=10_000)
+    expected = {
+        0: 0.8,
+        10: 0.8,
+        11: 0.4,
+        51: 0.2,
+        201: 0.1,
+        1001: 0.025,
+        8001: 0.0015625,
+    }
+    for iteration, share in expected.items():
+        side = square_side(jnp.array(iteration), budget, (224, 224))
+        assert int(side) == round(np.sqrt(share) * 224)
+
+
+def test_the_side_is_at_least_a_pixel_and_less_than_the_image():
+    budget = Budget(steps=10_000)
+    assert int(square_side(jnp.array(9_999), budget, (8, 8))) == 1
+    assert int(square_side(jnp.array(0), Budget(steps=10), (4, 9))) <= 3
+
+
+@pytest.fixture
+def problem(rng):
+    weights = jnp.array(rng.normal(size=(6, 192)) / 8, jnp.float32)
+
+    def encode(images, iteration):
+        return images.reshape(len(images), -1) @ weights.T
+
+    images = jnp.array(rng.random((4, 8, 8, 3)), jnp.float32)
+    references = jnp.array(rng.choice([-1.0, 1.0], (4, 6)), jnp.float32)
+    return encode, images, references, jax.random.split(jax.random.key(0), 4)
+
+
+def test_more_queries_never_raise_the_objective_and_many_lower_it(problem):
+    """The schedule follows the budget, so a budget's own prefix is what counts."""
+    encode, images, references, keys = problem
+
+    def agreement(x):
+        return (jnp.tanh(encode(x, 0)) * references).mean(axis=1)
+
+    start = square(Budget(steps=1))(encode, images, references, keys)
+    long = square(Budget(steps=400))(encode, images, references, keys)
+    assert (agreement(long) < agreement(start) - 0.02).all()
+    assert (agreement(long) < agreement(images)).all()
+
+
+def test_it_asks_for_no_gradient(problem):
+    encode, *rest = problem
+
+    @jax.custom_jvp
+    def opaque(images):
+        return jnp.sign(encode(images, 0))
+
+    @opaque.defjvp
+    def refuse(primals, tangents):
+        raise AssertionError("a gradient was asked for")
+
+    square(Budget(steps=20))(lambda images, iteration: opaque(images), *rest)
+
+
+def test_every_pixel_that_moved_is_at_the_end_of_the_ball(problem):
+    _, images, _, _ = problem
+    moved = square(Budget(steps=60, epsilon=0.05))(*problem)
+    change = np.abs(np.asarray(moved - images))
+    inside = (np.asarray(images) > 0.05) & (np.asarray(images) < 0.95)
+    np.testing.assert_allclose(change[inside], 0.05, atol=1e-6)
