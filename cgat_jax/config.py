@@ -1,21 +1,26 @@
-"""Typed configuration: what a run is, its JSON form, its checks, its difference.
+"""Typed configuration: what a run is; each setting with its meaning and its range.
 
 One Python file under ``experiments/configs/`` builds a ``Config`` for each result;
 ``--config.section.key=value`` overrides any setting below. The records are plain
 (not frozen) dataclasses, because the command line assigns to them; nothing does after
-``validate``.
+``cgat_jax.settings.validate``.
 """
 
 import dataclasses
-import difflib
-import json
-from collections.abc import Iterator
+import math
 from typing import Any
 
 
-def setting(default: Any, text: str) -> Any:
-    """A field with its default and the help text that ``--help`` shows."""
-    return dataclasses.field(default=default, metadata={"help": text})
+def setting(
+    default: Any, text: str, *, choices: tuple[str, ...] = (), low=0, high=math.inf
+) -> Any:
+    """A field with its default and the help text that ``--help`` shows.
+
+    ``choices`` are the allowed words, ``low`` and ``high`` the bounds of a number;
+    other words are checked where they are looked up.
+    """
+    metadata = {"help": text, "choices": choices, "bounds": (low, high)}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -27,8 +32,12 @@ class Data:
     source: str = setting(
         "", "folder of the original files; prepared when root is empty"
     )
-    image_size: int = setting(256, "short side of stored images, pixels; none enlarged")
-    crop_size: int = setting(224, "side of the square that the network sees, pixels")
+    image_size: int = setting(
+        256, "short side of stored images, pixels; none enlarged", low=1
+    )
+    crop_size: int = setting(
+        224, "side of the square that the network sees, pixels", low=1
+    )
     num_queries: int = setting(5000, "query images (lists: all)")
     num_train: int = setting(
         10000, "training images, part of the database (lists: all)"
@@ -38,7 +47,7 @@ class Data:
     cache_gib: float = setting(
         8.0, "keep decoded images in memory up to this size, GiB"
     )
-    threads: int = setting(2, "decoding threads; they never change the order")
+    threads: int = setting(2, "decoding threads; they never change the order", low=1)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -46,13 +55,15 @@ class Model:
     """The hashing network."""
 
     name: str = setting("vgg11", "alexnet, vgg11, vgg13, vgg16, vgg19 or small")
-    bits: int = setting(32, "code length K")
+    bits: int = setting(32, "code length K", low=1)
     weights: str = setting(
         "",
         "start: a safetensors file, 'packed' (small), 'random'; empty: must be chosen",
     )
-    dropout: float = setting(0.5, "dropout rate of the fully connected layers")
-    dtype: str = setting("float32", "compute type: float32 or bfloat16")
+    dropout: float = setting(0.5, "dropout rate of the fully connected layers", high=1)
+    dtype: str = setting(
+        "float32", "compute type: float32 or bfloat16", choices=("float32", "bfloat16")
+    )
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -64,12 +75,20 @@ class Loss:
         "dpsh, dph, hashnet, dsdh, dch, csq, greedyhash, dsdh_c or csq_c (with SWDC)",
     )
     eta: float = setting(0.001, "dpsh: weight of the quantization term")
-    eta_form: str = setting("mean", "dpsh: that term's mean, or sum (then eta is 50)")
+    eta_form: str = setting(
+        "mean",
+        "dpsh: that term's mean, or sum (then eta is 50)",
+        choices=("mean", "sum"),
+    )
     continuation: bool = setting(False, "hashnet: tanh grows steeper while training")
     quantization: float = setting(
         0.0, "dsdh: weight of the quantization term that the released code lost"
     )
-    rule: str = setting("multi", "csq: center of all classes (multi) or the first")
+    rule: str = setting(
+        "multi",
+        "csq: center of all classes (multi) or the first",
+        choices=("multi", "single"),
+    )
     redraw: bool = setting(
         False, "csq: new random centers for the defense, as the released code does"
     )
@@ -83,7 +102,7 @@ class Training:
     """Optimization of one stage: SGD or Adam as PyTorch does it."""
 
     epochs: int = setting(100, "epochs; 0 skips the stage")
-    batch_size: int = setting(32, "images a step, over all devices")
+    batch_size: int = setting(32, "images a step, over all devices", low=1)
     learning_rate: float = setting(0.01, "initial learning rate")
     optimizer: str = setting("sgd", "sgd or adam")
     momentum: float = setting(0.9, "momentum of SGD, first decay rate of Adam")
@@ -107,18 +126,30 @@ class Defense(Training):
         "half", "thirds, half, half_and_three_quarters, cosine or constant"
     )
     weight: float = setting(1.0, "lambda: weight of the adversarial term")
-    bank: str = setting("soft", "codes that centers are made of: soft or binary")
+    bank: str = setting(
+        "soft",
+        "codes that centers are made of: soft or binary",
+        choices=("soft", "binary"),
+    )
     crafting: str = setting(
-        "train", "network while crafting: train (dropout on) or eval"
+        "train",
+        "network while crafting: train (dropout on) or eval",
+        choices=("train", "eval"),
     )
     epsilon: float = setting(
-        8 / 255, "budget of the inner attack, L-infinity, of [0, 1]"
+        8 / 255, "budget of the inner attack, L-infinity, of [0, 1]", high=1
     )
-    step_size: float = setting(2 / 255, "step of the inner attack, of [0, 1]")
+    step_size: float = setting(2 / 255, "step of the inner attack, of [0, 1]", high=1)
     steps: int = setting(7, "iterations of the inner attack")
-    surrogate: str = setting("tanh", "what the inner attack moves: tanh or logits")
+    surrogate: str = setting(
+        "tanh",
+        "what the inner attack moves: tanh or logits",
+        choices=("tanh", "logits"),
+    )
     centers: str = setting(
-        "equal", "weights of positives in cgat's centers: equal, jaccard or cosine"
+        "equal",
+        "weights of positives in cgat's centers: equal, jaccard or cosine",
+        choices=("equal", "jaccard", "cosine"),
     )
     quantization: float = setting(
         0.0, "weight of mean((u - sign u)^2) of adversarial codes (saat: 1e-4)"
@@ -128,7 +159,9 @@ class Defense(Training):
     )
     awp: float = setting(0.0, "gamma of adversarial weight perturbation (try 0.005)")
     ema: float = setting(
-        0.0, "decay of the averaged weights that are evaluated; 0: none (try 0.999)"
+        0.0,
+        "decay of the averaged weights that are evaluated; 0: none (try 0.999)",
+        high=1,
     )
     triangle: bool = setting(
         True, "atrdh: leave out pairs j <= i of the prototype loss, as released"
@@ -144,18 +177,26 @@ class Evaluate:
         "comma separated: noise, p2p, dhta, tha, hag, sdha, saat, saat_targeted, "
         "square, cgat",
     )
-    epsilon: float = setting(8 / 255, "budget of the attacks, L-infinity, of [0, 1]")
+    epsilon: float = setting(
+        8 / 255, "budget of the attacks, L-infinity, of [0, 1]", high=1
+    )
     preset: str = setting(
         "paper", "iterations: paper (each attack's own) or fast (at most 100)"
     )
     steps: int = setting(0, "iterations of every attack; 0: as the preset says")
-    step_size: float = setting(0.0, "step of sign attacks, of [0, 1]; 0: their own")
-    surrogate: str = setting("tanh", "what attacks see: tanh of the logits, or logits")
+    step_size: float = setting(
+        0.0, "step of sign attacks, of [0, 1]; 0: their own", high=1
+    )
+    surrogate: str = setting(
+        "tanh",
+        "what attacks see: tanh of the logits, or logits",
+        choices=("tanh", "logits"),
+    )
     prototype_steps: int = setting(
         0, "training steps of tha's prototypes; 0: 30,000 (paper) or 3,000 (fast)"
     )
-    top_k: int = setting(5000, "MAP looks at this many first retrieved images")
-    batch_size: int = setting(64, "images at once, over all devices")
+    top_k: int = setting(5000, "MAP looks at this many first retrieved images", low=1)
+    batch_size: int = setting(64, "images at once, over all devices", low=1)
     num_queries: int = setting(0, "attack only the first queries; 0: all")
     gallery: int = setting(6, "queries shown in the report's galleries")
 
@@ -174,103 +215,9 @@ class Config:
     defense: Defense = dataclasses.field(default_factory=Defense)
     evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)
     seed: int = setting(0, "root of all randomness but the split's")
-    log_steps: int = setting(20, "steps between logged, checked metrics")
+    log_steps: int = setting(20, "steps between logged, checked metrics", low=1)
     checkpoint_seconds: float = setting(300.0, "time between checkpoints")
     compilation_cache: str = setting("", "folder of compiled programs; empty: none")
     pretrained: str = setting(
         "", "workdir of another run whose pretrained network is defended; empty: own"
     )
-
-
-def settings(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
-    """Yields (dotted key, value, help text) of every setting, in order."""
-    for field in dataclasses.fields(config):
-        value, key = getattr(config, field.name), prefix + field.name
-        if dataclasses.is_dataclass(value):
-            yield from settings(value, key + ".")
-        else:
-            yield key, value, field.metadata["help"]
-
-
-def to_json(config: Config) -> str:
-    """The configuration as JSON text, one setting a line."""
-    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
-
-
-def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Lines ``key: old -> new`` for each setting that differs (nested dicts)."""
-    before, after = _flat(old), _flat(new)
-    keys = [*before, *(key for key in after if key not in before)]
-    absent = "(absent)"
-    return [
-        f"{key}: {before.get(key, absent)!r} -> {after.get(key, absent)!r}"
-        for key in keys
-        if before.get(key, absent) != after.get(key, absent)
-    ]
-
-
-def nearest(word: str, known: Any) -> str:
-    """The clause ``; did you mean 'x'?`` or nothing, for an error message."""
-    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
-
-
-def lookup(kind: str, name: str, table: dict[str, Any]) -> Any:
-    """``table[name]``.
-
-    Raises:
-        ValueError: naming the kind, the known names and the nearest one.
-    """
-    if name not in table:
-        hint = nearest(name, table)
-        raise ValueError(f"unknown {kind} {name!r}; known: {sorted(table)}{hint}")
-    return table[name]
-
-
-def validate(config: Config) -> None:
-    """Checks ranges that no single type expresses.
-
-    Raises:
-        ValueError: names the setting, what is allowed and what came.
-    """
-    choices = {
-        "loss.eta_form": ("mean", "sum"),
-        "loss.rule": ("multi", "single"),
-        "defense.bank": ("soft", "binary"),
-        "defense.crafting": ("train", "eval"),
-        "defense.surrogate": ("tanh", "logits"),
-        "evaluate.surrogate": ("tanh", "logits"),
-        "defense.centers": ("equal", "jaccard", "cosine"),
-        "model.dtype": ("float32", "bfloat16"),
-    }
-    at_least_one = {"model.bits", "data.threads", "evaluate.top_k", "log_steps"}
-    unit = {"defense.epsilon", "defense.step_size", "model.dropout"}
-    unit |= {"evaluate.epsilon", "evaluate.step_size", "defense.ema"}
-    for key, value, _ in settings(config):
-        if key in choices and value not in choices[key]:
-            raise ValueError(f"{key}: expected one of {choices[key]}, got {value!r}")
-        if isinstance(value, bool | str):
-            continue
-        lowest = (
-            1 if key in at_least_one or key.endswith(("batch_size", "_size")) else 0
-        )
-        lowest = 0 if key.endswith("step_size") else lowest
-        if not value >= lowest or value == float("inf"):
-            raise ValueError(
-                f"{key}: expected a number from {lowest} on, got {value!r}"
-            )
-        if key in unit and value > 1:
-            raise ValueError(f"{key}: expected a fraction in [0, 1], got {value!r}")
-    if config.data.crop_size > config.data.image_size:
-        sizes = f"{config.data.crop_size} > {config.data.image_size}"
-        raise ValueError(f"data.crop_size exceeds data.image_size: {sizes}")
-
-
-def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in nested.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from cgat_jax import devices
 from cgat_jax.attacking import Attacked, Attacker, Network
 from cgat_jax.attacks import ATTACKS, budget_of, parse_attacks
-from cgat_jax.config import Config, to_json
+from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.data.loader import eval_batches
 from cgat_jax.gallery import write_gallery
@@ -28,6 +28,7 @@ from cgat_jax.retrieval import (
     code_usage,
     evaluate_retrieval,
 )
+from cgat_jax.settings import to_json
 from cgat_jax.types import HashModel
 from cgat_jax.workdir import save_array, write_json
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import optax
 
-from cgat_jax.config import Training, lookup
+from cgat_jax.config import Training
+from cgat_jax.settings import lookup
 
 
 def _thirds(rate: float, steps: int, steps_per_epoch: int) -> optax.Schedule:

@@ -1,7 +1,6 @@
 """The stages of training: what each starts from and which step it takes."""
 
 import functools
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import optax
 from jax.sharding import Mesh
 
 from cgat_jax import devices
-from cgat_jax.config import Config, Training, difference, to_json
+from cgat_jax.config import Config, Training
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.defenses import (
     make_classification_step,
@@ -24,6 +23,7 @@ from cgat_jax.optimizer import make_optimizer, make_schedule
 from cgat_jax.start import (
     BACKBONE_FILE,
     build_network,
+    check_pretrained,
     check_weights,
     empty_bank,
     first_bank,
@@ -33,7 +33,6 @@ from cgat_jax.start import (
 )
 from cgat_jax.training import Stage, StopSignal, epoch_steps, load_finished, run_stage
 from cgat_jax.types import HashLoss, PyTree, StepFn, TrainState
-from cgat_jax.workdir import shares_pretraining
 
 
 def check(config: Config) -> None:
@@ -56,26 +55,9 @@ def check(config: Config) -> None:
     devices.process_rows(config.evaluate.batch_size)
     make_defense_step(model, loss, tx, config.defense, 1)
     if config.pretrained:
-        _check_pretrained(config)
+        check_pretrained(config)
     else:
         check_weights(model, config)
-
-
-def _check_pretrained(config: Config) -> None:
-    path = Path(config.pretrained) / "config.json"
-    if not path.is_file():
-        raise ValueError(f"pretrained: {path} does not exist; give a run's workdir")
-    old, new = json.loads(path.read_text()), json.loads(to_json(config))
-    different = [
-        line for line in difference(old, new) if shares_pretraining(line.split(":")[0])
-    ]
-    if old.get("pretrained"):
-        raise ValueError(f"pretrained: {path.parent} has no pretrained network itself")
-    if different:
-        raise ValueError(
-            f"pretrained: {path.parent} was trained with other settings "
-            f"({'; '.join(different)})"
-        )
 
 
 def check_data(config: Config, dataset: Dataset) -> None:

@@ -1,6 +1,7 @@
 """What stages start from: the network, its weights, and the first bank."""
 
 import functools
+import json
 from pathlib import Path
 
 import jax
@@ -13,8 +14,10 @@ from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.models import make_model
 from cgat_jax.models.weights import load_weights, packed_weights
+from cgat_jax.settings import difference, to_json
 from cgat_jax.training import batches_of, epoch_steps
 from cgat_jax.types import Bank, HashModel, PyTree, TrainState
+from cgat_jax.workdir import shares_pretraining
 
 BACKBONE_FILE = "backbone.safetensors"
 
@@ -54,6 +57,28 @@ def check_weights(model: HashModel, config: Config) -> None:
     if weights not in ("", "random"):
         params = jax.eval_shape(functools.partial(fresh_weights, model, config))
         load_weights(_weights_file(config), params)
+
+
+def check_pretrained(config: Config) -> None:
+    """Whether the run whose network is defended had the same settings.
+
+    Raises:
+        ValueError: it had others; the message lists them.
+    """
+    path = Path(config.pretrained) / "config.json"
+    if not path.is_file():
+        raise ValueError(f"pretrained: {path} does not exist; give a run's workdir")
+    old, new = json.loads(path.read_text()), json.loads(to_json(config))
+    different = [
+        line for line in difference(old, new) if shares_pretraining(line.split(":")[0])
+    ]
+    if old.get("pretrained"):
+        raise ValueError(f"pretrained: {path.parent} has no pretrained network itself")
+    if different:
+        raise ValueError(
+            f"pretrained: {path.parent} was trained with other settings "
+            f"({'; '.join(different)})"
+        )
 
 
 def first_weights(model: HashModel, config: Config, workdir: Path) -> PyTree:

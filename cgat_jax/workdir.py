@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cgat_jax.config import Config, difference, to_json
+from cgat_jax.config import Config
+from cgat_jax.settings import difference, to_json
 
 # Changing these changes no result, so a run may go on with other values.
 FREE_SETTINGS = (

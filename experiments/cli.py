@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from absl import app, flags
 from ml_collections import config_flags
 
-from cgat_jax.config import Config, nearest, settings
+from cgat_jax.config import Config
+from cgat_jax.settings import nearest, settings
 
 EXIT_REFUSED = 2
 

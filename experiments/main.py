@@ -19,7 +19,8 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from cgat_jax.config import Config, validate
+from cgat_jax.config import Config
+from cgat_jax.settings import validate
 from cgat_jax.xla import prefer_fast_cpu_convolutions
 from experiments import cli
 

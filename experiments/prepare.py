@@ -15,11 +15,12 @@ from pathlib import Path
 
 from absl import flags
 
-from cgat_jax.config import Data, lookup
+from cgat_jax.config import Data
 from cgat_jax.data import SCANS
 from cgat_jax.data.dataset import describe
 from cgat_jax.data.datasets.lists import open_lists
 from cgat_jax.data.prepared import open_prepared, prepare
+from cgat_jax.settings import lookup
 from experiments import cli
 
 _REQUIRED = {

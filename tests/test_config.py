@@ -4,23 +4,24 @@ import json
 import pytest
 
 from cgat_jax import config as c
+from cgat_jax import settings as tools
 
 
 def test_every_setting_has_a_help_text_and_a_default():
-    for key, value, text in c.settings(c.Config()):
+    for key, value, text in tools.settings(c.Config()):
         assert text and isinstance(value, int | float | str | bool), key
 
 
 def test_json_keeps_every_setting():
-    assert json.loads(c.to_json(c.Config())) == dataclasses.asdict(c.Config())
+    assert json.loads(tools.to_json(c.Config())) == dataclasses.asdict(c.Config())
 
 
 def test_difference_names_the_changed_settings():
     new = dataclasses.replace(c.Config(), seed=1, loss=c.Loss(eta=0.5))
     old, new = dataclasses.asdict(c.Config()), dataclasses.asdict(new)
-    assert c.difference(old, new) == ["loss.eta: 0.001 -> 0.5", "seed: 0 -> 1"]
+    assert tools.difference(old, new) == ["loss.eta: 0.001 -> 0.5", "seed: 0 -> 1"]
     del old["seed"]
-    assert "seed: '(absent)' -> 1" in c.difference(old, new)
+    assert "seed: '(absent)' -> 1" in tools.difference(old, new)
 
 
 @pytest.mark.parametrize(
@@ -39,9 +40,9 @@ def test_a_value_out_of_range_is_named(section, key, value):
     config = c.Config()
     setattr(getattr(config, section), key, value)
     with pytest.raises(ValueError, match=f"{section}.{key}"):
-        c.validate(config)
+        tools.validate(config)
 
 
 def test_lookup_lists_the_known_and_the_nearest():
     with pytest.raises(ValueError, match=r"unknown pet 'cta'; known: \['cat', 'dog'\]"):
-        c.lookup("pet", "cta", {"dog": 1, "cat": 2})
+        tools.lookup("pet", "cta", {"dog": 1, "cat": 2})

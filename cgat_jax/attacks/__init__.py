@@ -14,7 +14,8 @@ from cgat_jax.attacks.pgd import (
 )
 from cgat_jax.attacks.square import square
 from cgat_jax.attacks.untargeted import hag, sdha
-from cgat_jax.config import Evaluate, lookup
+from cgat_jax.config import Evaluate
+from cgat_jax.settings import lookup
 from cgat_jax.types import Attack, Bank
 
 __all__ = ["ATTACKS", "PRESETS", "AttackEntry", "Budget", "budget_of", "parse_attacks"]

@@ -6,13 +6,14 @@
 import dataclasses
 from pathlib import Path
 
-from cgat_jax.config import Data, lookup
+from cgat_jax.config import Data
 from cgat_jax.data.cache import cached
 from cgat_jax.data.dataset import DataError, Dataset, Split
 from cgat_jax.data.datasets.coco import load_coco, scan_coco
 from cgat_jax.data.datasets.lists import load_lists, scan_lists
 from cgat_jax.data.prepared import is_prepared, prepare
 from cgat_jax.data.quickstart import load_quickstart
+from cgat_jax.settings import lookup
 
 __all__ = ["DATASETS", "SCANS", "DataError", "Dataset", "Split", "load_dataset"]
 

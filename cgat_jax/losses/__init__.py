@@ -1,12 +1,13 @@
 """Hashing losses. A new one is a factory of ``HashLoss`` and a line in ``LOSSES``."""
 
-from cgat_jax.config import Loss, lookup
+from cgat_jax.config import Loss
 from cgat_jax.losses.csq import make_csq
 from cgat_jax.losses.dch import make_dch
 from cgat_jax.losses.dsdh import make_dsdh
 from cgat_jax.losses.greedyhash import make_greedyhash
 from cgat_jax.losses.pairwise import make_dph, make_dpsh, make_hashnet
 from cgat_jax.losses.quantization import with_swdc
+from cgat_jax.settings import lookup
 from cgat_jax.types import HashLoss
 
 LOSSES = {

@@ -5,11 +5,11 @@ from functools import partial
 import jax
 from flax import linen as nn
 
-from cgat_jax.config import lookup
 from cgat_jax.models.alexnet import AlexNet
 from cgat_jax.models.blocks import Initializer
 from cgat_jax.models.small import Small
 from cgat_jax.models.vgg import DEPTHS, VGG
+from cgat_jax.settings import lookup
 from cgat_jax.types import HashModel
 
 __all__ = ["BACKBONES", "DTYPES", "make_model"]

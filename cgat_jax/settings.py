@@ -1,0 +1,92 @@
+"""What is done with settings: listed, checked, compared, looked up in tables."""
+
+import dataclasses
+import difflib
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from cgat_jax.config import Config
+
+
+def settings(config: Config) -> Iterator[tuple[str, Any, str]]:
+    """Yields (dotted key, value, help text) of every setting, in order."""
+    for key, value, metadata in _fields(config):
+        yield key, value, metadata["help"]
+
+
+def to_json(config: Config) -> str:
+    """The configuration as JSON text, one setting a line."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Lines ``key: old -> new`` for each setting that differs (nested dicts)."""
+    before, after = _flat(old), _flat(new)
+    keys = [*before, *(key for key in after if key not in before)]
+    absent = "(absent)"
+    return [
+        f"{key}: {before.get(key, absent)!r} -> {after.get(key, absent)!r}"
+        for key in keys
+        if before.get(key, absent) != after.get(key, absent)
+    ]
+
+
+def nearest(word: str, known: Any) -> str:
+    """The clause ``; did you mean 'x'?`` or nothing, for an error message."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def lookup(kind: str, name: str, table: dict[str, Any]) -> Any:
+    """``table[name]``.
+
+    Raises:
+        ValueError: naming the kind, the known names and the nearest one.
+    """
+    if name not in table:
+        hint = nearest(name, table)
+        raise ValueError(f"unknown {kind} {name!r}; known: {sorted(table)}{hint}")
+    return table[name]
+
+
+def validate(config: Config) -> None:
+    """Checks words and ranges that no type expresses.
+
+    Raises:
+        ValueError: names the setting, what is allowed and what came.
+    """
+    for key, value, metadata in _fields(config):
+        choices, (low, high) = metadata["choices"], metadata["bounds"]
+        if choices and value not in choices:
+            raise ValueError(f"{key}: expected one of {choices}, got {value!r}")
+        if isinstance(value, bool | str):
+            continue
+        if not low <= value <= high or value == math.inf:
+            limit = f"up to {high}" if high < math.inf else "on"
+            raise ValueError(
+                f"{key}: expected a number from {low} {limit}, got {value!r}"
+            )
+    if config.data.crop_size > config.data.image_size:
+        sizes = f"{config.data.crop_size} > {config.data.image_size}"
+        raise ValueError(f"data.crop_size exceeds data.image_size: {sizes}")
+
+
+def _fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    for field in dataclasses.fields(config):
+        value, key = getattr(config, field.name), prefix + field.name
+        if dataclasses.is_dataclass(value):
+            yield from _fields(value, key + ".")
+        else:
+            yield key, value, field.metadata
+
+
+def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
