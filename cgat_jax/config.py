@@ -175,7 +175,7 @@ class Evaluate:
     attacks: str = setting(
         "noise,cgat",
         "comma separated: noise, p2p, dhta, tha, hag, sdha, saat, saat_targeted, "
-        "square, cgat",
+        "square, apgd, cgat",
     )
     epsilon: float = setting(
         8 / 255, "budget of the attacks, L-infinity, of [0, 1]", high=1
@@ -188,9 +188,9 @@ class Evaluate:
         0.0, "step of sign attacks, of [0, 1]; 0: their own", high=1
     )
     surrogate: str = setting(
-        "tanh",
-        "what attacks see: tanh of the logits, or logits",
-        choices=("tanh", "logits"),
+        "",
+        "what attacks see: tanh (of the logits) or logits; empty: as each has it",
+        choices=("", "tanh", "logits"),
     )
     prototype_steps: int = setting(
         0, "training steps of tha's prototypes; 0: 30,000 (paper) or 3,000 (fast)"

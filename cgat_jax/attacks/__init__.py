@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cgat_jax.attacks import objectives
+from cgat_jax.attacks.apgd import apgd
 from cgat_jax.attacks.pgd import (
     Budget,
     away_from_references,
@@ -79,6 +80,9 @@ ATTACKS = {
     "saat": AttackEntry(_saat, "mainstay", _ANNEALED),
     "saat_targeted": AttackEntry(_saat_targeted, "target_mainstay", _ANNEALED),
     "cgat": AttackEntry(_AWAY, "center", _SIGNS),
+    "apgd": AttackEntry(
+        _plain(apgd), "center", dataclasses.replace(_SIGNS, surrogate="logits"), False
+    ),
     "square": AttackEntry(
         _plain(square), "center", dataclasses.replace(_SIGNS, steps=5000), False
     ),
@@ -88,8 +92,9 @@ ATTACKS = {
 def budget_of(name: str, settings: Evaluate) -> Budget:
     """The paper's budget of an attack with what the settings change.
 
-    ``steps`` and ``step_size`` of 0 leave the attack's own; ``step_size`` concerns
-    attacks by signs. The preset bounds iterations that the settings leave open.
+    ``steps`` and ``step_size`` of 0 and an empty ``surrogate`` leave the attack's own;
+    ``step_size`` concerns attacks by signs. The preset bounds iterations that the
+    settings leave open.
 
     Raises:
         ValueError: the preset is unknown; the message lists the known ones.
@@ -103,7 +108,7 @@ def budget_of(name: str, settings: Evaluate) -> Budget:
         epsilon=settings.epsilon,
         steps=steps,
         step_size=step_size,
-        surrogate=settings.surrogate,
+        surrogate=settings.surrogate or entry.budget.surrogate,
     )
 
 

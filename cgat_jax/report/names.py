@@ -19,6 +19,7 @@ ATTACKS = {
     "saat_targeted": "SAAT's, targeted",
     "saat": "SAAT's attack",
     "square": "Square",
+    "apgd": "APGD",
     "cgat": "CgAT's attack",
 }
 DATASETS = {"coco": "MS-COCO", "flickr25k": "FLICKR-25K", "nuswide": "NUS-WIDE"}

@@ -97,6 +97,7 @@ def _objective(name, encode, images, references, own):
     function = {
         "cgat": objectives.agreement,
         "square": objectives.agreement,
+        "apgd": objectives.agreement,
         "saat": objectives.masked_quadratic,
         "saat_targeted": objectives.masked_quadratic_targeted,
     }.get(name, objectives.disagreement)
@@ -142,7 +143,10 @@ def test_settings_and_presets_change_the_budget():
     assert budget_of("hag", Evaluate(preset="fast", steps=300)).steps == 300
     assert budget_of("hag", Evaluate(step_size=0.5)).step_size == 100 / 32
     assert budget_of("p2p", Evaluate(step_size=0.5)).step_size == 0.5
-    assert budget_of("cgat", Evaluate(surrogate="logits")).surrogate == "logits"
+    for name, own in (("cgat", "tanh"), ("apgd", "logits")):
+        assert budget_of(name, Evaluate()).surrogate == own
+        for asked in ("logits", "tanh"):
+            assert budget_of(name, Evaluate(surrogate=asked)).surrogate == asked
     with pytest.raises(ValueError, match="unknown preset 'fats'.*did you mean 'fast'"):
         budget_of("hag", Evaluate(preset="fats"))
 
