@@ -108,7 +108,9 @@ def _run(studies: list[Study], commands: dict[str, list[str]], root: Path) -> in
 def _write(studies: list[Study], root: Path) -> str:
     text = "\n".join(study_table(study, root) for study in studies)
     if _OUT.value:
-        write_text(Path(_OUT.value), f"# {Path(_STUDY.value).stem}\n\n{text}")
+        made = f"Made by `python -m experiments.study --study={_STUDY.value}`."
+        head = f"# Results: {Path(_STUDY.value).stem}\n\n{made}\n\n"
+        write_text(Path(_OUT.value), head + text)
     return text
 
 
