@@ -21,7 +21,7 @@ from cgat_jax.types import Attack, Bank
 
 __all__ = ["ATTACKS", "PRESETS", "AttackEntry", "Budget", "budget_of", "parse_attacks"]
 
-# Most iterations of an attack with gradients.
+# Most iterations of an attack.
 PRESETS = {"paper": 10_000, "fast": 100}
 
 
