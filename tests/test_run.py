@@ -247,7 +247,7 @@ def test_a_number_that_is_not_finite_stops_the_run(cache, tmp_path):
     [
         ("--config.defense.wieght=2", "did you mean 'defense.weight'"),
         ("--config.defense.weight=much", "much"),
-        ("--config.loss.name=dphs", "did you mean 'dpsh'"),
+        ("--config.loss.name=dpshh", "did you mean 'dpsh'"),
         ("--config.evaluate.attacks=noise,cgta", "did you mean 'cgat'"),
         ("--config.model.bits=0", "model.bits"),
         ("--config.defense.epsilon=8", "defense.epsilon"),
