@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from cgat_jax import devices
-from cgat_jax.attacks import ATTACKS, budget_of
+from cgat_jax.attacks import ATTACKS, budget_of, parse_attacks
 from cgat_jax.attacks.prototypes import STEPS, prototype_codes
 from cgat_jax.attacks.targets import ANCHORS, anchor_codes, draw_targets
 from cgat_jax.centers import center_codes, weighted_center_codes
@@ -25,6 +25,28 @@ Network = tuple[PyTree, PyTree]
 Codes = dict[str, np.ndarray]
 FAST_PROTOTYPE_STEPS = 3_000
 _BLOCK = 512  # queries whose center codes are made at once
+
+
+def needs_targets(config: Config) -> bool:
+    """Whether a configured attack is targeted."""
+    names = parse_attacks(config.evaluate.attacks)
+    return any(ATTACKS[name].targeted for name in names)
+
+
+def target_labels(config: Config, dataset: Dataset, workdir: Path) -> np.ndarray:
+    """Target label sets of all queries, multi-hot [Q, C]: drawn once, then kept.
+
+    Raises:
+        ValueError: there is none for a query.
+    """
+    path, split = workdir / "targets.npy", dataset.split
+    if path.is_file():
+        return np.load(path)
+    rng = np.random.default_rng([config.seed, 7])
+    labels = dataset.labels[split.query], dataset.labels[split.database]
+    targets = draw_targets(*labels, rng)
+    save_array(path, targets)
+    return targets
 
 
 class Attacked(NamedTuple):
@@ -57,18 +79,8 @@ class Attacker:
         self._programs: dict[str, Callable] = {}
 
     def targets(self) -> np.ndarray:
-        """Target label sets of the queries, multi-hot [Q, C]: drawn once, then kept.
-
-        Raises:
-            ValueError: there is none for a query.
-        """
-        path = self.workdir / "targets.npy"
-        if path.is_file():
-            return np.load(path)[: len(self.positions)]
-        split, rng = self.dataset.split, np.random.default_rng([self.config.seed, 7])
-        labels = self.dataset.labels
-        targets = draw_targets(labels[split.query], labels[split.database], rng)
-        save_array(path, targets)
+        """Target label sets of the attacked queries, multi-hot [Q, C]."""
+        targets = target_labels(self.config, self.dataset, self.workdir)
         return targets[: len(self.positions)]
 
     def references(self, name: str, codes: Codes) -> np.ndarray:

@@ -164,7 +164,7 @@ class Defense(Training):
         high=1,
     )
     triangle: bool = setting(
-        True, "atrdh: leave out pairs j <= i of the prototype loss, as released"
+        True, "atrdh, tha: prototypes without the pairs j <= i, as released"
     )
 
 

@@ -160,7 +160,7 @@ class Evaluator:
         return dataclasses.asdict(budget_of(attack, self.config.evaluate))
 
     def _describe(self, defense: str, attack: str) -> dict[str, Any]:
-        config, settings = self.config, self.config.evaluate
+        config = self.config
         split, clean = self.dataset.split, attack == "clean"
         text = to_json(config).encode()
         return {
@@ -168,7 +168,7 @@ class Evaluator:
             "split": split.name,
             "split_sha256": split.sha256,
             "num_queries": len(split.query),
-            "num_attacked": settings.num_queries or len(split.query),
+            "num_attacked": len(self._attacker.positions),
             "num_database": len(split.database),
             "num_train": len(split.train),
             "backbone": config.model.name,
@@ -177,7 +177,7 @@ class Evaluator:
             "defense": defense,
             "attack": attack,
             "attack_settings": {} if clean else self._settings(attack),
-            "budget": None if clean else settings.epsilon,
+            "budget": None if clean else config.evaluate.epsilon,
             "seed": config.seed,
             "t_map": None,
             "perturbation": None,

@@ -9,6 +9,7 @@ import optax
 from jax.sharding import Mesh
 
 from cgat_jax import devices
+from cgat_jax.attacks import budget_of, parse_attacks
 from cgat_jax.config import Config, Training
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.defenses import (
@@ -31,7 +32,8 @@ from cgat_jax.start import (
     fresh_weights,
     new_state,
 )
-from cgat_jax.training import Stage, StopSignal, epoch_steps, load_finished, run_stage
+from cgat_jax.stopping import StopSignal
+from cgat_jax.training import Stage, epoch_steps, load_finished, run_stage
 from cgat_jax.types import HashLoss, PyTree, StepFn, TrainState
 
 
@@ -53,6 +55,8 @@ def check(config: Config) -> None:
                 f"{name}.batch_size to at least {loss.min_batch}"
             )
     devices.process_rows(config.evaluate.batch_size)
+    for attack in parse_attacks(config.evaluate.attacks):
+        budget_of(attack, config.evaluate)
     make_defense_step(model, loss, tx, config.defense, 1)
     if config.pretrained:
         check_pretrained(config)

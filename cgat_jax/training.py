@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,38 +17,13 @@ from cgat_jax import checkpoint, devices
 from cgat_jax.config import Config, Training
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.data.loader import steps_per_epoch, train_batches
+from cgat_jax.stopping import StopSignal
 from cgat_jax.types import Batch, HashLoss, StepFn, TrainState
 from cgat_jax.workdir import MetricsLog
-
-EXIT_STOPPED = 143
 
 
 class NonFiniteError(ArithmeticError):
     """Training met a number that is not finite; the message says which and where."""
-
-
-class Stopped(SystemExit):
-    """The run was asked to stop (SIGTERM) and has saved what it had."""
-
-
-class StopSignal:
-    """Remembers a SIGTERM, so that the loop can end at a step's end."""
-
-    def __init__(self):
-        """Not yet asked; the handler is installed by ``listen``."""
-        self.asked = False
-
-    def listen(self) -> None:
-        """Installs the handler; to be called in the main thread."""
-        signal.signal(signal.SIGTERM, self._ask)
-
-    def _ask(self, number, frame):
-        self.asked = True
-
-    def check(self) -> None:
-        """Raises ``Stopped`` if a SIGTERM came."""
-        if self.asked:
-            raise Stopped(EXIT_STOPPED)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,9 @@ def run(config: Config, workdir: Path) -> int:
     import jax  # after the flags that it reads when it starts
 
     from cgat_jax import devices, stages, training
+    from cgat_jax.attacking import needs_targets, target_labels
     from cgat_jax.data import load_dataset
+    from cgat_jax.stopping import StopSignal
     from cgat_jax.workdir import claim
 
     if not isinstance(config, Config):
@@ -62,10 +64,12 @@ def run(config: Config, workdir: Path) -> int:
         jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
     stages.check(config)
     claim(workdir, config)
-    stop = training.StopSignal()
+    stop = StopSignal()
     stop.listen()
     root = Path(config.data.root) if config.data.root else workdir / "data"
     dataset = load_dataset(config.data, root, progress=True)
+    if needs_targets(config):
+        target_labels(config, dataset, workdir)
     try:
         networks = stages.train(config, dataset, devices.make_mesh(), workdir, stop)
     except training.NonFiniteError as error:

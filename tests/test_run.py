@@ -11,6 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cgat_jax.attacks import ATTACKS
+from cgat_jax.data import load_dataset
+from tests import tiny_config
+
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "tests" / "tiny_config.py"
 CACHE = "compilation_cache"
@@ -134,6 +138,38 @@ def test_what_cannot_be_defended_is_refused(
     done = _run(tmp_path, cache, *overrides)
     assert done.returncode == 2 and message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_every_attack_runs_and_tells_what_it_reached(finished, cache, tmp_path):
+    workdir, _ = finished
+    names = ",".join(ATTACKS)
+    overrides = [f"--config.pretrained={workdir}", f"--config.evaluate.attacks={names}"]
+    overrides += ["--config.evaluate.prototype_steps=3"]
+    done = _run(tmp_path, cache, *overrides)
+    assert done.returncode == 0, done.stderr
+    records = {record["attack"]: record for record in _records(tmp_path)}
+    assert list(records) == ["clean", *ATTACKS]
+    queries = load_dataset(tiny_config.get_config().data, tmp_path, progress=False)
+    labels = queries.labels[queries.split.query]
+    targets = np.load(tmp_path / "targets.npy")
+    assert targets.shape == labels.shape and not (targets & labels).any()
+    for name, entry in ATTACKS.items():
+        record = records[name]
+        low, high = record["map_interval"]
+        assert low <= record["map"] <= high
+        assert record["perturbation"]["linf"] <= 8 / 255 + 1e-6
+        assert record["attack_settings"]["steps"] == 3
+        assert (record["t_map"] is not None) == entry.targeted
+        if entry.targeted:
+            assert 0 <= record["t_map_clean"] <= 1 and 0 <= record["t_map_bound"] <= 1
+    assert 0 < records["clean"]["code_usage"]["unique"] <= 1
+
+
+def test_wrong_attack_settings_are_refused_before_training(cache, tmp_path):
+    for override in ("evaluate.attacks=noise,cgta", "evaluate.preset=fats"):
+        done = _run(tmp_path, cache, f"--config.{override}")
+        assert done.returncode == 2 and "did you mean" in done.stderr
+        assert not tmp_path.joinpath("backbone").exists()
 
 
 def test_an_unfinished_network_is_not_defended(finished, cache, tmp_path):

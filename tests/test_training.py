@@ -9,6 +9,7 @@ import pytest
 
 from cgat_jax import devices, stages, training
 from cgat_jax.data import load_dataset
+from cgat_jax.stopping import StopSignal
 from cgat_jax.types import StepFn
 from tests import tiny_config
 
@@ -30,7 +31,7 @@ def _counted(step: StepFn, counts: list[int]) -> StepFn:
 
 def _run(stage, config, tmp_path):
     dataset = load_dataset(config.data, tmp_path, progress=False)
-    mesh, stop = devices.make_mesh(), training.StopSignal()
+    mesh, stop = devices.make_mesh(), StopSignal()
     return training.run_stage(stage, dataset, config, mesh, tmp_path, stop)
 
 

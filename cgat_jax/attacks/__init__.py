@@ -9,8 +9,8 @@ from cgat_jax.attacks.apgd import apgd
 from cgat_jax.attacks.pgd import (
     Budget,
     away_from_references,
+    descent_attack,
     random_noise,
-    sign_attack,
     towards_references,
 )
 from cgat_jax.attacks.square import square
@@ -55,11 +55,11 @@ def _plain(make: Callable[[Budget], Attack]) -> Callable[[Budget, Bank], Attack]
 
 
 def _saat(budget: Budget, bank: Bank) -> Attack:
-    return sign_attack(budget, objectives.masked_quadratic)
+    return descent_attack(budget, objectives.masked_quadratic)
 
 
 def _saat_targeted(budget: Budget, bank: Bank) -> Attack:
-    return sign_attack(budget, objectives.masked_quadratic_targeted)
+    return descent_attack(budget, objectives.masked_quadratic_targeted)
 
 
 _AWAY, _TOWARDS = _plain(away_from_references), _plain(towards_references)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from cgat_jax.attacks.objectives import agreement
-from cgat_jax.attacks.pgd import Budget, Objective, ball, relax, start_of
+from cgat_jax.attacks.pgd import Budget, Objective, ball, descent_attack
 from cgat_jax.types import Attack, Images
 
 MOMENTUM, PROGRESS = 0.75, 0.75
@@ -18,7 +18,7 @@ PerImage = Float[Array, " B"]
 
 
 def checkpoints(steps: int) -> list[int]:
-    """Iterations at which the step may halve: ceil(p_j * steps).
+    """Iterations at which the step may halve: ceil(p_j * steps), each once.
 
     p_1 = 0.22 and p_{j+1} - p_j = max(p_j - p_{j-1} - 0.03, 0.06).
     """
@@ -27,13 +27,14 @@ def checkpoints(steps: int) -> list[int]:
         found.append(int(np.ceil(round(at * steps, 9))))
         gap = max(gap - _SHRINK, _LEAST)
         at += gap
-    return found
+    return sorted(set(found) - {0})
 
 
 class _Search(NamedTuple):
     x: Images
     before: Images
     best: Images
+    gradient: Images
     value: PerImage
     best_value: PerImage
     step: PerImage
@@ -56,10 +57,9 @@ def adaptive_descent(
         Croce and Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble
         of Diverse Parameter-free Attacks, ICML 2020, Algorithm 1.
     """
-    lower, upper = ball(images, budget.epsilon)
-    marks = checkpoints(budget.steps)
-    gaps = np.diff([0, *marks])
-    spans = jnp.zeros(budget.steps + 1).at[jnp.array(marks)].set(jnp.array(gaps))
+    box, marks = ball(images, budget.epsilon), checkpoints(budget.steps)
+    spans = np.zeros(budget.steps + 1)
+    spans[marks] = np.diff([0, *marks])
 
     def evaluate(x, iteration):
         def total(x):
@@ -69,57 +69,64 @@ def adaptive_descent(
         (_, values), gradient = jax.value_and_grad(total, has_aux=True)(x)
         return values, gradient
 
-    def descend(iteration, carry):
-        search, gradient = carry
-        wide = search.step.reshape(-1, 1, 1, 1)
-        plain = jnp.clip(search.x - wide * jnp.sign(gradient), lower, upper)
-        share = jnp.where(iteration == 0, 1.0, MOMENTUM)
-        moved = search.x + share * (plain - search.x)
-        moved += (1 - share) * (search.x - search.before)
-        moved = jnp.clip(moved, lower, upper)
-        value, gradient = evaluate(moved, iteration + 1)
-        better = value < search.best_value
-        search = search._replace(
-            x=moved,
-            before=search.x,
-            best=_where(better, moved, search.best),
-            value=value,
-            best_value=jnp.where(better, value, search.best_value),
-            falls=search.falls + (value < search.value),
-        )
-        span = spans[iteration + 1]
-        return jax.lax.cond(
-            span > 0,
-            check,
-            lambda search, _, gradient: (search, gradient),
-            search,
-            span,
-            gradient,
-        )
+    def descend(iteration, search):
+        moved = _moved(search, iteration, *box)
+        search = _recorded(search, moved, *evaluate(moved, iteration + 1))
+        span = jnp.array(spans, images.dtype)[iteration + 1]
 
-    def check(search, span, gradient):
-        """Halves the steps of the images that stopped making progress."""
-        slow = search.falls < PROGRESS * span
-        stuck = ~search.halved & (search.checked_value == search.best_value)
-        halve = slow | stuck
-        x = _where(halve, search.best, search.x)
-        _, at_best = evaluate(x, budget.steps)
-        search = search._replace(
-            x=x,
-            value=jnp.where(halve, search.best_value, search.value),
-            step=jnp.where(halve, search.step / 2, search.step),
-            falls=jnp.zeros_like(search.falls),
-            checked_value=search.best_value,
-            halved=halve,
-        )
-        return search, _where(halve, at_best, gradient)
+        def check(search):
+            halve = _no_progress(search, span)
+            x = _where(halve, search.best, search.x)
+            return _halved(search, halve, x, evaluate(x, budget.steps)[1])
+
+        return jax.lax.cond(span > 0, check, lambda search: search, search)
 
     value, gradient = evaluate(start, 0)
     step = jnp.full(len(images), 2 * budget.epsilon, images.dtype)
     none = jnp.zeros_like(value), value, jnp.zeros(len(images), bool)
-    search = _Search(start, start, start, value, value, step, *none)
-    search, _ = jax.lax.fori_loop(0, budget.steps, descend, (search, gradient))
+    search = _Search(start, start, start, gradient, value, value, step, *none)
+    search = jax.lax.fori_loop(0, budget.steps, descend, search)
     return jax.lax.stop_gradient(search.best)
+
+
+def _moved(search: _Search, iteration, lower: Images, upper: Images) -> Images:
+    """A step of signs, and a quarter of the step before, but for the first one."""
+    wide = search.step.reshape(-1, 1, 1, 1)
+    plain = jnp.clip(search.x - wide * jnp.sign(search.gradient), lower, upper)
+    share = jnp.where(iteration == 0, 1.0, MOMENTUM)
+    moved = search.x + share * (plain - search.x)
+    return jnp.clip(moved + (1 - share) * (search.x - search.before), lower, upper)
+
+
+def _recorded(search: _Search, moved: Images, value: PerImage, gradient: Images):
+    better = value < search.best_value
+    return search._replace(
+        x=moved,
+        before=search.x,
+        best=_where(better, moved, search.best),
+        gradient=gradient,
+        value=value,
+        best_value=jnp.where(better, value, search.best_value),
+        falls=search.falls + (value < search.value),
+    )
+
+
+def _no_progress(search: _Search, span) -> Bool[Array, " B"]:
+    stuck = ~search.halved & (search.checked_value == search.best_value)
+    return (search.falls < PROGRESS * span) | stuck
+
+
+def _halved(search: _Search, halve, x: Images, gradient: Images) -> _Search:
+    """After a checkpoint: ``halve`` tells which images go on at ``x``, slower."""
+    return search._replace(
+        x=x,
+        gradient=_where(halve, gradient, search.gradient),
+        value=jnp.where(halve, search.best_value, search.value),
+        step=jnp.where(halve, search.step / 2, search.step),
+        falls=jnp.zeros_like(search.falls),
+        checked_value=search.best_value,
+        halved=halve,
+    )
 
 
 def _where(chosen: Bool[Array, " B"], images: Images, others: Images) -> Images:
@@ -132,13 +139,4 @@ def apgd(budget: Budget) -> Attack:
     References are center codes. Without a step size and, on logits, without a gradient
     that saturates, it has nothing to tune but the number of iterations.
     """
-
-    def attack(encode, images, references, keys):
-        def of_images(x, iteration):
-            codes = relax(encode(x, iteration), iteration, budget)
-            return agreement(codes, references)
-
-        start = start_of(images, keys, budget)
-        return adaptive_descent(of_images, images, start, budget)
-
-    return attack
+    return descent_attack(budget, agreement, adaptive_descent)

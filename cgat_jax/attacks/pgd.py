@@ -128,10 +128,12 @@ def projected_descent(
     return jax.lax.stop_gradient(x)
 
 
-def sign_attack(
-    budget: Budget, objective: Callable[[Codes, Codes], Float[Array, " B"]]
+def descent_attack(
+    budget: Budget,
+    objective: Callable[[Codes, Codes], Float[Array, " B"]],
+    descend: Callable[..., Images] = sign_descent,
 ) -> Attack:
-    """Sign descent on ``objective(codes, references)``, see ``Budget``."""
+    """Lowers ``objective(codes, references)``, see ``Budget``, by a kind of descent."""
 
     def attack(encode, images, references, keys):
         def of_images(x, iteration):
@@ -139,7 +141,7 @@ def sign_attack(
             return objective(codes, references)
 
         start = start_of(images, keys, budget)
-        return sign_descent(of_images, images, start, budget)
+        return descend(of_images, images, start, budget)
 
     return attack
 
@@ -154,7 +156,7 @@ def away_from_references(budget: Budget) -> Attack:
     References:
         CgAT, WWW 2023, Eq. 8 and 9.
     """
-    return sign_attack(budget, objectives.agreement)
+    return descent_attack(budget, objectives.agreement)
 
 
 def towards_references(budget: Budget) -> Attack:
@@ -166,7 +168,7 @@ def towards_references(budget: Budget) -> Attack:
     References:
         Bai et al., ECCV 2020, Eq. 7; Wang et al., SIGIR 2021, Eq. 8.
     """
-    return sign_attack(budget, objectives.disagreement)
+    return descent_attack(budget, objectives.disagreement)
 
 
 def random_noise(budget: Budget) -> Attack:

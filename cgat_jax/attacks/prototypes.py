@@ -1,4 +1,4 @@
-"""Target codes of THA: a prototype network trained on the attacked model's codes."""
+"""Prototype networks: their training, and the target codes of THA that they make."""
 
 import jax
 import jax.numpy as jnp
@@ -7,12 +7,41 @@ import optax
 from tqdm import tqdm
 
 from cgat_jax.losses.prototype import prototype_loss
-from cgat_jax.models.prototype import make_prototype_net
-from cgat_jax.types import Bank, Codes
+from cgat_jax.models.prototype import PrototypeNet, make_prototype_net
+from cgat_jax.types import Bank, Codes, Labels, Mask, PyTree, Scalar
 
 STEPS, BATCH = 30_000, 32
 LEARNING_RATE, BETA = 1e-4, 0.5
 _BLOCK = 500
+
+
+def prototype_optimizer(steps: int) -> optax.GradientTransformation:
+    """Adam at 1e-4, a tenth of it after half of the steps and again after 3/4."""
+    drops = {steps // 2: 0.1, 3 * steps // 4: 0.1}
+    rate = optax.piecewise_constant_schedule(LEARNING_RATE, drops)
+    return optax.adam(rate, b1=BETA)
+
+
+def train_prototypes(
+    network: PrototypeNet,
+    tx: optax.GradientTransformation,
+    params: PyTree,
+    opt_state: PyTree,
+    labels: Labels,
+    bank: Bank,
+    mask: Mask,
+    *,
+    triangle: bool,
+) -> tuple[PyTree, PyTree, Scalar]:
+    """One step on ``prototype_loss``: parameters, optimizer state, and its value."""
+
+    def objective(params):
+        codes = network.apply(params, labels)
+        return prototype_loss(codes, labels, bank, mask, triangle=triangle)
+
+    value, gradients = jax.value_and_grad(objective)(params)
+    updates, opt_state = tx.update(gradients, opt_state)
+    return optax.apply_updates(params, updates), opt_state, value
 
 
 def prototype_codes(
@@ -32,8 +61,7 @@ def prototype_codes(
         bank: binary codes of the training images, and their labels.
         label_sets: unique label sets of the database, multi-hot [T, C].
         targets: multi-hot [Q, C].
-        steps: of Adam at 1e-4, a tenth from half of them on and a hundredth from three
-            quarters on; each on 32 label sets.
+        steps: of ``prototype_optimizer``, each on 32 label sets.
         triangle: see ``prototype_loss``.
         check_stop: called now and then.
 
@@ -44,22 +72,14 @@ def prototype_codes(
     sets = jnp.asarray(label_sets, jnp.float32)
     init_key, key = jax.random.split(key)
     params = network.init(init_key, sets[:1])
-    drops = {steps // 2: 0.1, 3 * steps // 4: 0.1}
-    rate = optax.piecewise_constant_schedule(LEARNING_RATE, drops)
-    tx = optax.adam(rate, b1=BETA)
-    mask = jnp.ones(BATCH, bool)
+    tx, mask = prototype_optimizer(steps), jnp.ones(BATCH, bool)
 
     def train(step, carry):
-        params, state = carry
         draw = jax.random.randint(jax.random.fold_in(key, step), (BATCH,), 0, len(sets))
-        labels = sets[draw]
-
-        def objective(params):
-            codes = network.apply(params, labels)
-            return prototype_loss(codes, labels, bank, mask, triangle=triangle)
-
-        updates, state = tx.update(jax.grad(objective)(params), state)
-        return optax.apply_updates(params, updates), state
+        params, state, _ = train_prototypes(
+            network, tx, *carry, sets[draw], bank, mask, triangle=triangle
+        )
+        return params, state
 
     block = jax.jit(lambda a, b, carry: jax.lax.fori_loop(a, b, train, carry))
     carry = params, tx.init(params)

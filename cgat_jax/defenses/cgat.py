@@ -31,7 +31,7 @@ def make_cgat_step(
         tx: the optimizer.
         settings: ``bank``: ``soft`` centers are made of relaxed codes, as the released
             code does, ``binary`` of their signs, as the paper writes; ``centers``: how
-            much a positive counts. The rest is as in ``make_guided_step``.
+            much a positive counts. The rest is as in ``guided``.
 
     References:
         Wang et al., CgAT, WWW 2023, Sec. 3.3, Eq. 8 to 11, and its released code.

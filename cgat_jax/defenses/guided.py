@@ -18,6 +18,8 @@ from cgat_jax.types import (
     Encode,
     HashLoss,
     HashModel,
+    Images,
+    Scalar,
     StepFn,
     TrainState,
     masked_mean,
@@ -44,16 +46,12 @@ def make_guided_step(
     settings: Defense,
     guide: Guide,
 ) -> StepFn:
-    """Images are moved away from their code; then the network is trained on
+    """Adversarial training towards codes.
 
-        loss(clean) - weight * mean(u_adversarial * code)
-        + quantization * mean((u_adversarial - sign u_adversarial)^2)
-        + consistency * mean((u_adversarial - u_clean)^2).
-
-    Without batch statistics, clean and adversarial images pass the network as one
-    batch. ``settings.crafting``: ``train`` crafts through live dropout with a new mask
-    for each iteration, as the released code does; ``eval`` without dropout.
-    """  # noqa: D205, D415
+    Images are moved away from their code; then the network is trained on the objective
+    of ``adversarial_objective`` with minus mean(u_adversarial * code) as its robust
+    loss.
+    """
 
     def step(state: TrainState, batch: Batch, key):
         key = jax.random.fold_in(key, state.step)
@@ -65,25 +63,63 @@ def make_guided_step(
         keys = jax.random.split(attack_key, len(batch.images))
         adversarial = attack(encode, batch.images, references, keys)
 
-        def objective(params):
-            robust, logits, stats = encode_pairs(
-                model, loss, params, state, adversarial, batch.images, train_key
-            )
-            robust, clean = jnp.tanh(robust), jnp.tanh(logits)
-            bank = state.bank.record(batch, jax.lax.stop_gradient(clean))
-            clean_loss = loss.apply(
-                params["loss"], state.constants, logits, batch, bank, loss_key
-            )
+        def robust_loss(robust, clean, bank):
             targets = jax.lax.stop_gradient(guide.train(batch, bank, clean))
-            robust_loss = -masked_mean(robust * targets, batch.mask)
-            value = clean_loss + settings.weight * robust_loss
-            value += _extras(settings, robust, clean, batch.mask)
-            parts = {"loss/clean": clean_loss, "loss/robust": robust_loss}
-            return value, (stats, bank, {"loss": value} | parts)
+            return -masked_mean(robust * targets, batch.mask)
 
+        objective = adversarial_objective(
+            model,
+            loss,
+            settings,
+            state,
+            batch,
+            adversarial,
+            (train_key, loss_key),
+            robust_loss,
+        )
         return descend(state, tx, objective, awp=settings.awp)
 
     return step
+
+
+def adversarial_objective(
+    model: HashModel,
+    loss: HashLoss,
+    settings: Defense,
+    state: TrainState,
+    batch: Batch,
+    adversarial: Images,
+    keys,
+    robust_loss: Callable[[Codes, Codes, Bank], Scalar],
+):
+    """The objective of a step on clean and adversarial images, for ``descend``.
+
+        loss(clean) + weight * robust_loss(u_adversarial, u_clean, bank)
+        + quantization * mean((u_adversarial - sign u_adversarial)^2)
+        + consistency * mean((u_adversarial - u_clean)^2).
+
+    The bank holds the batch's clean codes. ``keys`` are those of dropout and of the
+    hashing loss. Without batch statistics, clean and adversarial images pass the
+    network as one batch.
+    """
+    train_key, loss_key = keys
+
+    def objective(params):
+        robust, logits, stats = encode_pairs(
+            model, loss, params, state, adversarial, batch.images, train_key
+        )
+        robust, clean = jnp.tanh(robust), jnp.tanh(logits)
+        bank = state.bank.record(batch, jax.lax.stop_gradient(clean))
+        clean_loss = loss.apply(
+            params["loss"], state.constants, logits, batch, bank, loss_key
+        )
+        robust_part = robust_loss(robust, clean, bank)
+        value = clean_loss + settings.weight * robust_part
+        value += _extras(settings, robust, clean, batch.mask)
+        parts = {"loss/clean": clean_loss, "loss/robust": robust_part}
+        return value, (stats, bank, {"loss": value} | parts)
+
+    return objective
 
 
 def _extras(settings: Defense, robust: Codes, clean: Codes, mask):
@@ -100,7 +136,11 @@ def _extras(settings: Defense, robust: Codes, clean: Codes, mask):
 def make_encode(
     model: HashModel, loss: HashLoss, state: TrainState, settings: Defense, key
 ) -> Encode:
-    """The network that images are crafted on: live dropout or none."""
+    """The network that images are crafted on.
+
+    ``settings.crafting``: ``train`` crafts through live dropout with a new mask for
+    each iteration, as the released code of CgAT does; ``eval`` without dropout.
+    """
 
     def encode(images, iteration):
         mask_key = jax.random.fold_in(key, iteration)

@@ -17,6 +17,11 @@ def test_checkpoints_are_those_of_the_paper():
     assert checkpoints(100) == [22, 41, 57, 70, 80, 87, 93, 99]
 
 
+def test_no_checkpoint_comes_twice_in_a_short_attack():
+    assert checkpoints(5) == [2, 3, 4, 5]
+    assert checkpoints(0) == []
+
+
 def _objective(goal):
     """A bowl whose sides are steep in some pixels and flat in others."""
 
@@ -64,7 +69,7 @@ def _problem(rng, count=3):
     return origin, goal
 
 
-@pytest.mark.parametrize("steps", [1, 10, 50])
+@pytest.mark.parametrize("steps", [1, 5, 10, 50])
 def test_it_follows_the_published_algorithm(rng, x64, steps):
     origin, goal = _problem(rng)
     start = np.clip(origin + rng.uniform(-EPSILON, EPSILON, origin.shape), 0, 1)
