@@ -146,7 +146,7 @@ def parts(rounds: int) -> str:
     wholes = {"refresh": (step * EPOCH_STEPS, "epoch")}
     for name, seconds in best_times(part_jobs(batch, bank), 4 * rounds).items():
         whole, unit = wholes.get(name.split()[0], (step, "step"))
-        share = f"{seconds / whole:.3%} of a {unit}"
+        share = f"{seconds / whole:.3%} of the {unit}"
         rows.append([name, f"{1e3 * seconds:.2f}", share])
     header = [f"N = 10,500, K = 64, C = 80; VGG11 step {step:.1f} s", "ms", "share"]
     return markdown_table(header, rows)
