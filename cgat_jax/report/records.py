@@ -137,10 +137,11 @@ def _missing(
         )
         if not (workdir / name).is_file()
     ]
+    own = ["defend"] if setting(config, "pretrained") else list(STAGES)
     missing += [
         f"{stage}/metrics.jsonl: no training curve of this stage"
-        for stage, section in STAGES.items()
-        if setting(config, f"{section}.epochs", 0) and stage not in metrics
+        for stage in own
+        if setting(config, f"{STAGES[stage]}.epochs", 0) and stage not in metrics
     ]
     measured = {(record["defense"], record["attack"]) for record in records}
     missing += [

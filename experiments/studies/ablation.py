@@ -19,13 +19,12 @@ OPTIONS = {
     "averaged weights (EMA 0.98)": {"defense.ema": 0.98},
     "weight perturbation (AWP 0.005)": {"defense.awp": 0.005},
     "cosine schedule": {"defense.schedule": "cosine"},
-}
-# Photos of CIFAR-10 have one label, so that label weights do nothing there; the other
-# options were left out for time.
-SCENES_ONLY = {
     "binary bank": {"defense.bank": "binary"},
     "consistency 1": {"defense.consistency": 1.0},
     "second decay": {"defense.schedule": "half_and_three_quarters"},
+}
+# Photos of CIFAR-10 have one label, so that label weights do nothing there.
+SCENES_ONLY = {
     "Jaccard centers": {"defense.centers": "jaccard"},
     "cosine centers": {"defense.centers": "cosine"},
     "weight 2 and logits": WEIGHT | LOGITS,

@@ -112,6 +112,16 @@ def test_missing_and_distant_images_are_not_shown(tmp_path, no_drawing):
     assert write_report(path).read_text().count("image missing") == 2
 
 
+def test_another_runs_pretraining_is_not_missed(tmp_path, no_drawing):
+    path = write_workdir(tmp_path / "run")
+    config = json.loads((path / "config.json").read_text())
+    shutil.rmtree(path / "pretrain")
+    for source, missed in (("", True), ("runs/other", False)):
+        (path / "config.json").write_text(json.dumps(config | {"pretrained": source}))
+        page = write_report(path).read_text()
+        assert ("pretrain/metrics.jsonl" in page) == missed
+
+
 @pytest.mark.parametrize(
     ("removed", "said"),
     [
