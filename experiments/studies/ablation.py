@@ -22,12 +22,12 @@ OPTIONS = {
     "binary bank": {"defense.bank": "binary"},
     "consistency 1": {"defense.consistency": 1.0},
     "second decay": {"defense.schedule": "half_and_three_quarters"},
+    "weight 2 and logits": WEIGHT | LOGITS,
 }
 # Photos of CIFAR-10 have one label, so that label weights do nothing there.
 SCENES_ONLY = {
     "Jaccard centers": {"defense.centers": "jaccard"},
     "cosine centers": {"defense.centers": "cosine"},
-    "weight 2 and logits": WEIGHT | LOGITS,
     "weight 4 and logits": LOGITS | {"defense.weight": 4.0},
 }
 # The quickstart's network has no dropout.
