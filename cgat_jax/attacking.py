@@ -1,194 +1,186 @@
-"""One attack on all queries of a network: its references, its batches, what is left."""
+"""Attacks on the queries of a network, batch by batch, as compiled programs."""
 
-import functools
-import hashlib
-from collections.abc import Callable
-from pathlib import Path
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Float
 
 from cgat_jax import devices
-from cgat_jax.attacks import ATTACKS, budget_of, parse_attacks
-from cgat_jax.attacks.prototypes import STEPS, prototype_codes
-from cgat_jax.attacks.targets import ANCHORS, anchor_codes, draw_targets
-from cgat_jax.centers import center_codes, weighted_center_codes
+from cgat_jax.attacks import ATTACKS, Budget, budget_of
 from cgat_jax.config import Config
-from cgat_jax.data.dataset import Dataset
-from cgat_jax.types import Bank, HashModel, PyTree
-from cgat_jax.workdir import save_array
+from cgat_jax.references import Codes, References, attack_key
+from cgat_jax.types import Batch, HashModel, PyTree
 
 Network = tuple[PyTree, PyTree]
-Codes = dict[str, np.ndarray]
-FAST_PROTOTYPE_STEPS = 3_000
-_BLOCK = 512  # queries whose center codes are made at once
+Batches = Callable[..., Iterator[Batch]]
 
 
-def needs_targets(config: Config) -> bool:
-    """Whether a configured attack is targeted."""
-    names = parse_attacks(config.evaluate.attacks)
-    return any(ATTACKS[name].targeted for name in names)
+class Victim(NamedTuple):
+    """A network with its own binary codes of ``train``, ``database`` and ``query``."""
 
-
-def target_labels(config: Config, dataset: Dataset, workdir: Path) -> np.ndarray:
-    """Target label sets of all queries, multi-hot [Q, C]: drawn once, then kept.
-
-    Raises:
-        ValueError: there is none for a query.
-    """
-    path, split = workdir / "targets.npy", dataset.split
-    if path.is_file():
-        return np.load(path)
-    rng = np.random.default_rng([config.seed, 7])
-    labels = dataset.labels[split.query], dataset.labels[split.database]
-    targets = draw_targets(*labels, rng)
-    save_array(path, targets)
-    return targets
+    model: HashModel
+    network: Network
+    codes: Codes
 
 
 class Attacked(NamedTuple):
-    """What an attack left of the queries: codes, the first images, the movement."""
+    """What an attack left of n queries.
+
+    Attributes:
+        codes: binary codes, int8 [n, K].
+        images: the first of the moved images, as many as were to be kept.
+        linf: [n] largest change of a pixel.
+        mse: [n] mean squared change of the pixels.
+        elsewhere: codes that other networks give the same images, by name.
+    """
 
     codes: np.ndarray
-    images: np.ndarray
-    linf: float
-    rmse: float
+    images: Float[np.ndarray, "shown H W 3"]
+    linf: Float[np.ndarray, " n"]
+    mse: Float[np.ndarray, " n"]
+    elsewhere: dict[str, np.ndarray]
 
 
 class Attacker:
-    """Compiles attacks once and runs them on networks of the same shape."""
+    """Compiles each attack once and runs it on networks of the same shape."""
 
     def __init__(
         self,
         config: Config,
-        dataset: Dataset,
         mesh: Mesh,
-        model: HashModel,
-        workdir: Path,
-        check_stop: Callable[[], None],
+        references: References,
+        batches: Batches,
     ):
-        """Compiles nothing yet; ``check_stop`` is called during long work."""
-        self.config, self.dataset, self.mesh = config, dataset, mesh
-        self.model, self.workdir, self.check_stop = model, workdir, check_stop
-        limit = config.evaluate.num_queries or len(dataset.split.query)
-        self.positions = dataset.split.query[:limit]
-        self.labels = dataset.labels[self.positions]
-        self._programs: dict[str, Callable] = {}
+        """Compiles nothing yet.
 
-    def targets(self) -> np.ndarray:
-        """Target label sets of the attacked queries, multi-hot [Q, C]."""
-        targets = target_labels(self.config, self.dataset, self.workdir)
-        return targets[: len(self.positions)]
+        Args:
+            config: the run's settings.
+            mesh: devices that share a batch.
+            references: of the queries.
+            batches: ``batches(positions, title, size)`` yields those images of the data
+                set, ``size`` at once or, for 0, as many as the settings say.
+        """
+        self.config, self.mesh, self.batches = config, mesh, batches
+        self.references = references
+        self._programs: dict[tuple, Callable] = {}
 
-    def references(self, name: str, codes: Codes) -> np.ndarray:
-        """What the attack is given, float32, a row a query; zeros where nothing.
+    def run(
+        self,
+        name: str,
+        victim: Victim,
+        *,
+        references: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
+        budget: Budget | None = None,
+        restart: int = 0,
+        keep: int = 0,
+        size: int = 0,
+        others: Mapping[str, Victim] | None = None,
+    ) -> Attacked:
+        """Attacks queries; each one's result is the same in any batch.
 
         Args:
             name: of the attack.
-            codes: the attacked network's binary codes of ``train`` and ``database``.
+            victim: whom it is made on.
+            references: a row a query of the run; by default those of the attack.
+            rows: the queries to attack, ascending; by default all.
+            budget: by default that of the settings.
+            restart: a later one starts at random, with randomness of its own.
+            keep: how many moved images to return.
+            size: images at once; 0: as the settings say.
+            others: networks that encode the moved images as well.
         """
-        kind, bits = ATTACKS[name].references, self.config.model.bits
-        if kind == "none":
-            return np.zeros((len(self.positions), bits), np.float32)
-        if kind == "labels":
-            return self.labels.astype(np.float32)
-        bank = self.bank(codes)
-        if kind in ("image", "anchor"):
-            return self._anchors(codes, 1 if kind == "image" else ANCHORS)
-        if kind == "prototype":
-            return self._prototypes(bank)
-        labels = self.targets() if ATTACKS[name].targeted else self.labels
-        make = functools.partial(center_codes, binary=True)
-        if kind != "center":
-            make = functools.partial(
-                weighted_center_codes, weights="cosine", binary=True
+        positions = self.references.positions
+        rows = np.arange(len(positions)) if rows is None else rows
+        if references is None:
+            references = self.references.of(name, victim.codes)
+        budget = budget or budget_of(name, self.config.evaluate)
+        if restart:
+            budget = dataclasses.replace(budget, random_start=True)
+        program = self._program(name, budget, victim.model)
+        key = attack_key(self.config.seed, name)
+        key = jax.random.fold_in(key, restart) if restart else key
+        bank = self.references.bank(victim.codes)
+        given = np.concatenate([references[rows], np.zeros_like(references[:1])])
+        gathered = _Gathered(keep, list(others or {}))
+        for batch in self.batches(positions[rows], f"attack {name}", size):
+            places = np.minimum(np.asarray(batch.indices), len(rows))
+            inputs = (
+                batch.images,
+                given[places],
+                np.append(rows, len(positions))[places],
             )
-        blocks = np.array_split(labels, -(-len(labels) // _BLOCK))
-        jitted = jax.jit(make)
-        return np.concatenate([jitted(_float(block), bank) for block in blocks])
+            settings = key, np.float32(budget.epsilon)
+            signs, moved, change = program((*victim.network, bank), inputs, settings)
+            elsewhere = [self._signs(other, moved) for other in (others or {}).values()]
+            gathered.add(np.asarray(batch.mask), signs, moved, change, elsewhere)
+        return gathered.whole()
 
-    def bank(self, codes: Codes) -> Bank:
-        """Binary codes and labels of the training images."""
-        labels = self.dataset.labels[self.dataset.split.train]
-        return Bank(_float(codes["train"]), _float(labels))
+    def _program(self, name: str, budget: Budget, model: HashModel) -> Callable:
+        """The attack on one batch as one program; one for all sizes of the ball."""
+        kind = name, dataclasses.replace(budget, epsilon=0.0), model
+        if kind in self._programs:
+            return self._programs[kind]
 
-    def run(self, name: str, network: Network, codes: Codes, references, batches):
-        """Attacks every query; ``batches`` are those of the queries, in order.
-
-        Returns:
-            An ``Attacked``; as many images as the galleries show.
-        """
-        shown, moved_codes, images = self.config.evaluate.gallery, [], []
-        largest, squares, seen = 0.0, 0.0, 0
-        spare = np.zeros((self.config.evaluate.batch_size, references.shape[1]))
-        padded = np.concatenate([references, spare]).astype(np.float32)
-        program, bank = self._program(name), self.bank(codes)
-        for batch in batches:
-            rows = (batch.images, padded[np.asarray(batch.indices)], batch.indices)
-            signs, moved, change = program((*network, bank), rows)
-            real = np.asarray(batch.mask)
-            moved_codes.append(np.asarray(signs)[real])
-            change = np.asarray(change, np.float64)[real]
-            largest = max(largest, float(np.abs(change).max()))
-            squares += float((change**2).mean(axis=(1, 2, 3)).sum())
-            if seen < shown:
-                images.append(np.asarray(moved)[real][: shown - seen])
-            seen += int(real.sum())
-        first = np.concatenate(images) if images else np.zeros((0, 1, 1, 3))
-        whole = np.concatenate(moved_codes).astype(np.int8)
-        return Attacked(whole, first, largest, (squares / seen) ** 0.5)
-
-    def _program(self, name: str) -> Callable:
-        """The attack on one batch as one program; compiled when it is first used."""
-        if name in self._programs:
-            return self._programs[name]
-        budget, key = budget_of(name, self.config.evaluate), self._key(name)
-
-        def attack_rows(network, rows):
+        def attack_rows(network, rows, settings):
             params, stats, bank = network
-            pixels, references, indices = rows
+            (pixels, references, indices), (key, epsilon) = rows, settings
+            sized = dataclasses.replace(budget, epsilon=epsilon)
 
             def encode(images, iteration):
-                return self.model.apply(params, stats, images)[0]
+                return model.apply(params, stats, images)[0]
 
             images = devices.to_images(pixels)
             keys = jax.vmap(jax.random.fold_in, (None, 0))(key, indices)
-            attack = ATTACKS[name].make(budget, bank)
-            moved = attack(encode, images, references, keys)
+            moved = ATTACKS[name].make(sized, bank)(encode, images, references, keys)
             return jnp.sign(encode(moved, 0)), moved, moved - images
 
         rows, whole = devices.by_row(self.mesh), devices.replicated(self.mesh)
-        self._programs[name] = jax.jit(
-            attack_rows, in_shardings=(whole, rows), out_shardings=whole
+        self._programs[kind] = jax.jit(
+            attack_rows, in_shardings=(whole, rows, whole), out_shardings=whole
         )
-        return self._programs[name]
+        return self._programs[kind]
 
-    def _key(self, name: str) -> jax.Array:
-        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-        return jax.random.fold_in(jax.random.key(self.config.seed), number)
+    def _signs(self, victim: Victim, images: jax.Array) -> jax.Array:
+        """Binary codes that another network gives moved images."""
+        kind = "encode", victim.model
+        if kind not in self._programs:
 
-    def _anchors(self, codes: Codes, count: int) -> np.ndarray:
-        rng = np.random.default_rng([self.config.seed, 8, count])
-        labels = self.dataset.labels[self.dataset.split.database]
-        return anchor_codes(self.targets(), codes["database"], labels, count, rng)
+            def encode(network, images):
+                return jnp.sign(victim.model.apply(*network, images)[0])
 
-    def _prototypes(self, bank: Bank) -> np.ndarray:
-        settings, labels = self.config.evaluate, self.dataset.labels
-        usual = {"paper": STEPS, "fast": FAST_PROTOTYPE_STEPS}[settings.preset]
-        made = prototype_codes(
-            self._key("prototypes"),
-            bank,
-            np.unique(labels[self.dataset.split.database], axis=0),
-            self.targets(),
-            steps=settings.prototype_steps or usual,
-            triangle=self.config.defense.triangle,
-            check_stop=self.check_stop,
-        )
-        return np.asarray(made)
+            self._programs[kind] = jax.jit(encode)
+        return self._programs[kind](victim.network, images)
 
 
-def _float(table: np.ndarray) -> jax.Array:
-    return jnp.asarray(table, jnp.float32)
+class _Gathered:
+    """What the batches of an attack left so far."""
+
+    def __init__(self, keep: int, others: Sequence[str]):
+        self.keep, self.seen, self.others = keep, 0, others
+        self.parts: dict[str, list[np.ndarray]] = {
+            name: [] for name in ("codes", "images", "linf", "mse")
+        }
+        self.elsewhere: list[list[np.ndarray]] = [[] for _ in others]
+
+    def add(self, real, signs, moved, change, elsewhere) -> None:
+        change = np.asarray(change, np.float64)[real]
+        self.parts["codes"].append(np.asarray(signs, np.int8)[real])
+        self.parts["linf"].append(np.abs(change).max(axis=(1, 2, 3)))
+        self.parts["mse"].append((change**2).mean(axis=(1, 2, 3)))
+        if self.seen < self.keep or not self.seen:
+            images = np.asarray(moved)[real]
+            self.parts["images"].append(images[: max(self.keep - self.seen, 0)])
+        for found, codes in zip(self.elsewhere, elsewhere, strict=True):
+            found.append(np.asarray(codes, np.int8)[real])
+        self.seen += int(real.sum())
+
+    def whole(self) -> Attacked:
+        parts = {name: np.concatenate(found) for name, found in self.parts.items()}
+        codes = map(np.concatenate, self.elsewhere)
+        return Attacked(**parts, elsewhere=dict(zip(self.others, codes, strict=True)))

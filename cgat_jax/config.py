@@ -175,7 +175,7 @@ class Evaluate:
     attacks: str = setting(
         "noise,cgat",
         "comma separated: noise, p2p, dhta, tha, hag, sdha, saat, saat_targeted, "
-        "square, apgd, cgat",
+        "cgat, nag, square, apgd, apgd_ap, apgd_anchor, apgd_opposite, worst_case",
     )
     epsilon: float = setting(
         8 / 255, "budget of the attacks, L-infinity, of [0, 1]", high=1
@@ -189,8 +189,12 @@ class Evaluate:
     )
     surrogate: str = setting(
         "",
-        "what attacks see: tanh (of the logits) or logits; empty: as each has it",
-        choices=("", "tanh", "logits"),
+        "what attacks see: tanh (of the logits), logits, or unit (logits of one "
+        "length); empty: as each has it",
+        choices=("", "tanh", "logits", "unit"),
+    )
+    restarts: int = setting(
+        1, "attack so many times and keep each query's worst result", low=1
     )
     prototype_steps: int = setting(
         0, "training steps of tha's prototypes; 0: 30,000 (paper) or 3,000 (fast)"
@@ -199,6 +203,15 @@ class Evaluate:
     batch_size: int = setting(64, "images at once, over all devices", low=1)
     num_queries: int = setting(0, "attack only the first queries; 0: all")
     gallery: int = setting(6, "queries shown in the report's galleries")
+    transfer: str = setting(
+        "", "attacks whose images are tried on the other networks, comma separated"
+    )
+    sources: str = setting(
+        "", "workdirs of other runs whose networks join transfer, comma separated"
+    )
+    sanity_queries: int = setting(
+        64, "queries of the fourteen sanity checks; 0: no checks"
+    )
 
 
 @dataclasses.dataclass(kw_only=True)

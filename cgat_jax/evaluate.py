@@ -1,10 +1,10 @@
 """Clean and attacked retrieval of each network, as records that are kept."""
 
 import dataclasses
-import hashlib
+import functools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +14,24 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from cgat_jax import devices
-from cgat_jax.attacking import Attacked, Attacker, Network
-from cgat_jax.attacks import ATTACKS, budget_of, parse_attacks
+from cgat_jax import devices, measures
+from cgat_jax.attacking import Attacked, Attacker, Network, Victim
+from cgat_jax.attacks import ATTACKS, WORST_CASE, parse_attacks
 from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.data.loader import eval_batches
 from cgat_jax.gallery import write_gallery
-from cgat_jax.provenance import provenance
-from cgat_jax.retrieval import (
-    RetrievalScores,
-    bootstrap_interval,
-    code_usage,
-    evaluate_retrieval,
-)
-from cgat_jax.settings import to_json
+from cgat_jax.probing import NetworkSubject
+from cgat_jax.references import References
+from cgat_jax.retrieval import code_usage
+from cgat_jax.sanity import examine
+from cgat_jax.scoring import Scorer
 from cgat_jax.types import HashModel
 from cgat_jax.workdir import save_array, write_json
+from cgat_jax.worst_case import Worst, standard_v1
 
 PARTS = ("train", "database", "query")
+Record = dict[str, Any]
 
 
 class Evaluator:
@@ -44,53 +43,96 @@ class Evaluator:
         dataset: Dataset,
         mesh: Mesh,
         workdir: Path,
-        model: HashModel,
         check_stop: Callable[[], None],
     ):
         """Compiles nothing yet; ``check_stop`` is called between batches."""
         self.config, self.dataset, self.mesh = config, dataset, mesh
         self.workdir, self.check_stop = workdir, check_stop
-        self._attacker = Attacker(config, dataset, mesh, model, workdir, check_stop)
-        rows, whole = devices.by_row(mesh), devices.replicated(mesh)
+        self.references = References(config, dataset, workdir, check_stop)
+        self.scorer = Scorer(self.references)
+        self.attacker = Attacker(config, mesh, self.references, self._batches)
+        self._folder = workdir / "evaluate"
+
+    def victim(self, name: str, model: HashModel, network: Network) -> Victim:
+        """A network with its codes, which are made once and kept under its name."""
+        folder = self.workdir / "codes" / name
+        rows, whole = devices.by_row(self.mesh), devices.replicated(self.mesh)
 
         def encode(network, pixels):
-            params, stats = network
-            return jnp.sign(model.apply(params, stats, devices.to_images(pixels))[0])
+            return jnp.sign(model.apply(*network, devices.to_images(pixels))[0])
 
-        self._encode = jax.jit(encode, in_shardings=(whole, rows), out_shardings=whole)
+        program = jax.jit(encode, in_shardings=(whole, rows), out_shardings=whole)
+        encode_one = functools.partial(program, network)
+        codes = {part: self._codes(folder, part, encode_one) for part in PARTS}
+        return Victim(model, network, codes)
 
-    def names(self) -> list[str]:
-        """The configured attacks."""
-        return parse_attacks(self.config.evaluate.attacks)
-
-    def evaluate(self, defense: str, network: Network) -> list[dict[str, Any]]:
-        """Records of the clean queries and of each attack, in order."""
-        folder = self.workdir / "codes" / defense
-        codes = {part: self._codes(folder, part, network) for part in PARTS}
+    def attacks(self, defense: str, victim: Victim) -> list[Record]:
+        """Records of the clean queries and of each attack of the list, in order."""
         records = []
-        for attack in ["clean", *self.names()]:
-            path = self.workdir / "evaluate" / f"{defense}-{attack}" / "record.json"
-            if not path.is_file():
-                self._measure(path, defense, attack, network, codes)
-            records.append(json.loads(path.read_text(encoding="utf-8")))
+        for attack in ["clean", *parse_attacks(self.config.evaluate.attacks)]:
+            folder = self._folder / f"{defense}-{attack}"
+            if not (folder / "record.json").is_file():
+                self._measure(folder, defense, attack, victim)
+            records.append(_read(folder / "record.json"))
         return records
 
-    def _codes(self, folder: Path, part: str, network: Network) -> np.ndarray:
+    def transfers(
+        self, victims: Mapping[str, Victim], sources: Mapping[str, Victim]
+    ) -> list[Record]:
+        """Records of every network under images that were made on every source."""
+        records, names = [], parse_attacks(self.config.evaluate.transfer)
+        for attack in names:
+            for source in sources:
+                paths = {
+                    defense: self._folder / f"{defense}-{attack}@{source}/record.json"
+                    for defense in victims
+                    if defense != source
+                }
+                if not all(path.is_file() for path in paths.values()):
+                    self._transfer(paths, attack, source, sources[source], victims)
+                records += [_read(path) for path in paths.values()]
+        return records
+
+    def examine(self, victims: Mapping[str, Victim]) -> list[Record]:
+        """The sanity checks of every network, each with another one as its twin."""
+        if not self.config.evaluate.sanity_queries:
+            return []
+        found = []
+        for defense, victim in victims.items():
+            path = self._folder / f"{defense}-sanity" / "sanity.json"
+            if not path.is_file():
+                others = [name for name in victims if name != defense]
+                twin = victims[others[0]] if others else None
+                began = time.monotonic()
+                subject = NetworkSubject(self.attacker, self.scorer, victim, twin)
+                checks, curve = examine(subject)
+                content = {
+                    "defense": defense,
+                    "num_queries": len(subject.codes),
+                    "checks": [check._asdict() for check in checks],
+                    "curve": curve._asdict(),
+                    "seconds": round(time.monotonic() - began, 2),
+                }
+                self._write(path, content)
+            found.append(_read(path))
+        return found
+
+    def _codes(self, folder: Path, part: str, encode: Callable) -> np.ndarray:
         """Binary codes of a part, int8 [n, K]; encoded once and kept."""
         path = folder / f"{part}.npy"
         if path.is_file():
             return np.load(path)
         positions = getattr(self.dataset.split, part)
         codes = [
-            np.asarray(self._encode(network, batch.images))
+            np.asarray(encode(batch.images))
             for batch in self._batches(positions, f"encode {part}")
         ]
         codes = np.concatenate(codes)[: len(positions)].astype(np.int8)
         save_array(path, codes)
         return codes
 
-    def _batches(self, positions: np.ndarray, title: str):
-        size = self.config.evaluate.batch_size
+    def _batches(self, positions: np.ndarray, title: str, size: int = 0):
+        size = size or self.config.evaluate.batch_size
         batches = eval_batches(
             self.dataset,
             positions,
@@ -104,105 +146,101 @@ class Evaluator:
             self.check_stop()
             yield devices.put_rows(self.mesh, batch)
 
-    def _measure(self, path, defense, attack, network, codes) -> None:
-        began, attacker = time.monotonic(), self._attacker
-        clean = codes["query"][: len(attacker.positions)]
-        before = self._score(clean, codes, attacker.labels)
+    def _measure(self, folder: Path, defense, attack, victim: Victim) -> None:
+        began = time.monotonic()
+        clean = victim.codes["query"][: len(self.references.positions)]
+        before = self.scorer.scores(clean, victim.codes)
         record = self._describe(defense, attack)
         if attack == "clean":
-            record |= _scores(before)
-            record["code_usage"] = code_usage(codes["database"])._asdict()
+            record |= measures.retrieval_measures(before)
+            record["code_usage"] = code_usage(victim.codes["database"])._asdict()
         else:
-            references = attacker.references(attack, codes)
-            batches = self._batches(attacker.positions, f"attack {attack}")
-            left = attacker.run(attack, network, codes, references, batches)
-            after = self._score(left.codes, codes, attacker.labels)
-            record |= _scores(after) | {
-                "perturbation": {"linf": left.linf, "rmse": left.rmse},
-                "bits_flipped": float((left.codes != clean).mean()),
-            }
-            record |= self._bound(attack, references, codes, left)
-            save_array(path.with_name("codes.npy"), left.codes)
+            if attack == WORST_CASE:
+                left, special = self._worst_case(defense, victim)
+            else:
+                left, special = self._attack(attack, victim)
+            after = self.scorer.scores(left.codes, victim.codes)
+            record |= measures.retrieval_measures(after)
+            record |= measures.change_measures(left, clean) | special
+            save_array(folder / "codes.npy", left.codes)
             galleries = (clean, left, before, after)
-            write_gallery(path.parent, self.config, self.dataset, codes, *galleries)
+            write_gallery(folder, self.config, self.dataset, victim.codes, *galleries)
         record["seconds"] = round(time.monotonic() - began, 2)
+        self._write(folder / "record.json", record)
+
+    def _attack(self, attack: str, victim: Victim) -> tuple[Attacked, Record]:
+        """The worst of the restarts, and what the attack aimed at."""
+        settings = self.config.evaluate
+        references = self.references.of(attack, victim.codes)
+        worst = Worst(len(references))
+        for restart in range(settings.restarts):
+            left = self.attacker.run(
+                attack,
+                victim,
+                references=references,
+                restart=restart,
+                keep=settings.gallery,
+            )
+            if settings.restarts == 1:
+                break
+            worst.add(restart, left, self.scorer.precision(left.codes, victim.codes))
+        left = worst.left or left
+        return left, self.scorer.bound(attack, references, victim.codes, left.codes)
+
+    def _worst_case(self, defense: str, victim: Victim) -> tuple[Attacked, Record]:
+        """The ensemble's result, compared with the attacks that ran before it."""
+        settings, given = self.config.evaluate, {}
+
+        def attack(name, budget, rows, restart):
+            if name not in given:
+                given[name] = self.references.of(name, victim.codes)
+            return self.attacker.run(
+                name,
+                victim,
+                references=given[name],
+                rows=rows,
+                budget=dataclasses.replace(budget, epsilon=settings.epsilon),
+                restart=restart,
+                keep=settings.gallery,
+            )
+
+        def score(codes, rows):
+            return self.scorer.precision(codes, victim.codes, rows)
+
+        found = standard_v1(attack, score, self.scorer.chances())
+        compared = {}
+        for name in parse_attacks(settings.attacks)[:-1]:
+            codes = np.load(self._folder / f"{defense}-{name}" / "codes.npy")
+            compared[name] = self.scorer.precision(codes, victim.codes)
+        return found.worst.left, measures.ensemble_measures(found, compared)
+
+    def _transfer(self, paths, attack, source, crafted_on: Victim, victims) -> None:
+        began = time.monotonic()
+        others = {defense: victims[defense] for defense in paths}
+        left = self.attacker.run(attack, crafted_on, others=others)
+        seconds = round(time.monotonic() - began, 2)
+        for defense, path in paths.items():
+            codes, victim = left.elsewhere[defense], victims[defense]
+            clean = victim.codes["query"][: len(codes)]
+            record = self._describe(defense, attack) | {"source": source}
+            record |= measures.retrieval_measures(
+                self.scorer.scores(codes, victim.codes)
+            )
+            record |= measures.change_measures(left._replace(codes=codes), clean)
+            if ATTACKS[attack].targeted:
+                targets = self.references.targets()
+                record["t_map"] = self.scorer.scores(codes, victim.codes, targets).map
+            record["restarts"] = 1
+            self._write(path, record | {"seconds": seconds})
+
+    def _describe(self, defense: str, attack: str) -> Record:
+        count = len(self.references.positions)
+        return measures.describe(self.config, self.dataset, defense, attack, count)
+
+    def _write(self, path: Path, content: Record) -> None:
         if jax.process_index() == 0:
-            write_json(path, record)
-
-    def _score(self, query_codes, codes, labels) -> RetrievalScores:
-        return evaluate_retrieval(
-            query_codes,
-            labels,
-            codes["database"],
-            self.dataset.labels[self.dataset.split.database],
-            top_k=self.config.evaluate.top_k,
-            threads=self.config.data.threads,
-        )
-
-    def _bound(self, attack, references, codes, left: Attacked) -> dict[str, Any]:
-        """MAP of a perfect attack's codes; of targeted attacks the t-MAPs as well."""
-        attacker, entry = self._attacker, ATTACKS[attack]
-        if entry.targeted:
-            targets = attacker.targets()
-            return {
-                "bound": self._score(references, codes, attacker.labels).map,
-                "t_map": self._score(left.codes, codes, targets).map,
-                "t_map_clean": self._score(
-                    codes["query"][: len(targets)], codes, targets
-                ).map,
-                "t_map_bound": self._score(references, codes, targets).map,
-            }
-        if entry.references in ("none", "labels"):
-            return {}
-        return {"bound": self._score(-references, codes, attacker.labels).map}
-
-    def _settings(self, attack: str) -> dict[str, Any]:
-        return dataclasses.asdict(budget_of(attack, self.config.evaluate))
-
-    def _describe(self, defense: str, attack: str) -> dict[str, Any]:
-        config = self.config
-        split, clean = self.dataset.split, attack == "clean"
-        text = to_json(config).encode()
-        return {
-            "dataset": self.dataset.name,
-            "split": split.name,
-            "split_sha256": split.sha256,
-            "num_queries": len(split.query),
-            "num_attacked": len(self._attacker.positions),
-            "num_database": len(split.database),
-            "num_train": len(split.train),
-            "backbone": config.model.name,
-            "bits": config.model.bits,
-            "loss": config.loss.name,
-            "defense": defense,
-            "attack": attack,
-            "attack_settings": {} if clean else self._settings(attack),
-            "budget": None if clean else config.evaluate.epsilon,
-            "seed": config.seed,
-            "t_map": None,
-            "perturbation": None,
-            "bits_flipped": None,
-            "bound": None,
-            "config_sha256": hashlib.sha256(text).hexdigest(),
-        } | provenance()
+            write_json(path, content)
 
 
-def _scores(scores: RetrievalScores) -> dict[str, Any]:
-    return {
-        "map": scores.map,
-        "map_interval": bootstrap_interval(scores.average_precision),
-        "map_at": scores.top_k,
-        "map_all": scores.map_all,
-        "map_expected": scores.map_expected,
-        "chance": scores.chance,
-        "ceiling": scores.ceiling,
-        "num_without_relevant": scores.num_queries_without_relevant,
-        "precision_at": {
-            "n": scores.precision_cutoffs.tolist(),
-            "precision": scores.precision_at.tolist(),
-        },
-        "pr_curve": {
-            "recall": scores.recall_levels.tolist(),
-            "precision": scores.pr_curve.tolist(),
-        },
-    }
+def _read(path: Path) -> Record:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -21,6 +21,33 @@ def to_json(config: Config) -> str:
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
+def from_json(text: str) -> Config:
+    """The configuration that ``to_json`` wrote; settings it lacks get their defaults.
+
+    Raises:
+        ValueError: it is no JSON object, or has a setting that is not known.
+    """
+    try:
+        config = Config()
+        _fill(config, json.loads(text), "")
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not valid JSON: {error}") from error
+    return config
+
+
+def _fill(part: Any, values: Any, prefix: str) -> None:
+    known = {field.name for field in dataclasses.fields(part)}
+    if not isinstance(values, dict):
+        raise ValueError(f"{prefix or 'configuration'}: expected an object")
+    for key, value in values.items():
+        if key not in known:
+            raise ValueError(f"unknown setting {prefix}{key}{nearest(key, known)}")
+        if dataclasses.is_dataclass(getattr(part, key)):
+            _fill(getattr(part, key), value, f"{prefix}{key}.")
+        else:
+            setattr(part, key, value)
+
+
 def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Lines ``key: old -> new`` for each setting that differs (nested dicts)."""
     before, after = _flat(old), _flat(new)

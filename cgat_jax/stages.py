@@ -8,8 +8,8 @@ import jax
 import optax
 from jax.sharding import Mesh
 
-from cgat_jax import devices
-from cgat_jax.attacks import budget_of, parse_attacks
+from cgat_jax import devices, zoo
+from cgat_jax.attacks import WORST_CASE, budget_of, parse_attacks
 from cgat_jax.config import Config, Training
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.defenses import (
@@ -56,7 +56,11 @@ def check(config: Config) -> None:
             )
     devices.process_rows(config.evaluate.batch_size)
     for attack in parse_attacks(config.evaluate.attacks):
-        budget_of(attack, config.evaluate)
+        if attack != WORST_CASE:
+            budget_of(attack, config.evaluate)
+    if WORST_CASE in parse_attacks(config.evaluate.transfer):
+        raise ValueError(f"evaluate.transfer: {WORST_CASE} is no single attack")
+    zoo.check_sources(config)
     make_defense_step(model, loss, tx, config.defense, 1)
     if config.pretrained:
         check_pretrained(config)
@@ -100,20 +104,51 @@ def train(
     )
     networks = {}
     if config.pretrained:
-        source = Path(config.pretrained)
-        state = load_finished(_pretrain(config, dataset, source), dataset, mesh, source)
+        state = _pretrained(config, dataset, mesh, Path(config.pretrained))
     else:
         if not config.model.weights and config.backbone.epochs:
             if not (workdir / BACKBONE_FILE).is_file():
                 state = run(_backbone(config, dataset))
                 save_weights(workdir / BACKBONE_FILE, _host(state.params["model"]))
         state = run(_pretrain(config, dataset, workdir))
-        networks["none"] = state.params["model"], state.stats
+        networks["none"] = _pretrained_network(state)
     if config.defense.epochs:
         state = run(_defend(config, dataset, mesh, state))
-        averaged = state.ema if config.defense.ema else state.params["model"]
-        networks[config.defense.name] = averaged, state.stats
+        networks[config.defense.name] = _defended(config, state)
     return networks
+
+
+def finished(
+    config: Config, dataset: Dataset, mesh: Mesh, workdir: Path
+) -> dict[str, tuple[PyTree, PyTree]]:
+    """The networks of a run that has finished training, as ``train`` returns them.
+
+    Raises:
+        ValueError: it has not.
+    """
+    own = Path(config.pretrained) if config.pretrained else workdir
+    state = _pretrained(config, dataset, mesh, own)
+    networks = {} if config.pretrained else {"none": _pretrained_network(state)}
+    if config.defense.epochs:
+        stage = _defend(config, dataset, mesh, state)
+        state = load_finished(stage, dataset, mesh, workdir)
+        networks[config.defense.name] = _defended(config, state)
+    return networks
+
+
+def _pretrained(
+    config: Config, dataset: Dataset, mesh: Mesh, workdir: Path
+) -> TrainState:
+    return load_finished(_pretrain(config, dataset, workdir), dataset, mesh, workdir)
+
+
+def _pretrained_network(state: TrainState) -> tuple[PyTree, PyTree]:
+    return state.params["model"], state.stats
+
+
+def _defended(config: Config, state: TrainState) -> tuple[PyTree, PyTree]:
+    averaged = state.ema if config.defense.ema else state.params["model"]
+    return averaged, state.stats
 
 
 def _host(tree: PyTree) -> PyTree:

@@ -19,6 +19,10 @@ FREE_SETTINGS = (
     "checkpoint_seconds",
     "compilation_cache",
     "log_steps",
+    "evaluate.attacks",  # what is measured already is read
+    "evaluate.transfer",
+    "evaluate.sources",
+    "evaluate.sanity_queries",
 )
 
 # What two runs that share a pretrained network must agree on.
@@ -77,7 +81,6 @@ def claim(workdir: Path, config: Config) -> None:
                 f"{workdir} holds a run with another configuration "
                 f"({'; '.join(changed)}): choose another --workdir or the old settings"
             )
-        return
     write_text(path, text)
 
 

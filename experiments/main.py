@@ -50,8 +50,8 @@ def run(config: Config, workdir: Path) -> int:
     import jax  # after the flags that it reads when it starts
 
     from cgat_jax import devices, stages, training
-    from cgat_jax.attacking import needs_targets, target_labels
     from cgat_jax.data import load_dataset
+    from cgat_jax.references import needs_targets, target_labels
     from cgat_jax.stopping import StopSignal
     from cgat_jax.workdir import claim
 
@@ -75,37 +75,55 @@ def run(config: Config, workdir: Path) -> int:
     except training.NonFiniteError as error:
         print(f"main: {error}", file=sys.stderr)
         return EXIT_NOT_FINITE
-    records = measure(config, dataset, workdir, networks, stop)
-    return finish(workdir, records)
+    return finish(workdir, measure(config, dataset, workdir, networks, stop))
 
 
-def measure(config: Config, dataset, workdir: Path, networks, stop) -> list[dict]:
-    """Evaluates every network; returns all records."""
-    from cgat_jax import devices
+def measure(config: Config, dataset, workdir: Path, networks, stop) -> dict:
+    """Evaluates every network; returns its records, transfers and sanity checks."""
+    from cgat_jax import devices, stages, zoo
     from cgat_jax.evaluate import Evaluator
     from cgat_jax.start import build_network
 
-    model = build_network(config, config.model.bits)
     mesh = devices.make_mesh()
-    evaluator = Evaluator(config, dataset, mesh, workdir, model, stop.check)
-    return [
+    evaluator = Evaluator(config, dataset, mesh, workdir, stop.check)
+
+    def victims(settings: Config, found: dict, prefix: str = "") -> dict:
+        model = build_network(settings, settings.model.bits)
+        return {
+            prefix + defense: evaluator.victim(prefix + defense, model, network)
+            for defense, network in found.items()
+        }
+
+    own = victims(config, networks)
+    records = [
         record
-        for defense, network in networks.items()
-        for record in evaluator.evaluate(defense, network)
+        for defense, victim in own.items()
+        for record in evaluator.attacks(defense, victim)
     ]
+    sources = dict(own)
+    for name, folder in zoo.source_workdirs(config).items():
+        settings = zoo.read_config(folder)
+        found = stages.finished(settings, dataset, mesh, folder)
+        sources |= victims(settings, found, f"{name}.")
+    return {
+        "records": records,
+        "transfers": evaluator.transfers(own, sources),
+        "sanity": evaluator.examine(own),
+    }
 
 
-def finish(workdir: Path, records: list[dict]) -> int:
-    """Writes the results and the report, and prints the table."""
+def finish(workdir: Path, results: dict[str, list[dict]]) -> int:
+    """Writes the results and the report, and prints the tables."""
     import jax
 
-    from cgat_jax.report import terminal_table, write_report
+    from cgat_jax.report import sanity_lines, terminal_table, write_report
     from cgat_jax.workdir import write_json
 
     if jax.process_index() == 0:
-        write_json(workdir / "results.json", {"records": records})
+        write_json(workdir / "results.json", results)
         page = write_report(workdir)
-        print(terminal_table(records))
+        print(terminal_table(results["records"]))
+        print("\n".join(sanity_lines(results["sanity"])))
         print(f"\nreport: {page}")
     return 0
 

@@ -1,7 +1,9 @@
 """The whole command, as a user runs it: results, resume, refusals, exit codes."""
 
+import html
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,13 +144,13 @@ def test_what_cannot_be_defended_is_refused(
 
 def test_every_attack_runs_and_tells_what_it_reached(finished, cache, tmp_path):
     workdir, _ = finished
-    names = ",".join(ATTACKS)
+    names = ",".join(["worst_case", *ATTACKS])
     overrides = [f"--config.pretrained={workdir}", f"--config.evaluate.attacks={names}"]
     overrides += ["--config.evaluate.prototype_steps=3"]
     done = _run(tmp_path, cache, *overrides)
     assert done.returncode == 0, done.stderr
     records = {record["attack"]: record for record in _records(tmp_path)}
-    assert list(records) == ["clean", *ATTACKS]
+    assert list(records) == ["clean", *ATTACKS, "worst_case"]
     queries = load_dataset(tiny_config.get_config().data, tmp_path, progress=False)
     labels = queries.labels[queries.split.query]
     targets = np.load(tmp_path / "targets.npy")
@@ -163,6 +165,103 @@ def test_every_attack_runs_and_tells_what_it_reached(finished, cache, tmp_path):
         if entry.targeted:
             assert 0 <= record["t_map_clean"] <= 1 and 0 <= record["t_map_bound"] <= 1
     assert 0 < records["clean"]["code_usage"]["unique"] <= 1
+    worst = records["worst_case"]
+    assert worst["version"] == "standard-v1" and worst["others"] == list(ATTACKS)
+    assert worst["map_with_others"] <= worst["map"]
+    assert worst["map"] <= min(part["map"] for part in worst["components"])
+    assert worst["map_with_others"] <= min(records[name]["map"] for name in ATTACKS)
+    assert sum(part["share"] for part in worst["components"]) == pytest.approx(1)
+    assert worst["perturbation"]["linf"] <= 8 / 255 + 1e-6
+
+
+@pytest.fixture(scope="module")
+def doubted(finished, cache, tmp_path_factory):
+    """The finished run, gone on with: checks, transfers, restarts in another run."""
+    source, _ = finished
+    workdir = tmp_path_factory.mktemp("doubted")
+    shutil.copytree(source, workdir, dirs_exist_ok=True)
+    other = workdir / "other"
+    shutil.copytree(source, other)
+    overrides = [
+        "--config.evaluate.sanity_queries=6",
+        "--config.evaluate.transfer=cgat",
+    ]
+    done = _run(workdir, cache, *overrides, f"--config.evaluate.sources={other}")
+    assert done.returncode == 0, done.stderr
+    return workdir, done
+
+
+def test_a_finished_run_goes_on_with_more_to_measure(finished, doubted):
+    workdir, done = doubted
+    assert _records(workdir) == _records(finished[0])  # read, not measured again
+    results = json.loads((workdir / "results.json").read_text())
+    found = {(r["defense"], r["source"]): r["map"] for r in results["transfers"]}
+    own = {r["defense"]: r["map"] for r in _records(workdir) if r["attack"] == "cgat"}
+    assert set(found) == {
+        *(("cgat", "none"), ("none", "cgat")),
+        *((victim, f"other.{name}") for victim in own for name in own),
+    }
+    # The other run's networks are the same: made there, it is the white-box attack.
+    for victim, value in own.items():
+        assert found[victim, f"other.{victim}"] == value
+    assert found["cgat", "none"] == found["cgat", "other.none"]
+
+
+def test_the_checks_of_each_network_are_printed_kept_and_reported(doubted):
+    workdir, done = doubted
+    results = json.loads((workdir / "results.json").read_text())
+    for entry, name in zip(results["sanity"], ("undefended", "CgAT"), strict=True):
+        checks = {check["name"]: check for check in entry["checks"]}
+        assert len(checks) == 14 and entry["num_queries"] == 6
+        assert all(check["passed"] is not None for check in checks.values())
+        for sure in ("zero budget", "deterministic", "ball"):
+            assert checks[sure]["passed"], checks[sure]
+        assert f"sanity of {name}: " in done.stdout
+    page = html.unescape((workdir / "report" / "index.html").read_text())
+    for text in (
+        "Sanity checks: CgAT",
+        "Transfer of CgAT",
+        "CgAT's attack by its budg",
+    ):
+        assert text in page
+    assert "## Sanity checks: undefended" in (workdir / "report/results.md").read_text()
+
+
+def test_restarts_keep_each_querys_worst_result(finished, cache, tmp_path):
+    workdir, _ = finished
+    overrides = [f"--config.pretrained={workdir}", "--config.evaluate.restarts=3"]
+    done = _run(tmp_path, cache, *overrides)
+    assert done.returncode == 0, done.stderr
+    once, thrice = (
+        {r["attack"]: r["map"] for r in _records(folder) if r["defense"] == "cgat"}
+        for folder in (workdir, tmp_path)
+    )
+    assert thrice["clean"] == once["clean"]
+    assert thrice["cgat"] < once["cgat"] and thrice["noise"] < once["noise"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("evaluate.sources=nowhere", "nowhere: no config.json"),
+        ("evaluate.transfer=worst_case", "worst_case is no single attack"),
+        ("evaluate.transfer=cgta", "did you mean 'cgat'"),
+    ],
+)
+def test_wrong_transfers_are_refused_before_training(
+    cache, tmp_path, override, message
+):
+    done = _run(tmp_path, cache, f"--config.{override}")
+    assert done.returncode == 2 and message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not tmp_path.joinpath("backbone").exists()
+
+
+def test_networks_on_other_data_are_no_sources(finished, cache, tmp_path):
+    workdir, _ = finished
+    overrides = [f"--config.evaluate.sources={workdir}", "--config.data.num_train=40"]
+    done = _run(tmp_path, cache, *overrides)
+    assert done.returncode == 2 and "data.num_train: 88 -> 40" in done.stderr
 
 
 def test_wrong_attack_settings_are_refused_before_training(cache, tmp_path):

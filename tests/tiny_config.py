@@ -18,7 +18,7 @@ def get_config() -> Config:
         backbone=Training(epochs=1, batch_size=16, schedule="cosine"),
         pretrain=Training(epochs=2, batch_size=16),
         defense=Defense(epochs=2, batch_size=16, steps=2),
-        evaluate=Evaluate(steps=3, batch_size=16, gallery=2),
+        evaluate=Evaluate(steps=3, batch_size=16, gallery=2, sanity_queries=0),
         log_steps=2,
         checkpoint_seconds=0.0,
     )

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cgat_jax.attacks import objectives
-from cgat_jax.attacks.apgd import apgd
+from cgat_jax.attacks.apgd import apgd, apgd_average_precision, apgd_towards
+from cgat_jax.attacks.nag import nag
 from cgat_jax.attacks.pgd import (
     Budget,
     away_from_references,
@@ -19,7 +20,15 @@ from cgat_jax.config import Evaluate
 from cgat_jax.settings import lookup
 from cgat_jax.types import Attack, Bank
 
-__all__ = ["ATTACKS", "PRESETS", "AttackEntry", "Budget", "budget_of", "parse_attacks"]
+__all__ = [
+    "ATTACKS",
+    "PRESETS",
+    "WORST_CASE",
+    "AttackEntry",
+    "Budget",
+    "budget_of",
+    "parse_attacks",
+]
 
 # Most iterations of an attack.
 PRESETS = {"paper": 10_000, "fast": 100}
@@ -29,22 +38,33 @@ class AttackEntry(NamedTuple):
     """How an attack is made, what it is given, and how the paper sets it.
 
     ``make(budget, bank)``: the bank has the training images' binary codes. The
-    references are, one an image: ``none``, ``center`` codes or ``mainstay`` codes of
-    the true labels, the true ``labels`` themselves; of the target label set, the code
-    of an ``image``, an ``anchor``, a ``prototype`` or a ``target_mainstay`` code.
+    references are, one an image: ``none``, the ``own`` clean code, ``center`` codes or
+    ``mainstay`` codes of the true labels, the true ``labels`` themselves, the
+    ``hardest_anchor`` of foreign label sets; of the target label set, the code of an
+    ``image``, an ``anchor``, a ``prototype`` or a ``target_mainstay`` code. ``signs``
+    tells whether ``step_size`` is a step by signs; the iterations of a ``black_box``
+    attack are its queries of the network, which no preset cuts.
     """
 
     make: Callable[[Budget, Bank], Attack]
     references: str
     budget: Budget
     signs: bool = True
+    black_box: bool = False
 
     @property
     def targeted(self) -> bool:
-        """Whether it moves towards a target label set."""
+        """Whether it moves towards the target label sets that all attacks share."""
         return self.references in TARGETED
 
+    @property
+    def approaches(self) -> bool:
+        """Whether its references are the codes that it moves towards."""
+        return self.targeted or self.references == "hardest_anchor"
 
+
+WORST_CASE = "worst_case"
+"""In a list of attacks: the ensemble of ``cgat_jax.worst_case``."""
 TARGETED = ("image", "anchor", "prototype", "target_mainstay")
 _SIGNS = Budget(steps=100, step_size=1 / 255)
 _LONG = Budget(steps=2000, step_size=1 / 255, random_start=False, alpha="annealed")
@@ -64,6 +84,7 @@ def _saat_targeted(budget: Budget, bank: Bank) -> Attack:
 
 _AWAY, _TOWARDS = _plain(away_from_references), _plain(towards_references)
 _ANNEALED = dataclasses.replace(_SIGNS, alpha="annealed")
+_UNIT = dataclasses.replace(_SIGNS, surrogate="unit")
 ATTACKS = {
     "noise": AttackEntry(_plain(random_noise), "none", _SIGNS),
     "p2p": AttackEntry(_TOWARDS, "image", _LONG),
@@ -80,11 +101,17 @@ ATTACKS = {
     "saat": AttackEntry(_saat, "mainstay", _ANNEALED),
     "saat_targeted": AttackEntry(_saat_targeted, "target_mainstay", _ANNEALED),
     "cgat": AttackEntry(_AWAY, "center", _SIGNS),
-    "apgd": AttackEntry(
-        _plain(apgd), "center", dataclasses.replace(_SIGNS, surrogate="logits"), False
-    ),
+    "nag": AttackEntry(_plain(nag), "anchor", _SIGNS),
+    "apgd": AttackEntry(_plain(apgd), "center", _UNIT, False),
+    "apgd_ap": AttackEntry(apgd_average_precision, "labels", _UNIT, False),
+    "apgd_anchor": AttackEntry(_plain(apgd_towards), "hardest_anchor", _UNIT, False),
+    "apgd_opposite": AttackEntry(_plain(apgd), "own", _UNIT, False),
     "square": AttackEntry(
-        _plain(square), "center", dataclasses.replace(_SIGNS, steps=5000), False
+        _plain(square),
+        "center",
+        dataclasses.replace(_SIGNS, steps=5000),
+        signs=False,
+        black_box=True,
     ),
 }
 
@@ -100,6 +127,7 @@ def budget_of(name: str, settings: Evaluate) -> Budget:
         ValueError: the preset is unknown; the message lists the known ones.
     """
     entry, most = ATTACKS[name], lookup("preset", settings.preset, PRESETS)
+    most = entry.budget.steps if entry.black_box else most
     steps = settings.steps or min(entry.budget.steps, most)
     own = entry.budget.step_size
     step_size = (settings.step_size or own) if entry.signs else own
@@ -115,10 +143,12 @@ def budget_of(name: str, settings: Evaluate) -> Budget:
 def parse_attacks(names: str) -> list[str]:
     """The attacks of a comma separated list, in order, without repetition.
 
+    ``WORST_CASE`` may be among them and comes last, after all that it is compared with.
+
     Raises:
         ValueError: a name is unknown; the message lists the known ones.
     """
     attacks = list(dict.fromkeys(n.strip() for n in names.split(",") if n.strip()))
     for name in attacks:
-        lookup("attack", name, ATTACKS)
-    return attacks
+        lookup("attack", name, dict.fromkeys([*ATTACKS, WORST_CASE]))
+    return sorted(attacks, key=lambda name: name == WORST_CASE)

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from cgat_jax.attacks.objectives import agreement
+from cgat_jax.attacks import objectives
 from cgat_jax.attacks.pgd import Budget, Objective, ball, descent_attack
-from cgat_jax.types import Attack, Images
+from cgat_jax.types import Attack, Bank, Images
 
 MOMENTUM, PROGRESS = 0.75, 0.75
 _FIRST, _SHRINK, _LEAST = 0.22, 0.03, 0.06
@@ -134,9 +134,29 @@ def _where(chosen: Bool[Array, " B"], images: Images, others: Images) -> Images:
 
 
 def apgd(budget: Budget) -> Attack:
-    """Untargeted APGD: lowers mean(z * reference) as ``adaptive_descent`` does.
+    """Untargeted APGD: lowers the agreement with the references.
 
-    References are center codes. Without a step size and, on logits, without a gradient
-    that saturates, it has nothing to tune but the number of iterations.
+    References are center codes or the own codes. Without a step size, and with a
+    surrogate that does not saturate, it has nothing to tune but the iterations.
     """
-    return descent_attack(budget, agreement, adaptive_descent)
+    return descent_attack(budget, objectives.agreement, adaptive_descent)
+
+
+def apgd_towards(budget: Budget) -> Attack:
+    """Targeted APGD: raises the agreement with the references."""
+    return descent_attack(budget, objectives.disagreement, adaptive_descent)
+
+
+def apgd_average_precision(budget: Budget, bank: Bank) -> Attack:
+    """APGD on the relaxed average precision; the references are the true labels.
+
+    Args:
+        budget: how far and how hard.
+        bank: binary codes and labels of the training images, searched in place of the
+            database.
+    """
+
+    def objective(codes, labels):
+        return objectives.relaxed_average_precision(codes, labels, bank)
+
+    return descent_attack(budget, objective, adaptive_descent)

@@ -106,6 +106,46 @@ def sdha(codes: Codes, own: Codes, labels: Labels, bank: Bank) -> PerImage:
     return -jnp.where(count > 0, mean, alone)
 
 
+def relaxed_average_precision(codes: Codes, labels: Labels, bank: Bank) -> PerImage:
+    """Average precision over the bank with ties expected and distances relaxed.
+
+    Items are counted by Hamming distance in bins d = 0, ..., K, each item in the two
+    bins beside its distance (K - u . b) / 2, in shares that sum to 1. With h(d) items
+    and h+(d) relevant ones in a bin, H and H+ their running sums,
+
+        AP = sum_d h+(d) * H+(d) / H(d) / sum_d h+(d).
+
+    Args:
+        codes: relaxed codes u, with |u_k| around 1.
+        labels: true labels of the images.
+        bank: binary codes and labels of what is searched.
+
+    Returns:
+        In [0, 1]; 0, without a gradient, for an image that shares a label with none.
+
+    References:
+        Cakir et al., Deep Metric Learning to Rank, CVPR 2019 (FastAP); He et al.,
+        Hashing as Tie-Aware Learning to Rank, CVPR 2018. There it is raised; here an
+        attack lowers it.
+    """
+    bits = codes.shape[1]
+    distances = (bits - codes @ bank.codes.T) / 2
+    relevant = similarity(labels, bank.labels)
+
+    @jax.checkpoint  # else the gradient keeps K + 1 tables of the distances' size
+    def add_bin(sums, distance):
+        items, hits, total = sums
+        share = jnp.maximum(1 - jnp.abs(distances - distance), 0)
+        found = (share * relevant).sum(axis=1)
+        items, hits = items + share.sum(axis=1), hits + found
+        return (items, hits, total + found * hits / jnp.maximum(items, _SMALL)), None
+
+    zero = jnp.zeros(len(codes), codes.dtype)
+    bins = jnp.arange(bits + 1, dtype=codes.dtype)
+    (_, hits, total), _ = jax.lax.scan(add_bin, (zero, zero, zero), bins)
+    return total / jnp.maximum(hits, 1)
+
+
 def _smooth_distance(codes, sign):
     gate = jax.nn.sigmoid(SHARPNESS * codes * sign)
     return jnp.abs(codes - sign) / 2 * gate + 1 - gate

@@ -19,6 +19,7 @@ from cgat_jax.attacks import objectives
 from cgat_jax.types import Attack, Codes, Images, Keys, Logits
 
 Objective = Callable[[Images, int], Float[Array, " B"]]
+_SMALL = 1e-8
 ANNEALED = (0.1, 0.1, 0.1, 0.1, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 
 
@@ -27,8 +28,9 @@ class Budget:
     """How far and how hard an attack goes, in units of images in [0, 1].
 
     ``surrogate`` ``tanh`` lets the objective see tanh(alpha * logits), ``logits`` the
-    logits themselves, a gradient that saturated codes do not stop. ``alpha`` ``one`` is
-    1, ``annealed`` grows from 0.1 to 1 over the iterations.
+    logits themselves, a gradient that saturated codes do not stop, and ``unit`` the
+    logits scaled to the length of a code, sqrt(K): no gradient goes into their scale.
+    ``alpha`` ``one`` is 1, ``annealed`` grows from 0.1 to 1 over the iterations.
     """
 
     epsilon: float = 8 / 255
@@ -56,6 +58,9 @@ def relax(logits: Logits, iteration: Array | int, budget: Budget) -> Codes:
     """What objectives see of the logits, see ``Budget``."""
     if budget.surrogate == "logits":
         return logits
+    if budget.surrogate == "unit":
+        length = jnp.linalg.norm(logits, axis=1, keepdims=True)
+        return logits * (logits.shape[1] ** 0.5 / jnp.maximum(length, _SMALL))
     return jnp.tanh(alpha_at(budget, iteration).astype(logits.dtype) * logits)
 
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from cgat_jax.retrieval import average_precision_at
+
 ANCHORS = 9
 
 
@@ -81,3 +83,44 @@ def anchor_codes(
         drawn = database_codes[rng.choice(members, count)]
         anchors[row] = np.sign(drawn.astype(np.int64).sum(axis=0))
     return anchors
+
+
+def hardest_codes(
+    query_labels: np.ndarray,
+    database_codes: np.ndarray,
+    database_labels: np.ndarray,
+    top_k: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """For each query, of nine anchor codes that which retrieves least for its labels.
+
+    The nine label sets are drawn from those that share no class with the query, each
+    once before any comes again; a query that shares a class with every image draws from
+    all label sets.
+
+    Args:
+        query_labels: multi-hot [Q, C].
+        database_codes: binary codes [M, K].
+        database_labels: multi-hot [M, C].
+        top_k: where average precision cuts.
+        rng: draws nine label sets a query, in order, then their images.
+
+    Returns:
+        Codes in {-1, +1}, float32 [Q, K].
+    """
+    sets = np.unique(database_labels, axis=0)
+    disjoint = query_labels.astype(np.int64) @ sets.T.astype(np.int64) == 0
+    disjoint[~disjoint.any(axis=1)] = True
+    drawn = np.stack(
+        [np.resize(rng.permutation(np.flatnonzero(row)), ANCHORS) for row in disjoint]
+    )
+    anchors, harms = [], []
+    for wanted in drawn.T:
+        codes = anchor_codes(
+            sets[wanted], database_codes, database_labels, ANCHORS, rng
+        )
+        searched = codes.astype(np.int8), query_labels, database_codes, database_labels
+        anchors.append(codes)
+        harms.append(average_precision_at(*searched, top_k=top_k))
+    hardest = np.argmin(harms, axis=0)
+    return np.stack(anchors)[hardest, np.arange(len(query_labels))]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cgat_jax.report import names
 from cgat_jax.report.cells import Cell
+from cgat_jax.report.doubt import Table
 from cgat_jax.report.paper import paper_values
 from cgat_jax.report.records import Record
 from cgat_jax.report.tables import (
@@ -47,18 +48,21 @@ def to_markdown(
     findings: Sequence[str],
     cells: Sequence[Cell],
     missing: Sequence[str],
-    notes: Sequence[str],
+    doubts: Sequence[Table] = (),
 ) -> str:
     """The report without pictures."""
     parts = [f"{markdown_text(text)}\n" for text in [f"# {title}", *findings]]
     if cells:
         parts.append("## MAP\n")
         parts.append(markdown_table(*main_rows(cells, BELOW)))
-        parts += [f"{note}\n" for note in notes]
+        parts += [f"{note}\n" for note in table_notes(cells)]
         header, rows = paper_table(cells)
         if rows:
             parts += ["## Beside the paper\n", markdown_table(header, rows)]
         parts += ["## Details\n", markdown_table(*detail_table(cells))]
+    for table in doubts:
+        parts += [f"## {table.title}\n", f"{table.note}\n"]
+        parts.append(markdown_table(table.header, table.rows))
     if missing:
         parts += [
             "## Missing\n",

@@ -28,6 +28,7 @@ def charts(runs: Sequence[Run], cells: Sequence[Cell]) -> dict[str, Chart]:
             found[f"loss_{stage}"] = chart
     for name in CURVES:
         found.update(_retrieval_charts(name, cells))
+    found.update(_budget_charts(runs, cells))
     return found
 
 
@@ -96,6 +97,28 @@ def _retrieval_charts(name: str, cells: Sequence[Cell]) -> Iterator[tuple[str, C
                 y_range=y_range,
             ),
         )
+
+
+def _budget_charts(
+    runs: Sequence[Run], cells: Sequence[Cell]
+) -> Iterator[tuple[str, Chart]]:
+    """MAP and flipped bits by the size of the ball, a line a network."""
+    entries = [entry for run in runs for entry in run.sanity]
+    for key, label in (("map", "MAP, %"), ("bits_flipped", "bits flipped, %")):
+        lines = []
+        for defense in dict.fromkeys(entry["defense"] for entry in entries):
+            own = [e["curve"] for e in entries if e["defense"] == defense]
+            ys = tuple([100 * value for value in curve[key]] for curve in own)
+            x = [255 * size for size in own[0]["epsilon"]]
+            style = names.rank(names.DEFENSES, defense)[0] + 2
+            lines.append(Line(names.display(names.DEFENSES, defense), style, x, ys))
+        if lines:
+            level = 100 * cells[0].chance if cells and key == "map" else None
+            title, x_label = "CgAT's attack by its budget", "budget, levels of 255"
+            yield (
+                f"budget_{key}",
+                Chart(title, x_label, label, tuple(lines), level, (0.0, 100.0)),
+            )
 
 
 def _line(cell: Cell, cells: Sequence[Cell], key: str, x_key: str) -> Line | None:

@@ -18,9 +18,14 @@ ATTACKS = {
     "sdha": "SDHA",
     "saat_targeted": "SAAT's, targeted",
     "saat": "SAAT's attack",
+    "nag": "NAG",
     "square": "Square",
+    "apgd_opposite": "APGD, opposite",
+    "apgd_anchor": "APGD, anchor",
     "apgd": "APGD",
+    "apgd_ap": "APGD on AP",
     "cgat": "CgAT's attack",
+    "worst_case": "worst case",
 }
 DATASETS = {"coco": "MS-COCO", "flickr25k": "FLICKR-25K", "nuswide": "NUS-WIDE"}
 LOSSES = {

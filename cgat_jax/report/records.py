@@ -23,13 +23,19 @@ Record = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-    """One workdir, read; ``metrics`` holds the logged steps of each stage."""
+    """One workdir, read; ``metrics`` holds the logged steps of each stage.
+
+    ``transfers`` are records of images that were made on another network, ``sanity``
+    the checks of each network.
+    """
 
     path: Path
     config: dict[str, Any]
     records: tuple[Record, ...]
     metrics: dict[str, tuple[Record, ...]]
     missing: tuple[str, ...]
+    transfers: tuple[Record, ...] = ()
+    sanity: tuple[Record, ...] = ()
 
 
 def read_run(workdir: Path) -> Run:
@@ -40,7 +46,8 @@ def read_run(workdir: Path) -> Run:
     """
     config_file = workdir / "config.json"
     config = read_json(config_file) if config_file.is_file() else {}
-    records = _read_records(workdir)
+    found = _read_records(workdir)
+    records = tuple(record for record in found if not record.get("source"))
     metrics = {
         stage: lines
         for stage in STAGES
@@ -53,7 +60,13 @@ def read_run(workdir: Path) -> Run:
         )
     missing = _missing(workdir, config, records, metrics)
     return Run(
-        path=workdir, config=config, records=records, metrics=metrics, missing=missing
+        path=workdir,
+        config=config,
+        records=records,
+        metrics=metrics,
+        missing=missing,
+        transfers=tuple(record for record in found if record.get("source")),
+        sanity=tuple(map(read_json, sorted(workdir.glob("evaluate/*/sanity.json")))),
     )
 
 
@@ -88,9 +101,12 @@ def _read_records(workdir: Path) -> tuple[Record, ...]:
         entries = [content] if single else content.get("records")
         if not isinstance(entries, list):
             raise ValueError(f"{path}: expected a list 'records', got {entries!r}")
+        entries += content.get("transfers") or []
         for entry in entries:
             _check(entry, path)
-            key = (entry["defense"], entry["attack"], entry.get("budget"))
+            key = tuple(
+                entry.get(name) for name in ("defense", "attack", "budget", "source")
+            )
             found.setdefault(key, entry)
     return tuple(found.values())
 

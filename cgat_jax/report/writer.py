@@ -10,6 +10,7 @@ import jinja2
 
 from cgat_jax.report import names
 from cgat_jax.report.cells import Cell, check_comparable, group
+from cgat_jax.report.doubt import doubt_tables
 from cgat_jax.report.export import table_notes, to_csv, to_markdown
 from cgat_jax.report.figures import charts, draw_charts
 from cgat_jax.report.gallery import data_uri, load_galleries
@@ -46,13 +47,14 @@ def write_reports(workdirs: Sequence[Path], out: Path) -> Path:
     check_comparable(runs)
     records = [record for run in runs for record in run.records]
     cells, missing = group(records), _missing(runs)
+    doubts = doubt_tables(cells, runs[0].transfers, runs[0].sanity)
     wanted = charts(runs, cells)
     images = draw_charts(wanted)
     title = page_title(runs[0])
     files = {
         "results.csv": to_csv(records).encode(),
         "results.md": to_markdown(
-            title, findings(cells), cells, missing, table_notes(cells)
+            title, findings(cells), cells, missing, doubts
         ).encode(),
         **images,
         "index.html": _page(runs, cells, _figures(wanted, images), missing).encode(),
@@ -100,6 +102,7 @@ def _page(
         below=BELOW,
         paper=paper_table(cells),
         details=detail_table(cells),
+        doubts=doubt_tables(cells, runs[0].transfers, runs[0].sanity),
         figures=figures,
         galleries=load_galleries(runs[0], cells),
         provenance=provenance(records),
@@ -113,7 +116,9 @@ def _figures(
     wanted: dict[str, Chart], images: dict[str, bytes]
 ) -> dict[str, list[dict[str, str]]]:
     """Charts by kind, as data URIs for a light and a dark page."""
-    kinds: dict[str, list[dict[str, Any]]] = {"loss": [], "precision": [], "pr": []}
+    kinds: dict[str, list[dict[str, Any]]] = {
+        name: [] for name in ("loss", "precision", "pr", "budget")
+    }
     for name, chart in wanted.items():
         lines = ", ".join(line.label for line in chart.lines)
         kinds[name.split("_")[0]].append(

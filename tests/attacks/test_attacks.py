@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cgat_jax.attacks import ATTACKS, Budget, budget_of, objectives, parse_attacks
-from cgat_jax.attacks.pgd import away_from_references
+from cgat_jax.attacks.pgd import away_from_references, relax
 from cgat_jax.config import Evaluate
 from cgat_jax.types import Bank, similarity
 
@@ -17,15 +17,19 @@ EPSILON = 8 / 255
 
 @pytest.fixture
 def problem():
+    return _problem(jnp.float32)
+
+
+def _problem(dtype):
     rng = np.random.default_rng(0)
-    weights = jnp.array(rng.normal(size=(6, 75)) / 8, jnp.float32)
+    weights = jnp.array(rng.normal(size=(6, 75)) / 8, dtype)
 
     def encode(images, iteration):
         return images.reshape(len(images), -1) @ weights.T
 
-    images = jnp.array(rng.random((5, 5, 5, 3)), jnp.float32)
+    images = jnp.array(rng.random((5, 5, 5, 3)), dtype)
     images = images.at[0].set(0.0).at[1].set(1.0)  # at the ends of the pixel range
-    references = jnp.array(rng.choice([-1.0, 1.0], (5, 6)), jnp.float32)
+    references = jnp.array(rng.choice([-1.0, 1.0], (5, 6)), dtype)
     keys = jax.random.split(jax.random.key(3), 5)
     return encode, images, references, keys
 
@@ -44,7 +48,7 @@ def _make(name, **settings):
 
     def run(encode, images, references, keys):
         if entry.references == "labels":
-            references = (references > 0).astype(jnp.float32)
+            references = (references > 0).astype(references.dtype)
         return attack(encode, images, references, keys)
 
     return run
@@ -69,14 +73,14 @@ def test_a_budget_of_zero_is_the_identity(problem, name):
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_image_does_not_depend_on_its_batch(problem, name):
-    encode, images, references, keys = problem
+def test_an_image_does_not_depend_on_its_batch(x64, name):
+    """In float64: rounding, which does depend on it, decides nothing there."""
+    problem = encode, images, references, keys = _problem(jnp.float64)
     attack = _make(name)
     whole = attack(*problem)
     for row in range(len(images)):
         one = np.s_[row : row + 1]
         alone = attack(encode, images[one], references[one], keys[one])
-        # Steps of one sign each hide rounding; those of an optimizer do not.
         np.testing.assert_allclose(alone[0], whole[row], rtol=0, atol=1e-6)
 
 
@@ -91,6 +95,9 @@ def _objective(name, encode, images, references, own):
     codes = jnp.tanh(encode(images, 0))
     if name == "hag":
         return objectives.hag(codes, own)
+    if name == "apgd_ap":
+        labels = (references > 0).astype(jnp.float32)
+        return objectives.relaxed_average_precision(codes, labels, BANK)
     if name == "sdha":
         relevant = similarity((references > 0).astype(jnp.float32), BANK.labels)
         return (relevant * (codes @ BANK.codes.T)).mean(axis=1)
@@ -98,6 +105,7 @@ def _objective(name, encode, images, references, own):
         "cgat": objectives.agreement,
         "square": objectives.agreement,
         "apgd": objectives.agreement,
+        "apgd_opposite": objectives.agreement,
         "saat": objectives.masked_quadratic,
         "saat_targeted": objectives.masked_quadratic_targeted,
     }.get(name, objectives.disagreement)
@@ -143,12 +151,26 @@ def test_settings_and_presets_change_the_budget():
     assert budget_of("hag", Evaluate(preset="fast", steps=300)).steps == 300
     assert budget_of("hag", Evaluate(step_size=0.5)).step_size == 100 / 32
     assert budget_of("p2p", Evaluate(step_size=0.5)).step_size == 0.5
-    for name, own in (("cgat", "tanh"), ("apgd", "logits")):
+    for name, own in (("cgat", "tanh"), ("apgd", "unit")):
         assert budget_of(name, Evaluate()).surrogate == own
         for asked in ("logits", "tanh"):
             assert budget_of(name, Evaluate(surrogate=asked)).surrogate == asked
     with pytest.raises(ValueError, match="unknown preset 'fats'.*did you mean 'fast'"):
         budget_of("hag", Evaluate(preset="fats"))
+
+
+def test_a_preset_does_not_cut_the_queries_of_a_black_box_attack():
+    assert budget_of("square", Evaluate(preset="fast")).steps == 5000
+
+
+def test_the_unit_surrogate_sees_no_scale(problem):
+    encode, images, _, _ = problem
+    logits = encode(images[1:], 0)
+    unit = relax(logits, 0, Budget(surrogate="unit"))
+    np.testing.assert_allclose(jnp.square(unit).sum(axis=1), 6, rtol=1e-5)
+    scaled = relax(1e3 * logits, 0, Budget(surrogate="unit"))
+    np.testing.assert_allclose(scaled, unit, rtol=1e-5)
+    assert not relax(jnp.zeros((1, 6)), 0, Budget(surrogate="unit")).any()
 
 
 def test_saturated_codes_stop_the_tanh_surrogate_but_not_the_logits(problem):
@@ -158,7 +180,7 @@ def test_saturated_codes_stop_the_tanh_surrogate_but_not_the_logits(problem):
         return 1e4 * encode(images, iteration)
 
     budget = Budget(epsilon=EPSILON, steps=5, random_start=False)
-    for surrogate, moves in (("tanh", False), ("logits", True)):
+    for surrogate, moves in (("tanh", False), ("logits", True), ("unit", True)):
         attack = away_from_references(dataclasses.replace(budget, surrogate=surrogate))
         changed = attack(saturated, *rest) != problem[1]
         assert (changed[2:].mean() > 0.9) == moves
@@ -168,6 +190,15 @@ def test_a_reference_of_zeros_moves_nothing_but_the_start(problem):
     encode, images, references, keys = problem
     arguments = encode, images, jnp.zeros_like(references), keys
     np.testing.assert_array_equal(_make("cgat")(*arguments), _make("noise")(*arguments))
+
+
+def test_nag_with_quiet_noise_is_the_sign_attack_towards_its_references(problem):
+    """In a ball so small that a linear network sees no difference in its gradients."""
+    moved = [
+        _make(name, epsilon=1e-6, alpha="one", random_start=False)(*problem)
+        for name in ("nag", "dhta")
+    ]
+    np.testing.assert_array_equal(*moved)
 
 
 def test_steps_equal_a_numpy_loop_on_a_linear_network(problem):
@@ -188,5 +219,6 @@ def test_steps_equal_a_numpy_loop_on_a_linear_network(problem):
 def test_attack_lists_are_parsed_in_order_and_checked():
     assert parse_attacks(" noise, cgat,noise,") == ["noise", "cgat"]
     assert parse_attacks("") == []
+    assert parse_attacks("worst_case,cgat") == ["cgat", "worst_case"]
     with pytest.raises(ValueError, match="unknown attack 'cgta'.*did you mean 'cgat'"):
         parse_attacks("noise,cgta")

@@ -8,6 +8,7 @@ from cgat_jax.attacks.pgd import Budget, alpha_at
 from cgat_jax.types import Bank
 from tests import golden
 from tests.reference import attacks as reference
+from tests.reference.retrieval import average_precision
 
 OWN = golden.U[:4]
 BANK = np.sign(golden.U)
@@ -107,3 +108,49 @@ def test_alpha_of_the_long_attacks_at_its_breakpoints():
     got = [float(alpha_at(budget, i)) for i in at]
     np.testing.assert_allclose(got, [0.1, 0.1, 0.2, 0.2, 0.3, 0.5, 0.7, 0.7, 1, 1])
     assert float(alpha_at(Budget(steps=2000), 0)) == 1
+
+
+def _table(rng, items, bits):
+    codes = rng.choice([-1.0, 1.0], (items, bits))
+    labels = (rng.random((items, 3)) < 0.4).astype(float)
+    return Bank(jnp.array(codes), jnp.array(labels))
+
+
+def test_relaxed_average_precision_equals_the_loop(rng, x64):
+    bank, bits = _table(rng, 30, 6), 6
+    codes = rng.uniform(-1, 1, (4, bits))
+    labels = np.array([[1.0, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]])
+    found = objectives.relaxed_average_precision(
+        jnp.array(codes), jnp.array(labels), bank
+    )
+    expected = [
+        reference.relaxed_average_precision(
+            code, label, np.array(bank.codes), np.array(bank.labels)
+        )
+        for code, label in zip(codes, labels, strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+    assert found[3] == 0
+
+
+def test_without_ties_it_is_average_precision(x64):
+    """Theory: one item at each distance makes every bin a rank."""
+    bits = 12
+    codes = jnp.array(np.where(np.tri(bits, k=-1), -1.0, 1.0))
+    relevant = np.array([0, 1, 1, 0, 1, 0, 0, 0, 1, 0, 0, 1])
+    bank = Bank(codes, jnp.array(np.stack([relevant, 1 - relevant], axis=1), float))
+    query, label = jnp.ones((1, bits)), jnp.array([[1.0, 0.0]])
+    found = objectives.relaxed_average_precision(query, label, bank)
+    assert found[0] == pytest.approx(average_precision(relevant), abs=1e-7)
+
+
+def test_relaxed_average_precision_sees_how_close_the_irrelevant_are(x64):
+    bank = Bank(jnp.array([[1.0, 1, 1, 1], [-1, -1, -1, -1]]), jnp.eye(2))
+    labels = jnp.array([[1.0, 0.0]])
+
+    def of(code):
+        return objectives.relaxed_average_precision(jnp.array([code]), labels, bank)
+
+    assert of([1.0, 1, 1, 1])[0] == pytest.approx(1)
+    assert of([-1.0, -1, -1, -1])[0] == pytest.approx(0.5)
+    assert of([0.1, 0.1, 0.1, 0.1])[0] < of([0.6, 0.6, 0.6, 0.6])[0]

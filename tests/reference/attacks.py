@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 
 def masked_quadratic(code, reference):
     """Mean of s (s + 2) over the bits with s > -0.5."""
@@ -54,3 +56,21 @@ def annealed(iteration, steps):
         if iteration < (part + 1) * steps / 10:
             return value
     return None
+
+
+def relaxed_average_precision(code, label, bank_codes, bank_labels):
+    """FastAP over bins d = 0..K of relaxed Hamming distances, triangular shares."""
+    bits = len(code)
+    items = [0.0] * (bits + 1)
+    hits = [0.0] * (bits + 1)
+    for other, other_label in zip(bank_codes, bank_labels, strict=True):
+        distance = (bits - np.dot(code, other)) / 2
+        for d in range(bits + 1):
+            share = max(0.0, 1 - abs(distance - d))
+            items[d] += share
+            hits[d] += share * (np.dot(label, other_label) > 0)
+    total = sum(
+        hits[d] * sum(hits[: d + 1]) / max(sum(items[: d + 1]), 1e-8)
+        for d in range(bits + 1)
+    )
+    return total / max(sum(hits), 1)

@@ -1,0 +1,108 @@
+"""Records of what was measured: every number with what it depends on."""
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from cgat_jax.attacking import Attacked
+from cgat_jax.attacks import ATTACKS, budget_of
+from cgat_jax.config import Config
+from cgat_jax.data.dataset import Dataset
+from cgat_jax.provenance import provenance
+from cgat_jax.retrieval import RetrievalScores, bootstrap_interval
+from cgat_jax.settings import to_json
+from cgat_jax.worst_case import ENSEMBLE, QUERIES, RESTARTS, VERSION, Ensemble
+
+
+def describe(
+    config: Config, dataset: Dataset, defense: str, attack: str, num_attacked: int
+) -> dict[str, Any]:
+    """What a record is about: data, network, attack and settings."""
+    split, settings = dataset.split, config.evaluate
+    text = to_json(config).encode()
+    return {
+        "dataset": dataset.name,
+        "split": split.name,
+        "split_sha256": split.sha256,
+        "num_queries": len(split.query),
+        "num_attacked": num_attacked,
+        "num_database": len(split.database),
+        "num_train": len(split.train),
+        "backbone": config.model.name,
+        "bits": config.model.bits,
+        "loss": config.loss.name,
+        "defense": defense,
+        "attack": attack,
+        "attack_settings": _settings(config, attack),
+        "budget": None if attack == "clean" else settings.epsilon,
+        "seed": config.seed,
+        "t_map": None,
+        "perturbation": None,
+        "bits_flipped": None,
+        "bound": None,
+        "config_sha256": hashlib.sha256(text).hexdigest(),
+    } | provenance()
+
+
+def _settings(config: Config, attack: str) -> dict[str, Any]:
+    if attack not in ATTACKS:
+        return {}
+    budget, restarts = budget_of(attack, config.evaluate), config.evaluate.restarts
+    found = dataclasses.asdict(budget) | {"restarts": restarts}
+    if ATTACKS[attack].black_box:
+        found["queries_per_image"] = budget.steps * max(restarts, 1)
+    return found
+
+
+def retrieval_measures(scores: RetrievalScores) -> dict[str, Any]:
+    """The measures of a record."""
+    return {
+        "map": scores.map,
+        "map_interval": bootstrap_interval(scores.average_precision),
+        "map_at": scores.top_k,
+        "map_all": scores.map_all,
+        "map_expected": scores.map_expected,
+        "chance": scores.chance,
+        "ceiling": scores.ceiling,
+        "num_without_relevant": scores.num_queries_without_relevant,
+        "precision_at": {
+            "n": scores.precision_cutoffs.tolist(),
+            "precision": scores.precision_at.tolist(),
+        },
+        "pr_curve": {
+            "recall": scores.recall_levels.tolist(),
+            "precision": scores.pr_curve.tolist(),
+        },
+    }
+
+
+def change_measures(left: Attacked, clean_codes: np.ndarray) -> dict[str, Any]:
+    """How far images and bits were moved."""
+    change = {"linf": float(left.linf.max()), "rmse": float(left.mse.mean() ** 0.5)}
+    flipped = float((left.codes != clean_codes).mean())
+    return {"perturbation": change, "bits_flipped": flipped}
+
+
+def ensemble_measures(found: Ensemble, compared: dict[str, np.ndarray]) -> dict:
+    """What is special about the worst case.
+
+    Args:
+        found: by the ensemble.
+        compared: average precision of each query under the run's other attacks.
+    """
+    lowest = np.min([found.worst.average_precision, *compared.values()], axis=0)
+    shares = np.bincount(found.worst.by, minlength=len(ENSEMBLE)) / len(lowest)
+    return {
+        "version": VERSION,
+        "components": [
+            {"attack": name, "map": found.alone[name], "share": float(share)}
+            for name, share in zip(ENSEMBLE, shares, strict=True)
+        ],
+        "restarts": RESTARTS,
+        "num_restarted": found.restarted,
+        "queries_per_image": QUERIES,
+        "map_with_others": float(lowest.mean()),
+        "others": list(compared),
+    }

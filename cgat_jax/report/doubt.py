@@ -1,0 +1,142 @@
+"""What qualifies a robust number: sanity checks, the worst case, transfers."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from cgat_jax.report import names
+from cgat_jax.report.cells import Cell
+from cgat_jax.report.records import Record
+
+STATES = {True: "passed", False: "FAILED", None: "not made"}
+
+
+class Table(NamedTuple):
+    """A table under a title, with a sentence on it."""
+
+    title: str
+    note: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def sanity_lines(sanity: Sequence[Record]) -> list[str]:
+    """A line a network: how many checks passed, and each one that failed."""
+    return [
+        f"sanity of {names.display(names.DEFENSES, entry['defense'])}: "
+        f"{sanity_summary(entry)}"
+        for entry in sanity
+    ]
+
+
+def sanity_summary(entry: Record) -> str:
+    """How many checks passed; those that failed with value and threshold."""
+    made = [check for check in entry["checks"] if check["passed"] is not None]
+    failed = [check for check in made if not check["passed"]]
+    text = f"{len(made) - len(failed)} of {len(made)} checks passed"
+    if not failed:
+        return text
+    return text + "; failed: " + "; ".join(map(_failure, failed))
+
+
+def doubt_tables(
+    cells: Sequence[Cell], transfers: Sequence[Record], sanity: Sequence[Record]
+) -> list[Table]:
+    """The worst case's parts, the transfers of each attack, the checks."""
+    return [
+        *_ensembles(cells),
+        *_transfer_matrices(cells, transfers),
+        *map(_sanity_table, sorted(sanity, key=_rank)),
+    ]
+
+
+def _sanity_table(entry: Record) -> Table:
+    name = names.display(names.DEFENSES, entry["defense"])
+    rows = [
+        [
+            check["name"],
+            STATES[check["passed"]],
+            "" if check["value"] is None else _number(check["value"]),
+            _number(check["threshold"]),
+            check["meaning"],
+        ]
+        for check in entry["checks"]
+    ]
+    note = (
+        f"On the first {entry['num_queries']:,} queries: {sanity_summary(entry)}. A "
+        "check that fails says that the attack may be too weak, not that the network "
+        "is robust. Shares and MAP as fractions."
+    )
+    header = ["check", "result", "value", "at most", "what is measured"]
+    return Table(f"Sanity checks: {name}", note, header, rows)
+
+
+def _ensembles(cells: Sequence[Cell]) -> list[Table]:
+    """What each attack of the worst case reaches alone, and how often it is worst."""
+    rows, version = [], ""
+    for cell in cells:
+        record = cell.records[0]
+        for part in record.get("components") or []:
+            version = record["version"]
+            rows.append(
+                [
+                    names.display(names.DEFENSES, cell.defense),
+                    names.display(names.ATTACKS, part["attack"]),
+                    names.percent(part["map"]),
+                    names.percent(part["share"]),
+                ]
+            )
+    note = (
+        "MAP of each attack alone, and for which share of the queries, restarts "
+        "included, it was the worst; percent, of the first seed."
+    )
+    header = ["defense", "attack", "MAP alone", "worst for"]
+    return [Table(f"The worst case ({version})", note, header, rows)] if rows else []
+
+
+def _transfer_matrices(
+    cells: Sequence[Cell], transfers: Sequence[Record]
+) -> list[Table]:
+    """A matrix for each attack: rows are attacked, columns are where it was made."""
+    white = {(cell.defense, cell.attack): cell.records[0] for cell in cells}
+    tables = []
+    for attack in dict.fromkeys(record["attack"] for record in transfers):
+        own = [record for record in transfers if record["attack"] == attack]
+        found = {(r["defense"], r["source"]): r["map"] for r in own}
+        victims = list(dict.fromkeys(record["defense"] for record in own))
+        sources = list(dict.fromkeys([*victims, *(r["source"] for r in own)]))
+        for name in victims:
+            if (name, attack) in white:
+                found[name, name] = white[name, attack]["map"]
+        rows = [
+            [
+                names.display(names.DEFENSES, victim),
+                *(
+                    names.percent(found[victim, source])
+                    if (victim, source) in found
+                    else ""
+                    for source in sources
+                ),
+            ]
+            for victim in victims
+        ]
+        title = f"Transfer of {names.display(names.ATTACKS, attack)}"
+        note = "MAP in percent of each network for images that were made on another."
+        header = [
+            "attacked, by images made on",
+            *(names.display(names.DEFENSES, s) for s in sources),
+        ]
+        tables.append(Table(title, note, header, rows))
+    return tables
+
+
+def _rank(entry: Record) -> tuple[int, str]:
+    return names.rank(names.DEFENSES, entry["defense"])
+
+
+def _failure(check: dict[str, Any]) -> str:
+    value, limit = _number(check["value"]), _number(check["threshold"])
+    return f"{check['name']} ({value}, at most {limit})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if abs(value) >= 1e-9 else "0"
