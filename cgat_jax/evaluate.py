@@ -25,7 +25,7 @@ from cgat_jax.probing import NetworkSubject
 from cgat_jax.references import References
 from cgat_jax.retrieval import code_usage
 from cgat_jax.sanity import examine
-from cgat_jax.scoring import Scorer
+from cgat_jax.scoring import Scorer, aimed_at
 from cgat_jax.types import HashModel
 from cgat_jax.workdir import save_array, write_json
 from cgat_jax.worst_case import Worst, standard_v1
@@ -156,20 +156,22 @@ class Evaluator:
             record["code_usage"] = code_usage(victim.codes["database"])._asdict()
         else:
             if attack == WORST_CASE:
-                left, special = self._worst_case(defense, victim)
+                left, special, aim = *self._worst_case(defense, victim), None
             else:
-                left, special = self._attack(attack, victim)
+                left, special, aim = self._attack(attack, victim)
             after = self.scorer.scores(left.codes, victim.codes)
             record |= measures.retrieval_measures(after)
             record |= measures.change_measures(left, clean) | special
             save_array(folder / "codes.npy", left.codes)
-            galleries = (clean, left, before, after)
+            galleries = (clean, left, before, after, aim)
             write_gallery(folder, self.config, self.dataset, victim.codes, *galleries)
         record["seconds"] = round(time.monotonic() - began, 2)
         self._write(folder / "record.json", record)
 
-    def _attack(self, attack: str, victim: Victim) -> tuple[Attacked, Record]:
-        """The worst of the restarts, and what the attack aimed at."""
+    def _attack(
+        self, attack: str, victim: Victim
+    ) -> tuple[Attacked, Record, np.ndarray | None]:
+        """The worst of the restarts, how far it could go, and the codes aimed at."""
         settings = self.config.evaluate
         references = self.references.of(attack, victim.codes)
         worst = Worst(len(references))
@@ -185,7 +187,8 @@ class Evaluator:
                 break
             worst.add(restart, left, self.scorer.precision(left.codes, victim.codes))
         left = worst.left or left
-        return left, self.scorer.bound(attack, references, victim.codes, left.codes)
+        bound = self.scorer.bound(attack, references, victim.codes, left.codes)
+        return left, bound, aimed_at(attack, references)
 
     def _worst_case(self, defense: str, victim: Victim) -> tuple[Attacked, Record]:
         """The ensemble's result, compared with the attacks that ran before it."""

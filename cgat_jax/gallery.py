@@ -17,7 +17,15 @@ MAGNIFIED = 16
 
 
 def write_gallery(
-    folder: Path, config: Config, dataset: Dataset, codes, clean, left, before, after
+    folder: Path,
+    config: Config,
+    dataset: Dataset,
+    codes,
+    clean,
+    left,
+    before,
+    after,
+    aim=None,
 ) -> None:
     """Writes ``gallery.json`` and its pictures for the first attacked queries.
 
@@ -30,6 +38,7 @@ def write_gallery(
         left: what the attack left: its codes and first images.
         before: scores of the clean queries.
         after: scores of the attacked queries.
+        aim: the code that the attack moves each query's towards, if it has one.
     """
     crop = config.data.crop_size
     entries = []
@@ -44,6 +53,9 @@ def write_gallery(
             "difference": np.round(np.clip(0.5 + change / 2, 0, 1) * 255),
         }
         lists = {"before": clean[row], "after": left.codes[row]}
+        strips = {"clean": clean[row], "adversarial": left.codes[row]}
+        if aim is not None:
+            strips["aim"] = aim[row]
         entries.append(
             {
                 "id": str(dataset.image_ids[position]),
@@ -51,6 +63,7 @@ def write_gallery(
                 "magnified": MAGNIFIED,
                 "average_precision_before": float(before.average_precision[row]),
                 "average_precision_after": float(after.average_precision[row]),
+                "codes": {name: _bits(code) for name, code in strips.items()},
             }
             | {
                 kind: _picture(folder, f"q{row}_{kind}.png", pixels)
@@ -84,6 +97,11 @@ def _retrieved(folder, prefix, dataset, code, codes, query, crop) -> list[dict]:
             }
         )
     return found
+
+
+def _bits(code: np.ndarray) -> str:
+    """A code as text: + and -, and 0 for a bit that ties."""
+    return "".join("0+-"[int(np.sign(bit))] for bit in code)
 
 
 def _labels(dataset: Dataset, position: int) -> list[str]:

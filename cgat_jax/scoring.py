@@ -16,6 +16,14 @@ from cgat_jax.retrieval import (
 EVERY_ROW = slice(None)
 
 
+def aimed_at(attack: str, references: np.ndarray) -> np.ndarray | None:
+    """Codes that a perfect attack would give the queries; None where it has none."""
+    entry = ATTACKS[attack]
+    if entry.references in ("none", "labels"):
+        return None
+    return references if entry.approaches else -references
+
+
 class Scorer:
     """Scores codes of the attacked queries against a network's database codes."""
 
@@ -64,10 +72,8 @@ class Scorer:
                 "t_map_clean": self.scores(clean, codes, targets).map,
                 "t_map_bound": self.scores(references, codes, targets).map,
             }
-        if entry.references in ("none", "labels"):
-            return {}
-        perfect = references if entry.approaches else -references
-        return {"bound": self.scores(perfect, codes).map}
+        perfect = aimed_at(attack, references)
+        return {} if perfect is None else {"bound": self.scores(perfect, codes).map}
 
     def _tables(self, query_codes, labels, codes: Codes) -> tuple:
         return query_codes, labels, codes["database"], self._database_labels

@@ -2,14 +2,16 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from absl import app, flags
 from ml_collections import config_flags
 
 from cgat_jax.config import Config
+from cgat_jax.launch import LOG
 from cgat_jax.settings import nearest, settings
 
-EXIT_REFUSED = 2
+EXIT_FAILED, EXIT_REFUSED = 1, 2
 
 
 def define_config(values: flags.FlagValues) -> None:
@@ -35,6 +37,13 @@ def refuse(program: str, error: object, *, keep_lines: bool = False) -> int:
     return EXIT_REFUSED
 
 
+def failures(program: str, failed: dict[str, str], root: Path) -> int:
+    """Prints a line for each failed job; the exit code."""
+    for job, why in failed.items():
+        print(f"{program}: {job}: {why} (log: {root / job / LOG})", file=sys.stderr)
+    return EXIT_FAILED if failed else 0
+
+
 def check_overrides(arguments: Sequence[str]) -> None:
     """Refuses ``--config.key`` that is no setting.
 
@@ -52,13 +61,21 @@ def check_overrides(arguments: Sequence[str]) -> None:
                 raise ValueError(f"unknown setting {key!r}{hint}")
 
 
+def _underscored(argument: str) -> str:
+    """``--dry-run`` as ``--dry_run``; values and ``--config.`` stay as they are."""
+    name, equals, value = argument.partition("=")
+    if not name.startswith("--") or name.startswith("--config."):
+        return argument
+    return f"--{name[2:].replace('-', '_')}{equals}{value}"
+
+
 def run(program: str, main: Callable[[], int]) -> None:
     """Parses the flags, runs ``main`` and exits with its code."""
 
     def parse(arguments: Sequence[str]) -> list[str]:
         try:
             check_overrides(arguments)
-            rest = flags.FLAGS(arguments)
+            rest = flags.FLAGS([_underscored(argument) for argument in arguments])
         except (flags.Error, ValueError, KeyError, TypeError) as error:
             sys.exit(refuse(program, error))
         if len(rest) > 1:

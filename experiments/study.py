@@ -6,26 +6,26 @@
 A study file has ``get_studies()``: for each table a configuration file, rows of
 overrides, and seeds. Rows that differ in the defense alone share one pretrained
 network. Finished cells are kept: the same command again goes on where it stopped.
---dry_run prints the commands instead; --render_only writes the tables of the cells that
+--dry-run prints the commands instead; --render-only writes the tables of the cells that
 are there.
 
-Exit codes: 0 done, 2 refused, otherwise that of the cell that failed.
+Exit codes: 0 done, 1 cells failed (a line each), 2 refused.
 """
 
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
 from absl import flags
 
-from cgat_jax.report.study import Cell, Study, cells_of, study_table
+from cgat_jax.launch import Job, run_missing
+from cgat_jax.report.study import Study, cells_of, command, study_table
 from cgat_jax.workdir import write_text
 from experiments import cli
 
 _STUDY = flags.DEFINE_string("study", None, "Python file with get_studies()")
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the cells' workdirs")
 _OUT = flags.DEFINE_string("out", None, "Markdown file of the tables; rewritten")
+_JOBS = flags.DEFINE_integer("jobs", 1, "cells at a time", lower_bound=1)
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the commands, run nothing")
 _RENDER_ONLY = flags.DEFINE_bool("render_only", False, "run nothing, write the table")
 
@@ -47,33 +47,22 @@ def load_studies(path: Path) -> list[Study]:
     return studies
 
 
-def command(study: Study, cell: Cell, root: Path) -> list[str]:
-    """The command line of one cell."""
-    arguments = [sys.executable, "-m", "experiments.main", f"--config={study.config}"]
-    arguments += [f"--workdir={root / cell.folder}", f"--config.seed={cell.seed}"]
-    if cell.pretrained:
-        arguments.append(f"--config.pretrained={root / cell.pretrained}")
-    settings = study.overrides | dict(cell.overrides)
-    arguments += [f"--config.{key}={value}" for key, value in settings.items()]
-    return [*arguments, f"--config.compilation_cache={root / 'compiled'}"]
-
-
-def commands_of(studies: list[Study], root: Path) -> dict[str, list[str]]:
-    """The command line of each cell by its folder; studies may share cells.
+def jobs_of(studies: list[Study], root: Path) -> list[Job]:
+    """A job for each cell; studies may share cells.
 
     Raises:
         ValueError: two studies mean different runs by one folder.
     """
-    commands: dict[str, list[str]] = {}
+    jobs: dict[str, Job] = {}
     for study in studies:
         for cell in cells_of(study):
-            arguments = command(study, cell, root)
-            if commands.setdefault(cell.folder, arguments) != arguments:
+            job = Job(cell.folder, command(study, cell, root), cell.pretrained)
+            if jobs.setdefault(cell.folder, job) != job:
                 raise ValueError(
                     f"{study.title!r} needs another {cell.folder!r} than the studies "
                     "before it: give its rows other titles or settings"
                 )
-    return commands
+    return list(jobs.values())
 
 
 def main() -> int:
@@ -84,25 +73,20 @@ def main() -> int:
     root = Path(_WORKDIR.value)
     try:
         studies = load_studies(Path(_STUDY.value))
-        return _run(studies, commands_of(studies, root), root)
+        return _run(studies, jobs_of(studies, root), root)
     except ValueError as error:
         return cli.refuse("study", error)
 
 
-def _run(studies: list[Study], commands: dict[str, list[str]], root: Path) -> int:
+def _run(studies: list[Study], jobs: list[Job], root: Path) -> int:
     if _DRY_RUN.value:
-        print("\n".join(" ".join(arguments) for arguments in commands.values()))
+        print("\n".join(" ".join(job.arguments) for job in jobs))
         return 0
-    for number, (folder, arguments) in enumerate(commands.items(), start=1):
-        if _RENDER_ONLY.value or (root / folder / "results.json").is_file():
-            continue
-        print(f"cell {number} of {len(commands)}: {folder}", flush=True)
-        done = subprocess.run(arguments, stdout=subprocess.DEVNULL)
-        if done.returncode:
-            return done.returncode
-        _write(studies, root)
+    failed = {}
+    if not _RENDER_ONLY.value:
+        failed = run_missing(jobs, root, _JOBS.value, lambda: _write(studies, root))
     print(_write(studies, root))
-    return 0
+    return cli.failures("study", failed, root)
 
 
 def _write(studies: list[Study], root: Path) -> str:

@@ -94,7 +94,24 @@ def _query(query: dict[str, Any], folder: Path) -> dict[str, Any]:
             {"name": name, **picture(folder, file)} for name, file in pictures
         ],
         "answers": answers,
+        "codes": _strips(query.get("codes") or {}),
     }
+
+
+def _strips(codes: dict[str, str]) -> list[dict[str, str]]:
+    """Codes to draw bit by bit, with the number of bits that differ from the clean."""
+    titles = {"clean": "clean", "adversarial": "adversarial", "aim": "aimed at"}
+    return [
+        {
+            "name": title,
+            "bits": codes[key],
+            "flipped": sum(
+                a != b for a, b in zip(codes[key], codes["clean"], strict=True)
+            ),
+        }
+        for key, title in titles.items()
+        if key in codes
+    ]
 
 
 def _hit(hit: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -27,6 +27,19 @@ PAPER_MAP_AT = 5000
 PAPER_BUDGET = 8 / 255
 
 
+class PaperRow(NamedTuple):
+    """A number as the paper prints it; MAP in percent."""
+
+    table: str
+    dataset: str
+    backbone: str
+    bits: int
+    loss: str
+    defense: str
+    attack: str
+    map: float
+
+
 class Comparison(NamedTuple):
     """One cell of the paper beside ours; MAP in percent, difference in points."""
 
@@ -58,6 +71,24 @@ def paper_values(record: Record) -> list[tuple[str, float]]:
         (row["table"], float(row["map"]))
         for row in _rows()
         if [_plain(row[key]) for key in keys] == wanted
+    ]
+
+
+def paper_rows(table: int) -> list[PaperRow]:
+    """The results of a table, 1 to 5, in the order of their printing."""
+    return [
+        PaperRow(
+            row["table"],
+            row["dataset"],
+            row["backbone"],
+            int(row["bits"]),
+            row["hash_method"],
+            row["defense"],
+            row["attack"],
+            float(row["map"]),
+        )
+        for row in _rows()
+        if row["table"] == str(table)
     ]
 
 

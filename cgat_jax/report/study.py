@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,6 +57,17 @@ def cells_of(study: Study) -> list[Cell]:
     return list(cells.values())
 
 
+def command(study: Study, cell: Cell, root: Path) -> list[str]:
+    """The command line of one cell, a run of ``experiments.main``."""
+    arguments = [sys.executable, "-m", "experiments.main", f"--config={study.config}"]
+    arguments += [f"--workdir={root / cell.folder}", f"--config.seed={cell.seed}"]
+    if cell.pretrained:
+        arguments.append(f"--config.pretrained={root / cell.pretrained}")
+    settings = study.overrides | dict(cell.overrides)
+    arguments += [f"--config.{key}={value}" for key, value in settings.items()]
+    return [*arguments, f"--config.compilation_cache={root / 'compiled'}"]
+
+
 def study_table(study: Study, root: Path) -> str:
     """The study as Markdown: MAP in percent, mean over seeds (lowest to highest).
 
@@ -63,7 +75,7 @@ def study_table(study: Study, root: Path) -> str:
         ValueError: a record is damaged; names the file.
     """
     measured = {
-        title: [_records(study, title, seed, root) for seed in study.seeds]
+        title: [records_of(study, title, seed, root) for seed in study.seeds]
         for title in study.rows
     }
     every = [r for runs in measured.values() for run in runs for r in run.values()]
@@ -86,16 +98,21 @@ def study_table(study: Study, root: Path) -> str:
     )
 
 
-def _records(study: Study, title: str, seed: int, root: Path) -> dict[str, Record]:
-    """By attack: what the cell of a row and a seed has measured so far."""
+def records_of(study: Study, title: str, seed: int, root: Path) -> dict[str, Record]:
+    """By attack: what the run of a row and a seed has measured so far."""
+    folder = root / run_folder(study, title, seed)
+    if not (folder / "results.json").is_file():
+        return {}
+    return {record["attack"]: record for record in read_run(folder).records}
+
+
+def run_folder(study: Study, title: str, seed: int) -> str:
+    """The folder of a row's run; that of an undefended row is shared."""
     overrides = study.rows[title]
-    folder = _folder(title, {}, seed)
     if overrides.get("defense.epochs") == 0:
         shared = {k: v for k, v in overrides.items() if shares_pretraining(k)}
-        folder = _folder("pretrained", shared, seed)
-    if not (root / folder / "results.json").is_file():
-        return {}
-    return {record["attack"]: record for record in read_run(root / folder).records}
+        return _folder("pretrained", shared, seed)
+    return _folder(title, {}, seed)
 
 
 def _entry(runs: list[dict[str, Record]], attack: str | None, key: str) -> str:

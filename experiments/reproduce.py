@@ -1,0 +1,214 @@
+"""Reproduces a table or figure of the CgAT paper: runs it, and sets it beside ours.
+
+    python -m experiments.reproduce --table=1 --bits=32 --data=data --workdir=runs/paper
+    python -m experiments.reproduce --table=4 --dataset=quickstart --preset=fast \
+        --workdir=runs/small
+
+Tables 1 to 5, figures 2 to 6. What is needed is run, each cell as a process of its own;
+what is there is kept and shared between tables, so that the same command again goes on
+where it stopped. --dry-run prints the plan with its cost, --render-only writes what has
+been measured. The result is WORKDIR/table1/ (or figure2/, ...): table.md, table.csv,
+table.json, charts and index.html. A cell that fails is named and stops no other.
+
+--dataset=quickstart does the same in small, without data or weights: its scenes stand
+in for all three data sets.
+
+Exit codes: 0 done, 1 cells failed (a line each), 2 refused.
+"""
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from cgat_jax import reproduce
+from cgat_jax.config import Config
+from cgat_jax.launch import Job, run_missing
+from cgat_jax.report.reproduction import (
+    charts_of,
+    compare_cells,
+    measured,
+    text_table,
+    write_reproduction,
+)
+from cgat_jax.report.study import Study, cells_of, command
+from cgat_jax.settings import lookup
+from experiments import cli
+
+_TABLE = flags.DEFINE_integer("table", None, "table of the paper, 1 to 5")
+_FIGURE = flags.DEFINE_integer("figure", None, "figure of the paper, 2 to 6")
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the runs and results")
+_DATASET = flags.DEFINE_string(
+    "dataset", "", "flickr25k, nus_wide, coco or quickstart; empty: all of the table"
+)
+_BITS = flags.DEFINE_integer("bits", 0, "code length; 0: all of the table")
+_SEEDS = flags.DEFINE_integer("seeds", 1, "seeds 0, 1, ... of each cell", lower_bound=1)
+_DATA = flags.DEFINE_string("data", "data", "folder with flickr25k/, nus_wide/, coco/")
+_WEIGHTS = flags.DEFINE_string(
+    "weights", "", "folder with alexnet.safetensors and vgg11.safetensors"
+)
+_PRESET = flags.DEFINE_string("preset", "paper", "iterations of attacks: paper or fast")
+_JOBS = flags.DEFINE_integer("jobs", 1, "cells at a time", lower_bound=1)
+_SET = flags.DEFINE_multi_string(
+    "set",
+    [],
+    "setting of all cells, such as evaluate.num_queries=100; again for others",
+)
+_TFLOPS = flags.DEFINE_float(
+    "tflops",
+    200.0,
+    "speed that the plan assumes, TFLOP/s of one GPU",
+    lower_bound=0.001,
+)
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "print the plan and its cost, run nothing"
+)
+_RENDER_ONLY = flags.DEFINE_bool(
+    "render_only", False, "write what is there, run nothing"
+)
+
+
+def main() -> int:
+    """Checks the flags, runs what is missing and writes the result."""
+    try:
+        name, cells = wanted_cells()
+        if not _WORKDIR.value:
+            raise ValueError("--workdir is missing: expected a folder")
+        root = Path(_WORKDIR.value)
+        found = reproduce.studies(cells, tuple(range(_SEEDS.value)), _overrides())
+        if _DRY_RUN.value:
+            print("\n".join(plan(found, root)))
+            return 0
+        failed = {}
+        if not _RENDER_ONLY.value:
+            failed = run_missing(jobs_of(found, root), root, _JOBS.value)
+        print(_write(name, cells, found, root))
+    except ValueError as error:
+        return cli.refuse("reproduce", error)
+    return cli.failures("reproduce", failed, root)
+
+
+def wanted_cells() -> tuple[str, list[reproduce.Cell]]:
+    """The result's name and its cells.
+
+    Raises:
+        ValueError: a flag is wrong; says what is possible.
+    """
+    asked = _TABLE.value is not None, _FIGURE.value is not None
+    if sum(asked) != 1:
+        raise ValueError("give one of --table=1..5 and --figure=2..6")
+    if _DATASET.value:
+        lookup("data set", _DATASET.value, reproduce.CONFIGS)
+    which = _DATASET.value, _BITS.value
+    if asked[0]:
+        if _TABLE.value not in reproduce.TABLES:
+            raise ValueError(f"no table {_TABLE.value}: there are 1 to 5")
+        return f"table{_TABLE.value}", reproduce.cells_of_table(_TABLE.value, *which)
+    if _FIGURE.value not in reproduce.FIGURES:
+        raise ValueError(f"no figure {_FIGURE.value}: there are 2 to 6")
+    return f"figure{_FIGURE.value}", reproduce.cells_of_figure(_FIGURE.value, *which)
+
+
+def _overrides() -> dict[str, Any]:
+    settings: dict[str, Any] = {"evaluate.preset": _PRESET.value}
+    for text in _SET.value:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set={text}: expected key=value")
+        settings[key] = value
+    cli.check_overrides([f"--config.{key}" for key in settings])
+    return settings
+
+
+def jobs_of(found: dict[str, Study], root: Path) -> list[Job]:
+    """A job for each run; those who defend another's network need it."""
+    jobs = []
+    for dataset, each in found.items():
+        folder = reproduce.folder_of(root, dataset)
+        extra = _sources(dataset)
+        for cell in cells_of(each):
+            arguments = [*command(each, cell, folder), *extra]
+            needs = f"{dataset}/{cell.pretrained}" if cell.pretrained else ""
+            jobs.append(Job(f"{dataset}/{cell.folder}", arguments, needs))
+    return jobs
+
+
+def _sources(dataset: str) -> list[str]:
+    """Arguments that tell where data and weights are."""
+    if dataset == "quickstart":
+        return []
+    arguments = [f"--config.data.root={Path(_DATA.value) / dataset}"]
+    if _WEIGHTS.value:
+        network = "alexnet" if dataset == "flickr25k" else "vgg11"
+        file = Path(_WEIGHTS.value) / f"{network}.safetensors"
+        arguments.append(f"--config.model.weights={file}")
+    return arguments
+
+
+def plan(found: dict[str, Study], root: Path) -> list[str]:
+    """A line a run, with its cost where it is not done, and the sum."""
+    from cgat_jax.costs import run_flops
+
+    lines, total = [], 0.0
+    for dataset, each in found.items():
+        for cell in cells_of(each):
+            folder = reproduce.folder_of(root, dataset) / cell.folder
+            if (folder / "results.json").is_file():
+                lines.append(f"{dataset}/{cell.folder}: done")
+                continue
+            config = config_of(each, dict(cell.overrides))
+            flops = run_flops(config, pretrains=not cell.pretrained)
+            total += flops
+            lines.append(f"{dataset}/{cell.folder}: {_cost(flops)}")
+    return [*lines, f"in all: {_cost(total)}, at {_TFLOPS.value:g} TFLOP/s"]
+
+
+def _cost(flops: float) -> str:
+    hours = flops / (_TFLOPS.value * 1e12) / 3600
+    return f"{flops / 1e15:,.3f} PFLOP, {hours:,.3f} h"
+
+
+def config_of(each: Study, overrides: dict[str, Any]) -> Config:
+    """The configuration that a run's command line makes."""
+    spec = importlib.util.spec_from_file_location("cell_config", each.config)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config()
+    for key, value in (dict(each.overrides) | overrides).items():
+        section, _, name = key.rpartition(".")
+        part = getattr(config, section) if section else config
+        kinds = {
+            field.name: type(getattr(part, field.name))
+            for field in dataclasses.fields(part)
+        }
+        kind = kinds[name]
+        is_no = kind is bool and str(value).lower() in ("false", "0")
+        setattr(part, name, False if is_no else kind(value))
+    return config
+
+
+def _write(name: str, cells, found: dict[str, Study], root: Path) -> str:
+    """Writes the result; returns its table and the path of the page."""
+    records = measured(cells, found, root)
+    rows = compare_cells(records)
+    number = int(name.removeprefix("table").removeprefix("figure"))
+    charts = charts_of(number, records) if name.startswith("figure") else {}
+    missing = sum(row.ours is None for row in rows)
+    notes = list(reproduce.errata(number)) if name.startswith("table") else []
+    if missing:
+        notes.append(f"{missing} of {len(rows)} numbers are not measured yet.")
+    title = f"CgAT, WWW 2023: {name[:-1]} {number}"
+    page = write_reproduction(root / name, title, rows, charts, notes)
+    header, table = text_table(rows)
+    widths = [max(map(len, column)) for column in zip(header, *table, strict=True)]
+    lines = [
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True))
+        for line in (header, *table)
+    ]
+    return "\n".join([*lines, *notes, f"\nreport: {page}"])
+
+
+if __name__ == "__main__":
+    cli.run("reproduce", main)
