@@ -1,11 +1,12 @@
-"""Convolution and max pooling, in the form that the backend runs fast.
+"""Convolutions and max pooling, in the form that the backend runs fast.
 
-Every network of this package is built on these two functions. On an accelerator they
+Every network of this package is built on these functions. On an accelerator they
 are plain ``lax``; on XLA:CPU they are the forms of ``layers_cpu``, with equal values
 and equal gradients.
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
@@ -43,6 +44,24 @@ def conv2d(
     if _resolve(impl) == "cpu":
         return layers_cpu.conv2d(x, kernel, strides, padding)
     return layers_cpu.plain_conv(x, kernel, strides, padding)
+
+
+def conv2d_transpose(
+    x: Float[Array, "B H W I"], kernel: Float[Array, "4 4 I O"]
+) -> Float[Array, "B 2*H 2*W O"]:
+    """Transposed convolution 4x4, stride 2, padding 1: maps twice as large.
+
+        y[2i - 1 + k] = sum over i of x[i] kernel[k]     (along each axis)
+
+    Each output pixel has 2 x 2 inputs, so this is one convolution of 2 x 2 windows
+    with a kernel for each of the four places in a pair, rearranged from depth to
+    space. PyTorch's weight [I, O, h, w] is the kernel transposed (2, 3, 0, 1).
+    """
+    inputs, outputs = kernel.shape[2:]
+    taps = jnp.flip(kernel.reshape(2, 2, 2, 2, inputs, outputs), (0, 2))
+    taps = taps.transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, inputs, 4 * outputs)
+    y = conv2d(x, taps, padding=((1, 1), (1, 1)))
+    return layers_cpu.depth_to_space(y, (2, 2))[:, 1:-1, 1:-1]
 
 
 def max_pool(

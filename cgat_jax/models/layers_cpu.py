@@ -70,7 +70,7 @@ def input_gradient(
     blocks = _space_to_depth(kernel, strides)
     height, width = blocks.shape[:2]
     margins = [(height - 1, height - 1), (width - 1, width - 1)]
-    padded = _depth_to_space(_stride_one(cotangent, blocks, margins), strides)
+    padded = depth_to_space(_stride_one(cotangent, blocks, margins), strides)
     crop = [
         (-low, full + low - have, 0)
         for full, have, (low, _) in zip(size, padded.shape[1:3], padding, strict=True)
@@ -131,7 +131,7 @@ def _max_pool_backward(window, strides, residuals, cotangent):
         parts.append(jnp.where(first, cotangent, zero))
     (height, width), (rows, columns) = x.shape[1:3], best.shape[1:3]
     if window == strides:  # no two windows share a pixel: nothing to add
-        blocks = _depth_to_space(jnp.concatenate(parts, axis=-1), strides)
+        blocks = depth_to_space(jnp.concatenate(parts, axis=-1), strides)
         rest = (height - blocks.shape[1], width - blocks.shape[2])
         return (jnp.pad(blocks, ((0, 0), (0, rest[0]), (0, rest[1]), (0, 0))),)
     total, (s, t) = 0.0, strides
@@ -192,7 +192,7 @@ def _space_to_depth(kernel, strides):
     return kernel.reshape(blocks_h, blocks_w, s * t * channels, outputs)
 
 
-def _depth_to_space(x, strides):
+def depth_to_space(x, strides):
     """[B, H, W, s * s * C] to [B, s * H, s * W, C]."""
     (batch, height, width, depth), (s, t) = x.shape, strides
     x = x.reshape(batch, height, width, s, t, depth // (s * t))
