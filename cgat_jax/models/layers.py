@@ -47,21 +47,25 @@ def conv2d(
 
 
 def conv2d_transpose(
-    x: Float[Array, "B H W I"], kernel: Float[Array, "4 4 I O"]
+    x: Float[Array, "B H W I"], kernel: Float[Array, "4 4 I O"], *, impl: str = "auto"
 ) -> Float[Array, "B 2*H 2*W O"]:
     """Transposed convolution 4x4, stride 2, padding 1: maps twice as large.
 
-        y[2i - 1 + k] = sum over i of x[i] kernel[k]     (along each axis)
+    Along each axis y[2i - 1 + k] is the sum of x[i] kernel[k] over all such i and k.
+    PyTorch's weight [I, O, h, w] is the kernel transposed (2, 3, 0, 1).
 
-    Each output pixel has 2 x 2 inputs, so this is one convolution of 2 x 2 windows
-    with a kernel for each of the four places in a pair, rearranged from depth to
-    space. PyTorch's weight [I, O, h, w] is the kernel transposed (2, 3, 0, 1).
+    Args:
+        x: feature maps.
+        kernel: weights, of the feature maps' dtype.
+        impl: as for ``conv2d``.
+
+    Raises:
+        ValueError: ``impl`` is none of the three.
     """
-    inputs, outputs = kernel.shape[2:]
-    taps = jnp.flip(kernel.reshape(2, 2, 2, 2, inputs, outputs), (0, 2))
-    taps = taps.transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, inputs, 4 * outputs)
-    y = conv2d(x, taps, padding=((1, 1), (1, 1)))
-    return layers_cpu.depth_to_space(y, (2, 2))[:, 1:-1, 1:-1]
+    if _resolve(impl) == "cpu":
+        return layers_cpu.conv2d_transpose(x, kernel)
+    flipped, pad = jnp.flip(kernel, (0, 1)), (2, 2)
+    return layers_cpu.plain_conv(x, flipped, (1, 1), (pad, pad), lhs_dilation=(2, 2))
 
 
 def max_pool(

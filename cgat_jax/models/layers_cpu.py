@@ -70,7 +70,7 @@ def input_gradient(
     blocks = _space_to_depth(kernel, strides)
     height, width = blocks.shape[:2]
     margins = [(height - 1, height - 1), (width - 1, width - 1)]
-    padded = depth_to_space(_stride_one(cotangent, blocks, margins), strides)
+    padded = _depth_to_space(_stride_one(cotangent, blocks, margins), strides)
     crop = [
         (-low, full + low - have, 0)
         for full, have, (low, _) in zip(size, padded.shape[1:3], padding, strict=True)
@@ -99,6 +99,36 @@ def kernel_gradient(
     lhs, rhs = lax.optimization_barrier(operands)
     gradient = plain_conv(lhs, rhs, (1, 1), margins, rhs_dilation=strides)
     return gradient.transpose(1, 2, 0, 3)
+
+
+_HALVING = ((2, 2), ((1, 1), (1, 1)))  # strides and padding
+
+
+@jax.custom_vjp
+def conv2d_transpose(x, kernel):
+    """The adjoint of a 4x4 convolution of stride 2 and padding 1, kernel [4, 4, I, O].
+
+    Its gradients are that convolution's forward pass and its kernel's gradient; those
+    that JAX derives of this form take a hundred times as long.
+    """
+    size = (2 * x.shape[1], 2 * x.shape[2])
+    return input_gradient(x, kernel.transpose(0, 1, 3, 2), *_HALVING, size)
+
+
+def _conv2d_transpose_forward(x, kernel):
+    return conv2d_transpose(x, kernel), (x, kernel)
+
+
+def _conv2d_transpose_backward(residuals, cotangent):
+    x, kernel = residuals
+    of_kernel = kernel_gradient(x, cotangent, *_HALVING, kernel.shape[:2])
+    return (
+        plain_conv(cotangent, kernel.transpose(0, 1, 3, 2), *_HALVING),
+        of_kernel.transpose(0, 1, 3, 2),
+    )
+
+
+conv2d_transpose.defvjp(_conv2d_transpose_forward, _conv2d_transpose_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
@@ -131,7 +161,7 @@ def _max_pool_backward(window, strides, residuals, cotangent):
         parts.append(jnp.where(first, cotangent, zero))
     (height, width), (rows, columns) = x.shape[1:3], best.shape[1:3]
     if window == strides:  # no two windows share a pixel: nothing to add
-        blocks = depth_to_space(jnp.concatenate(parts, axis=-1), strides)
+        blocks = _depth_to_space(jnp.concatenate(parts, axis=-1), strides)
         rest = (height - blocks.shape[1], width - blocks.shape[2])
         return (jnp.pad(blocks, ((0, 0), (0, rest[0]), (0, rest[1]), (0, 0))),)
     total, (s, t) = 0.0, strides
@@ -192,7 +222,7 @@ def _space_to_depth(kernel, strides):
     return kernel.reshape(blocks_h, blocks_w, s * t * channels, outputs)
 
 
-def depth_to_space(x, strides):
+def _depth_to_space(x, strides):
     """[B, H, W, s * s * C] to [B, s * H, s * W, C]."""
     (batch, height, width, depth), (s, t) = x.shape, strides
     x = x.reshape(batch, height, width, s, t, depth // (s * t))
