@@ -46,7 +46,7 @@ def relu(x):
     return np.maximum(x, 0)
 
 
-def generator(params, images, features):
+def generator(params, images, features, blocks=6):
     """Adversarial images in [0, 1]; ``params`` as NumPy arrays."""
     x = 2 * np.asarray(images, float) - 1
     batch, height, width, _ = x.shape
@@ -66,7 +66,7 @@ def generator(params, images, features):
     y = relu(instance_norm(conv(y, kernel("conv1"), pad=3)))
     y = relu(instance_norm(conv(y, kernel("conv2"), stride=2, pad=1)))
     y = relu(instance_norm(conv(y, kernel("conv3"), stride=2, pad=1)))
-    for number in range(1, 7):
+    for number in range(1, blocks + 1):
         z = relu(instance_norm(conv(y, kernel(f"block{number}_conv1"), pad=1)))
         y = y + instance_norm(conv(z, kernel(f"block{number}_conv2"), pad=1))
     y = relu(instance_norm(up(y, kernel("up1"))))
