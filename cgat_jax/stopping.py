@@ -1,4 +1,4 @@
-"""Ending a run when it is asked to, with everything saved."""
+"""Ending a run: when it is asked to, with everything saved, or when it diverged."""
 
 import signal
 
@@ -7,6 +7,10 @@ EXIT_STOPPED = 143
 
 class Stopped(SystemExit):
     """The run was asked to stop (SIGTERM) and has saved what it had."""
+
+
+class NonFiniteError(ArithmeticError):
+    """Training met a number that is not finite; the message says which and where."""
 
 
 class StopSignal:

@@ -17,13 +17,9 @@ from cgat_jax import checkpoint, devices
 from cgat_jax.config import Config, Training
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.data.loader import steps_per_epoch, train_batches
-from cgat_jax.stopping import StopSignal
+from cgat_jax.stopping import NonFiniteError, StopSignal
 from cgat_jax.types import Batch, HashLoss, StepFn, TrainState
 from cgat_jax.workdir import MetricsLog
-
-
-class NonFiniteError(ArithmeticError):
-    """Training met a number that is not finite; the message says which and where."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

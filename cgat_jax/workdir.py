@@ -107,6 +107,6 @@ class MetricsLog:
 
 def _logged_step(line: str) -> float:
     try:
-        return json.loads(line)["step"]
+        return float(json.loads(line)["step"])
     except ValueError:  # half a line, from a kill while writing
         return float("inf")

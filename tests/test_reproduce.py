@@ -194,7 +194,10 @@ def test_a_figure_is_run_once_with_failures_named_and_rendered_again(tmp_path):
         (["--figure=1"], "no figure 1"),
         (["--table=1", "--figure=2"], "give one of"),
         (["--table=1", "--dataset=cocoa"], "did you mean 'coco'"),
-        (["--table=1", "--set=defence.epochs=1"], "unknown setting 'defence.epochs'"),
+        (
+            ["--table=1", "--set=defence.epochs=1", "--workdir=x"],
+            "unknown setting 'defence.epochs'",
+        ),
         (["--table=1"], "--workdir is missing"),
     ],
 )

@@ -1,5 +1,7 @@
 """Prototype networks: their training, and the target codes of THA that they make."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +24,18 @@ def prototype_optimizer(steps: int) -> optax.GradientTransformation:
     return optax.adam(rate, b1=BETA)
 
 
+def descend_prototypes(
+    objective: Callable[[PyTree], Scalar],
+    tx: optax.GradientTransformation,
+    params: PyTree,
+    opt_state: PyTree,
+) -> tuple[PyTree, PyTree, Scalar]:
+    """One step down an objective: parameters, optimizer state, and its value."""
+    value, gradients = jax.value_and_grad(objective)(params)
+    updates, opt_state = tx.update(gradients, opt_state)
+    return optax.apply_updates(params, updates), opt_state, value
+
+
 def train_prototypes(
     network: PrototypeNet,
     tx: optax.GradientTransformation,
@@ -39,9 +53,47 @@ def train_prototypes(
         codes = network.apply(params, labels)
         return prototype_loss(codes, labels, bank, mask, triangle=triangle)
 
-    value, gradients = jax.value_and_grad(objective)(params)
-    updates, opt_state = tx.update(gradients, opt_state)
-    return optax.apply_updates(params, updates), opt_state, value
+    return descend_prototypes(objective, tx, params, opt_state)
+
+
+def fit_prototypes(
+    key: jax.Array,
+    network: PrototypeNet,
+    step: Callable[..., tuple[PyTree, PyTree, Scalar]],
+    label_sets: np.ndarray,
+    *,
+    steps: int,
+    batch_size: int,
+    check_stop: Callable[[], None] = lambda: None,
+) -> PyTree:
+    """The parameters of a prototype network after ``steps`` steps.
+
+    Args:
+        key: of the weights and of the label sets drawn for each step.
+        network: whose parameters they are.
+        step: ``step(tx, params, opt_state, labels) -> (params, opt_state, value)``.
+        label_sets: drawn from uniformly, multi-hot [T, C].
+        steps: of ``prototype_optimizer``.
+        batch_size: label sets a step.
+        check_stop: called now and then.
+    """
+    sets, tx = jnp.asarray(label_sets, jnp.float32), prototype_optimizer(steps)
+    init_key, key = jax.random.split(key)
+    params = network.init(init_key, sets[:1])
+
+    def train(number, carry):
+        draw_key = jax.random.fold_in(key, number)
+        draw = jax.random.randint(draw_key, (batch_size,), 0, len(sets))
+        params, state, _ = step(tx, *carry, sets[draw])
+        return params, state
+
+    block = jax.jit(lambda a, b, carry: jax.lax.fori_loop(a, b, train, carry))
+    carry = params, tx.init(params)
+    starts = range(0, steps, _BLOCK)
+    for start in tqdm(starts, desc="train prototypes", disable=None):
+        check_stop()
+        carry = block(start, min(start + _BLOCK, steps), carry)
+    return carry[0]
 
 
 def prototype_codes(
@@ -52,7 +104,7 @@ def prototype_codes(
     *,
     steps: int = STEPS,
     triangle: bool = True,
-    check_stop=lambda: None,
+    check_stop: Callable[[], None] = lambda: None,
 ) -> Codes:
     """Signs of a prototype network's codes for the target label sets.
 
@@ -69,23 +121,20 @@ def prototype_codes(
         Wang et al., Targeted Attack and Defense for Deep Hashing, SIGIR 2021.
     """
     network = make_prototype_net(bank.codes.shape[1])
-    sets = jnp.asarray(label_sets, jnp.float32)
-    init_key, key = jax.random.split(key)
-    params = network.init(init_key, sets[:1])
-    tx, mask = prototype_optimizer(steps), jnp.ones(BATCH, bool)
 
-    def train(step, carry):
-        draw = jax.random.randint(jax.random.fold_in(key, step), (BATCH,), 0, len(sets))
-        params, state, _ = train_prototypes(
-            network, tx, *carry, sets[draw], bank, mask, triangle=triangle
+    def step(tx, params, opt_state, labels):
+        mask = jnp.ones(BATCH, bool)
+        return train_prototypes(
+            network, tx, params, opt_state, labels, bank, mask, triangle=triangle
         )
-        return params, state
 
-    block = jax.jit(lambda a, b, carry: jax.lax.fori_loop(a, b, train, carry))
-    carry = params, tx.init(params)
-    starts = range(0, steps, _BLOCK)
-    for start in tqdm(starts, desc="train prototypes", disable=None):
-        check_stop()
-        carry = block(start, min(start + _BLOCK, steps), carry)
-    codes = network.apply(carry[0], jnp.asarray(targets, jnp.float32))
-    return jnp.sign(codes)
+    params = fit_prototypes(
+        key,
+        network,
+        step,
+        label_sets,
+        steps=steps,
+        batch_size=BATCH,
+        check_stop=check_stop,
+    )
+    return jnp.sign(network.apply(params, jnp.asarray(targets, jnp.float32)))

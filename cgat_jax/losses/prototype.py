@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from cgat_jax.losses.pairwise import bank_products
+from cgat_jax.losses.pairwise import bank_products, likelihood, rounding_error
 from cgat_jax.types import Bank, Codes, Labels, Mask, Scalar, similarity
 
 ROUNDING = 1e-4
@@ -69,6 +69,32 @@ def prototype_loss(
         considered = jnp.triu(considered, 1)
     cosines = bank_products(codes, bank) / codes.shape[1]
     value = circle_loss(cosines, similarity(labels, bank.labels), considered)
-    rounding = ((codes - jax.lax.stop_gradient(jnp.sign(codes))) ** 2).sum(axis=1)
+    rounding = rounding_error(codes).sum(axis=1)
     real = mask.astype(codes.dtype)
     return (value + ROUNDING * (rounding * real).sum()) / real.sum()
+
+
+def classified_prototype_loss(
+    codes: Codes, classes: Labels, labels: Labels, bank: Bank
+) -> Scalar:
+    """The likelihood of similarities with a bank of codes, classes, and rounding.
+
+    With theta = t B^T / 2 and the similarities S in {0, 1} of label sets and bank:
+
+        mean(softplus(theta) - S * theta) + mean((classes - labels)^2)
+            + sum((t - sign t)^2) / (10^4 B).
+
+    Args:
+        codes: prototype codes t in (-1, 1) of label sets.
+        classes: what the network makes of those label sets, in (0, 1).
+        labels: those label sets, multi-hot.
+        bank: binary codes and labels of the training images.
+
+    References:
+        Wang et al., Prototype-supervised Adversarial Network for Targeted Attack of
+        Deep Hashing, CVPR 2021; weights of its released code.
+    """
+    similar = similarity(labels, bank.labels)
+    pairs = likelihood(bank_products(codes, bank) / 2, similar).mean()
+    classification = ((classes - labels) ** 2).mean()
+    return pairs + classification + ROUNDING * rounding_error(codes).sum() / len(codes)

@@ -1,11 +1,12 @@
-"""Convolution and max pooling, in the form that the backend runs fast.
+"""Convolutions and max pooling, in the form that the backend runs fast.
 
-Every network of this package is built on these two functions. On an accelerator they
+Every network of this package is built on these functions. On an accelerator they
 are plain ``lax``; on XLA:CPU they are the forms of ``layers_cpu``, with equal values
 and equal gradients.
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
@@ -43,6 +44,28 @@ def conv2d(
     if _resolve(impl) == "cpu":
         return layers_cpu.conv2d(x, kernel, strides, padding)
     return layers_cpu.plain_conv(x, kernel, strides, padding)
+
+
+def conv2d_transpose(
+    x: Float[Array, "B H W I"], kernel: Float[Array, "4 4 I O"], *, impl: str = "auto"
+) -> Float[Array, "B 2*H 2*W O"]:
+    """Transposed convolution 4x4, stride 2, padding 1: maps twice as large.
+
+    Along each axis y[2i - 1 + k] is the sum of x[i] kernel[k] over all such i and k.
+    PyTorch's weight [I, O, h, w] is the kernel transposed (2, 3, 0, 1).
+
+    Args:
+        x: feature maps.
+        kernel: weights, of the feature maps' dtype.
+        impl: as for ``conv2d``.
+
+    Raises:
+        ValueError: ``impl`` is none of the three.
+    """
+    if _resolve(impl) == "cpu":
+        return layers_cpu.conv2d_transpose(x, kernel)
+    flipped, pad = jnp.flip(kernel, (0, 1)), (2, 2)
+    return layers_cpu.plain_conv(x, flipped, (1, 1), (pad, pad), lhs_dilation=(2, 2))
 
 
 def max_pool(

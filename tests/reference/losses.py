@@ -197,3 +197,15 @@ def prototype(codes, labels, bank_codes, bank_labels, *, triangle):
     far = [math.exp((2 + s) * s) for s in groups[0]]
     circle = sum(math.log(sum(group)) for group in (near, far) if group)
     return (circle + sum(rounding(codes)) / 1e4) / len(codes)
+
+
+def classified_prototype(codes, classes, labels, bank_codes, bank_labels):
+    """Likelihood of pairs, squared error of classes, rounding over 10^4 times B."""
+    found = pairs(codes, labels, bank_codes, bank_labels)
+    likelihood = mean(log_loss(theta / 2, wanted) for theta, wanted in found)
+    errors = mean(
+        (c - y) ** 2
+        for row, label in zip(classes, labels, strict=True)
+        for c, y in zip(row, label, strict=True)
+    )
+    return likelihood + errors + sum(rounding(codes)) / 1e4 / len(codes)
