@@ -41,16 +41,14 @@ def measure(options: argparse.Namespace) -> list[list[str]]:
     for defense, network in networks.items():
         victim = evaluator.victim(defense, model, network)
         for name in options.attacks.split(","):
-            references = evaluator.references.of(name, victim.codes)
+            given = evaluator.attacker.given(name, victim)
             rows.append([defense, name])
             for steps in map(int, options.steps.split(",")):
                 budget = dataclasses.replace(
                     budget_of(name, config.evaluate), steps=steps
                 )
                 start = time.perf_counter()
-                left = evaluator.attacker.run(
-                    name, victim, references=references, budget=budget
-                )
+                left = evaluator.attacker.run(name, victim, given=given, budget=budget)
                 seconds = time.perf_counter() - start
                 found = evaluator.scorer.precision(left.codes, victim.codes)
                 rows[-1].append(f"{100 * np.mean(found):.2f}")

@@ -11,9 +11,10 @@ from jax.sharding import Mesh
 from jaxtyping import Float
 
 from cgat_jax import devices
-from cgat_jax.attacks import ATTACKS, Budget, budget_of
+from cgat_jax.attacks import ATTACKS, Budget, Known, budget_of
 from cgat_jax.config import Config
-from cgat_jax.references import Codes, References, attack_key
+from cgat_jax.generators import Generators
+from cgat_jax.references import Codes, Given, References, attack_key
 from cgat_jax.types import Batch, HashModel, PyTree
 
 Network = tuple[PyTree, PyTree]
@@ -23,6 +24,7 @@ Batches = Callable[..., Iterator[Batch]]
 class Victim(NamedTuple):
     """A network with its own binary codes of ``train``, ``database`` and ``query``."""
 
+    name: str
     model: HashModel
     network: Network
     codes: Codes
@@ -54,6 +56,7 @@ class Attacker:
         config: Config,
         mesh: Mesh,
         references: References,
+        generators: Generators,
         batches: Batches,
     ):
         """Compiles nothing yet.
@@ -62,19 +65,29 @@ class Attacker:
             config: the run's settings.
             mesh: devices that share a batch.
             references: of the queries.
+            generators: of the attacks that have one.
             batches: ``batches(positions, title, size)`` yields those images of the data
                 set, ``size`` at once or, for 0, as many as the settings say.
         """
         self.config, self.mesh, self.batches = config, mesh, batches
-        self.references = references
+        self.references, self.generators = references, generators
         self._programs: dict[tuple, Callable] = {}
+
+    def given(self, name: str, victim: Victim) -> Given:
+        """What an attack on a network is given; a generator is trained if need be."""
+        if ATTACKS[name].references != "generated":
+            return self.references.of(name, victim.codes)
+        bank = self.references.bank(victim.codes)
+        trained = self.generators.of(*victim[:3], bank)
+        rows = self.generators.rows(trained, self.references.targets())
+        return Given(rows, trained.generator)
 
     def run(
         self,
         name: str,
         victim: Victim,
         *,
-        references: np.ndarray | None = None,
+        given: Given | None = None,
         rows: np.ndarray | None = None,
         budget: Budget | None = None,
         restart: int = 0,
@@ -87,7 +100,7 @@ class Attacker:
         Args:
             name: of the attack.
             victim: whom it is made on.
-            references: a row a query of the run; by default those of the attack.
+            given: by default what ``given`` gives.
             rows: the queries to attack, ascending; by default all.
             budget: by default that of the settings.
             restart: a later one starts at random, with randomness of its own.
@@ -97,8 +110,7 @@ class Attacker:
         """
         positions = self.references.positions
         rows = np.arange(len(positions)) if rows is None else rows
-        if references is None:
-            references = self.references.of(name, victim.codes)
+        given = given or self.given(name, victim)
         budget = budget or budget_of(name, self.config.evaluate)
         if restart:
             budget = dataclasses.replace(budget, random_start=True)
@@ -106,17 +118,18 @@ class Attacker:
         key = attack_key(self.config.seed, name)
         key = jax.random.fold_in(key, restart) if restart else key
         bank = self.references.bank(victim.codes)
-        given = np.concatenate([references[rows], np.zeros_like(references[:1])])
+        padded = np.concatenate([given.rows[rows], np.zeros_like(given.rows[:1])])
         gathered = _Gathered(keep, list(others or {}))
         for batch in self.batches(positions[rows], f"attack {name}", size):
             places = np.minimum(np.asarray(batch.indices), len(rows))
             inputs = (
                 batch.images,
-                given[places],
+                padded[places],
                 np.append(rows, len(positions))[places],
             )
             settings = key, np.float32(budget.epsilon)
-            signs, moved, change = program((*victim.network, bank), inputs, settings)
+            network = (*victim.network, bank, given.generator)
+            signs, moved, change = program(network, inputs, settings)
             elsewhere = [self._signs(other, moved) for other in (others or {}).values()]
             gathered.add(np.asarray(batch.mask), signs, moved, change, elsewhere)
         return gathered.whole()
@@ -128,7 +141,8 @@ class Attacker:
             return self._programs[kind]
 
         def attack_rows(network, rows, settings):
-            params, stats, bank = network
+            params, stats, bank, generator = network
+            known = Known(bank, generator, self.config.evaluate.prosgan_width)
             (pixels, references, indices), (key, epsilon) = rows, settings
             sized = dataclasses.replace(budget, epsilon=epsilon)
 
@@ -137,7 +151,7 @@ class Attacker:
 
             images = devices.to_images(pixels)
             keys = jax.vmap(jax.random.fold_in, (None, 0))(key, indices)
-            moved = ATTACKS[name].make(sized, bank)(encode, images, references, keys)
+            moved = ATTACKS[name].make(sized, known)(encode, images, references, keys)
             return jnp.sign(encode(moved, 0)), moved, moved - images
 
         rows, whole = devices.by_row(self.mesh), devices.replicated(self.mesh)

@@ -174,8 +174,9 @@ class Evaluate:
 
     attacks: str = setting(
         "noise,cgat",
-        "comma separated: noise, p2p, dhta, tha, hag, sdha, saat, saat_targeted, "
-        "cgat, nag, square, apgd, apgd_ap, apgd_anchor, apgd_opposite, worst_case",
+        "comma separated: noise, p2p, dhta, prosgan, prosgan_projected, tha, hag, "
+        "sdha, saat, saat_targeted, cgat, nag, square, apgd, apgd_ap, apgd_anchor, "
+        "apgd_opposite, worst_case",
     )
     epsilon: float = setting(
         8 / 255, "budget of the attacks, L-infinity, of [0, 1]", high=1
@@ -197,8 +198,19 @@ class Evaluate:
         1, "attack so many times and keep each query's worst result", low=1
     )
     prototype_steps: int = setting(
-        0, "training steps of tha's prototypes; 0: 30,000 (paper) or 3,000 (fast)"
+        0,
+        "training steps of prototypes (tha, prosgan); 0: 30,000 (paper), 3,000 (fast)",
     )
+    prosgan_epochs: int = setting(
+        0, "epochs of prosgan's generator; 0: 100 (paper) or 8 (fast)"
+    )
+    prosgan_width: float = setting(
+        1.0, "share of the paper's channels of prosgan's networks", low=0.01, high=1
+    )
+    prosgan_reconstruction: float = setting(
+        50.0, "weight of prosgan's reconstruction; the paper's for FLICKR-25K is 100"
+    )
+    prosgan_rate: float = setting(1e-4, "learning rate of prosgan's networks")
     top_k: int = setting(5000, "MAP looks at this many first retrieved images", low=1)
     batch_size: int = setting(64, "images at once, over all devices", low=1)
     num_queries: int = setting(0, "attack only the first queries; 0: all")

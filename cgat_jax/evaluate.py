@@ -21,6 +21,7 @@ from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.data.loader import eval_batches
 from cgat_jax.gallery import write_gallery
+from cgat_jax.generators import Generators
 from cgat_jax.probing import NetworkSubject
 from cgat_jax.references import References
 from cgat_jax.retrieval import code_usage
@@ -50,7 +51,10 @@ class Evaluator:
         self.workdir, self.check_stop = workdir, check_stop
         self.references = References(config, dataset, workdir, check_stop)
         self.scorer = Scorer(self.references)
-        self.attacker = Attacker(config, mesh, self.references, self._batches)
+        generators = Generators(config, dataset, mesh, workdir, check_stop)
+        self.attacker = Attacker(
+            config, mesh, self.references, generators, self._batches
+        )
         self._folder = workdir / "evaluate"
 
     def victim(self, name: str, model: HashModel, network: Network) -> Victim:
@@ -64,7 +68,7 @@ class Evaluator:
         program = jax.jit(encode, in_shardings=(whole, rows), out_shardings=whole)
         encode_one = functools.partial(program, network)
         codes = {part: self._codes(folder, part, encode_one) for part in PARTS}
-        return Victim(model, network, codes)
+        return Victim(name, model, network, codes)
 
     def attacks(self, defense: str, victim: Victim) -> list[Record]:
         """Records of the clean queries and of each attack of the list, in order."""
@@ -173,13 +177,13 @@ class Evaluator:
     ) -> tuple[Attacked, Record, np.ndarray | None]:
         """The worst of the restarts, how far it could go, and the codes aimed at."""
         settings = self.config.evaluate
-        references = self.references.of(attack, victim.codes)
-        worst = Worst(len(references))
+        given = self.attacker.given(attack, victim)
+        worst = Worst(len(given.rows))
         for restart in range(settings.restarts):
             left = self.attacker.run(
                 attack,
                 victim,
-                references=references,
+                given=given,
                 restart=restart,
                 keep=settings.gallery,
             )
@@ -187,8 +191,8 @@ class Evaluator:
                 break
             worst.add(restart, left, self.scorer.precision(left.codes, victim.codes))
         left = worst.left or left
-        bound = self.scorer.bound(attack, references, victim.codes, left.codes)
-        return left, bound, aimed_at(attack, references)
+        aim = aimed_at(attack, given.rows, self.config.model.bits)
+        return left, self.scorer.bound(attack, aim, victim.codes, left.codes), aim
 
     def _worst_case(self, defense: str, victim: Victim) -> tuple[Attacked, Record]:
         """The ensemble's result, compared with the attacks that ran before it."""
@@ -196,11 +200,11 @@ class Evaluator:
 
         def attack(name, budget, rows, restart):
             if name not in given:
-                given[name] = self.references.of(name, victim.codes)
+                given[name] = self.attacker.given(name, victim)
             return self.attacker.run(
                 name,
                 victim,
-                references=given[name],
+                given=given[name],
                 rows=rows,
                 budget=dataclasses.replace(budget, epsilon=settings.epsilon),
                 restart=restart,

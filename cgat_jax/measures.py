@@ -36,7 +36,7 @@ def describe(
         "defense": defense,
         "attack": attack,
         "attack_settings": _settings(config, attack),
-        "budget": None if attack == "clean" else settings.epsilon,
+        "budget": settings.epsilon if _bounded(attack) else None,
         "seed": config.seed,
         "t_map": None,
         "perturbation": None,
@@ -44,6 +44,10 @@ def describe(
         "bound": None,
         "config_sha256": hashlib.sha256(text).hexdigest(),
     } | provenance()
+
+
+def _bounded(attack: str) -> bool:
+    return attack != "clean" and (attack not in ATTACKS or ATTACKS[attack].bounded)
 
 
 def _settings(config: Config, attack: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from cgat_jax.attacking import Attacked, Attacker, Victim
 from cgat_jax.attacks import Budget, budget_of
 from cgat_jax.attacks.objectives import agreement
 from cgat_jax.attacks.pgd import relax
+from cgat_jax.references import Given
 from cgat_jax.scoring import Scorer
 
 
@@ -36,7 +37,7 @@ class NetworkSubject:
         self.chance = float(scorer.chances(self._rows).mean())
         positions = attacker.references.positions[self._rows]
         self.codes = victim.codes["query"][self._rows]
-        self._given: dict[str, np.ndarray] = {}
+        self._given: dict[str, Given] = {}
         self._known: dict[tuple, Attacked] = {}
         read = list(attacker.batches(positions, "read queries", 0))
         pixels = [np.asarray(devices.to_images(b.images))[b.mask] for b in read]
@@ -87,7 +88,7 @@ class NetworkSubject:
         return self._attacker.run(
             name,
             victim,
-            references=self._references(name, victim),
+            given=self._given_for(name, victim),
             rows=self._rows,
             budget=dataclasses.replace(budget, **changes),
             restart=restart,
@@ -96,15 +97,15 @@ class NetworkSubject:
             others=others,
         )
 
-    def _references(self, name: str, victim: Victim) -> np.ndarray:
+    def _given_for(self, name: str, victim: Victim) -> Given:
         if victim is not self._victim:
-            return self._attacker.references.of(name, victim.codes)
+            return self._attacker.given(name, victim)
         if name not in self._given:
-            self._given[name] = self._attacker.references.of(name, victim.codes)
+            self._given[name] = self._attacker.given(name, victim)
         return self._given[name]
 
     def _centers(self) -> np.ndarray:
-        return self._references("cgat", self._victim)[self._rows]
+        return self._given_for("cgat", self._victim).rows[self._rows]
 
     def _other_size(self) -> int:
         """Half the usual batch, or twice where that is no whole number a device."""

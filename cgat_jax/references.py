@@ -4,10 +4,12 @@ import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from cgat_jax.attacks import ATTACKS, parse_attacks
 from cgat_jax.attacks.prototypes import STEPS, prototype_codes
@@ -15,10 +17,19 @@ from cgat_jax.attacks.targets import ANCHORS, anchor_codes, draw_targets, hardes
 from cgat_jax.centers import center_codes, weighted_center_codes
 from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
-from cgat_jax.types import Bank
+from cgat_jax.types import Bank, PyTree
 from cgat_jax.workdir import save_array
 
 Codes = dict[str, np.ndarray]
+
+
+class Given(NamedTuple):
+    """What an attack is given: a row a query, and what was trained for it."""
+
+    rows: Float[np.ndarray, "Q D"]
+    generator: PyTree = ()
+
+
 FAST_PROTOTYPE_STEPS = 3_000
 _BLOCK = 512  # queries whose center codes are made at once
 
@@ -82,15 +93,16 @@ class References:
             "prototype": self._prototypes,
         }
 
-    def of(self, name: str, codes: Codes) -> np.ndarray:
-        """What the attack is given, float32, a row a query; zeros where nothing.
+    def of(self, name: str, codes: Codes) -> Given:
+        """What an attack without a generator is given; rows of zeros where nothing.
 
         Args:
             name: of the attack.
             codes: the attacked network's binary codes of ``train``, ``database`` and
                 ``query``.
         """
-        return self._makers[ATTACKS[name].references](codes).astype(np.float32)
+        rows = self._makers[ATTACKS[name].references](codes)
+        return Given(rows.astype(np.float32))
 
     def targets(self) -> np.ndarray:
         """Target label sets of the attacked queries, multi-hot [Q, C]."""

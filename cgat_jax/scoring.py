@@ -16,12 +16,19 @@ from cgat_jax.retrieval import (
 EVERY_ROW = slice(None)
 
 
-def aimed_at(attack: str, references: np.ndarray) -> np.ndarray | None:
-    """Codes that a perfect attack would give the queries; None where it has none."""
+def aimed_at(attack: str, rows: np.ndarray, bits: int) -> np.ndarray | None:
+    """Codes that a perfect attack would give the queries; None where it has none.
+
+    Args:
+        attack: its name.
+        rows: what it is given, a row a query, codes first.
+        bits: code length.
+    """
     entry = ATTACKS[attack]
     if entry.references in ("none", "labels"):
         return None
-    return references if entry.approaches else -references
+    codes = rows[:, :bits]
+    return codes if entry.approaches else -codes
 
 
 class Scorer:
@@ -53,12 +60,12 @@ class Scorer:
         shared = labels @ self._database_labels.T.astype(np.int64)
         return (shared > 0).mean(axis=1)
 
-    def bound(self, attack: str, references, codes: Codes, found) -> dict[str, Any]:
+    def bound(self, attack: str, aim, codes: Codes, found) -> dict[str, Any]:
         """MAP of a perfect attack's codes; of targeted attacks the t-MAPs as well.
 
         Args:
             attack: its name.
-            references: of the attack, a row a query.
+            aim: codes of a perfect attack, or None, see ``aimed_at``.
             codes: the attacked network's.
             found: codes that the attack found.
         """
@@ -67,13 +74,12 @@ class Scorer:
             targets = self._references.targets()
             clean = codes["query"][: len(targets)]
             return {
-                "bound": self.scores(references, codes).map,
+                "bound": self.scores(aim, codes).map,
                 "t_map": self.scores(found, codes, targets).map,
                 "t_map_clean": self.scores(clean, codes, targets).map,
-                "t_map_bound": self.scores(references, codes, targets).map,
+                "t_map_bound": self.scores(aim, codes, targets).map,
             }
-        perfect = aimed_at(attack, references)
-        return {} if perfect is None else {"bound": self.scores(perfect, codes).map}
+        return {} if aim is None else {"bound": self.scores(aim, codes).map}
 
     def _tables(self, query_codes, labels, codes: Codes) -> tuple:
         return query_codes, labels, codes["database"], self._database_labels

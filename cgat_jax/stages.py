@@ -18,6 +18,7 @@ from cgat_jax.defenses import (
     make_standard_step,
     start_defense,
 )
+from cgat_jax.generators import check_generators
 from cgat_jax.losses import make_loss
 from cgat_jax.models.weights import save_weights
 from cgat_jax.optimizer import make_optimizer, make_schedule
@@ -60,6 +61,9 @@ def check(config: Config) -> None:
             budget_of(attack, config.evaluate)
     if WORST_CASE in parse_attacks(config.evaluate.transfer):
         raise ValueError(f"evaluate.transfer: {WORST_CASE} is no single attack")
+    lists = f"{config.evaluate.attacks},{config.evaluate.transfer}"
+    if any(name.startswith("prosgan") for name in parse_attacks(lists)):
+        check_generators(config)
     zoo.check_sources(config)
     make_defense_step(model, loss, tx, config.defense, 1)
     if config.pretrained:

@@ -7,8 +7,8 @@ def get_config() -> Config:
     return Config(
         data=Data(
             name="quickstart",
-            image_size=44,
-            crop_size=40,
+            image_size=36,
+            crop_size=32,
             num_queries=20,
             num_train=88,
             num_database=120,

@@ -1,6 +1,7 @@
 """Attacks. A new one is a factory of ``Attack`` and a line in ``ATTACKS``."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,11 +15,13 @@ from cgat_jax.attacks.pgd import (
     random_noise,
     towards_references,
 )
+from cgat_jax.attacks.prosgan import prosgan
 from cgat_jax.attacks.square import square
 from cgat_jax.attacks.untargeted import hag, sdha
 from cgat_jax.config import Evaluate
+from cgat_jax.models.gan import make_generator
 from cgat_jax.settings import lookup
-from cgat_jax.types import Attack, Bank
+from cgat_jax.types import Attack, Bank, PyTree
 
 __all__ = [
     "ATTACKS",
@@ -26,6 +29,7 @@ __all__ = [
     "WORST_CASE",
     "AttackEntry",
     "Budget",
+    "Known",
     "budget_of",
     "parse_attacks",
 ]
@@ -34,23 +38,39 @@ __all__ = [
 PRESETS = {"paper": 10_000, "fast": 100}
 
 
+class Known(NamedTuple):
+    """What an attacker knows of the network and has trained against it.
+
+    ``bank`` has the training images' binary codes; ``generator`` the parameters of
+    ProS-GAN's, of that share ``width`` of the paper's channels.
+    """
+
+    bank: Bank
+    generator: PyTree = ()
+    width: float = 1.0
+
+
 class AttackEntry(NamedTuple):
     """How an attack is made, what it is given, and how the paper sets it.
 
-    ``make(budget, bank)``: the bank has the training images' binary codes. The
-    references are, one an image: ``none``, the ``own`` clean code, ``center`` codes or
-    ``mainstay`` codes of the true labels, the true ``labels`` themselves, the
-    ``hardest_anchor`` of foreign label sets; of the target label set, the code of an
-    ``image``, an ``anchor``, a ``prototype`` or a ``target_mainstay`` code. ``signs``
-    tells whether ``step_size`` is a step by signs; the iterations of a ``black_box``
-    attack are its queries of the network, which no preset cuts.
+    ``make(budget, known)`` is a factory of ``Attack``. The references are, one an
+    image: ``none``, the ``own`` clean code, ``center`` codes or ``mainstay`` codes of
+    the true labels, the true ``labels`` themselves, the ``hardest_anchor`` of foreign
+    label sets; of the target label set, the code of an ``image``, an ``anchor``, a
+    ``prototype`` or a ``target_mainstay`` code, or what is ``generated`` for it: a
+    prototype code and features.
+
+    An attack that is not ``bounded`` leaves the ball; ``signs`` tells whether
+    ``step_size`` is a step by signs; the iterations of a ``black_box`` attack are its
+    queries of the network, which no preset cuts.
     """
 
-    make: Callable[[Budget, Bank], Attack]
+    make: Callable[[Budget, Known], Attack]
     references: str
     budget: Budget
     signs: bool = True
     black_box: bool = False
+    bounded: bool = True
 
     @property
     def targeted(self) -> bool:
@@ -65,25 +85,44 @@ class AttackEntry(NamedTuple):
 
 WORST_CASE = "worst_case"
 """In a list of attacks: the ensemble of ``cgat_jax.worst_case``."""
-TARGETED = ("image", "anchor", "prototype", "target_mainstay")
+TARGETED = ("image", "anchor", "prototype", "target_mainstay", "generated")
 _SIGNS = Budget(steps=100, step_size=1 / 255)
 _LONG = Budget(steps=2000, step_size=1 / 255, random_start=False, alpha="annealed")
 
 
-def _plain(make: Callable[[Budget], Attack]) -> Callable[[Budget, Bank], Attack]:
-    return lambda budget, bank: make(budget)
+def _plain(make: Callable[[Budget], Attack]) -> Callable[[Budget, Known], Attack]:
+    return lambda budget, known: make(budget)
 
 
-def _saat(budget: Budget, bank: Bank) -> Attack:
+def _with_bank(
+    make: Callable[[Budget, Bank], Attack],
+) -> Callable[[Budget, Known], Attack]:
+    return lambda budget, known: make(budget, known.bank)
+
+
+def _saat(budget: Budget) -> Attack:
     return descent_attack(budget, objectives.masked_quadratic)
 
 
-def _saat_targeted(budget: Budget, bank: Bank) -> Attack:
+def _saat_targeted(budget: Budget) -> Attack:
     return descent_attack(budget, objectives.masked_quadratic_targeted)
+
+
+def _prosgan(budget: Budget, known: Known, *, projected: bool = False) -> Attack:
+    """One pass of the generator; the references are codes and features."""
+    generator, bits = make_generator(width=known.width), known.bank.codes.shape[1]
+    epsilon = budget.epsilon if projected else None
+
+    def attack(encode, images, references, keys):
+        features = references[:, bits:]
+        return prosgan(generator, known.generator, images, features, epsilon)
+
+    return attack
 
 
 _AWAY, _TOWARDS = _plain(away_from_references), _plain(towards_references)
 _ANNEALED = dataclasses.replace(_SIGNS, alpha="annealed")
+_ONCE = Budget(steps=1, random_start=False)
 _UNIT = dataclasses.replace(_SIGNS, surrogate="unit")
 ATTACKS = {
     "noise": AttackEntry(_plain(random_noise), "none", _SIGNS),
@@ -92,18 +131,25 @@ ATTACKS = {
     "tha": AttackEntry(
         _TOWARDS, "prototype", dataclasses.replace(_SIGNS, random_start=False)
     ),
+    "prosgan": AttackEntry(_prosgan, "generated", _ONCE, bounded=False),
+    "prosgan_projected": AttackEntry(
+        functools.partial(_prosgan, projected=True), "generated", _ONCE
+    ),
     "hag": AttackEntry(
         _plain(hag), "none", dataclasses.replace(_LONG, step_size=100 / 32), False
     ),
     "sdha": AttackEntry(
-        sdha, "labels", dataclasses.replace(_LONG, steps=1500, step_size=0.01), False
+        _with_bank(sdha),
+        "labels",
+        dataclasses.replace(_LONG, steps=1500, step_size=0.01),
+        False,
     ),
-    "saat": AttackEntry(_saat, "mainstay", _ANNEALED),
-    "saat_targeted": AttackEntry(_saat_targeted, "target_mainstay", _ANNEALED),
+    "saat": AttackEntry(_plain(_saat), "mainstay", _ANNEALED),
+    "saat_targeted": AttackEntry(_plain(_saat_targeted), "target_mainstay", _ANNEALED),
     "cgat": AttackEntry(_AWAY, "center", _SIGNS),
     "nag": AttackEntry(_plain(nag), "anchor", _SIGNS),
     "apgd": AttackEntry(_plain(apgd), "center", _UNIT, False),
-    "apgd_ap": AttackEntry(apgd_average_precision, "labels", _UNIT, False),
+    "apgd_ap": AttackEntry(_with_bank(apgd_average_precision), "labels", _UNIT, False),
     "apgd_anchor": AttackEntry(_plain(apgd_towards), "hardest_anchor", _UNIT, False),
     "apgd_opposite": AttackEntry(_plain(apgd), "own", _UNIT, False),
     "square": AttackEntry(

@@ -13,6 +13,7 @@ ATTACKS = {
     "p2p": "P2P",
     "dhta": "DHTA",
     "prosgan": "ProS-GAN",
+    "prosgan_projected": "ProS-GAN, projected",
     "tha": "THA",
     "hag": "HAG",
     "sdha": "SDHA",

@@ -1,0 +1,102 @@
+"""ProS-GAN's generators: one trained for each attacked network, kept in the workdir."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from cgat_jax.attacks.prosgan import make_targets
+from cgat_jax.attacks.prosgan_step import BATCH_SIZE, GanSettings
+from cgat_jax.attacks.prosgan_training import Trained, Victim, train_prosgan
+from cgat_jax.attacks.prototypes import STEPS
+from cgat_jax.config import Config, Training
+from cgat_jax.data.dataset import Dataset
+from cgat_jax.models.gan import MIN_SIZE, MULTIPLE
+from cgat_jax.references import FAST_PROTOTYPE_STEPS, attack_key
+from cgat_jax.training import batches_of, epoch_steps
+from cgat_jax.types import Bank, HashModel, PyTree
+
+EPOCHS = {"paper": 100, "fast": 8}
+
+
+def check_generators(config: Config) -> None:
+    """Refuses image sizes that a generator does not take.
+
+    Raises:
+        ValueError: says which it takes.
+    """
+    side = config.data.crop_size
+    if side < MIN_SIZE or side % MULTIPLE:
+        raise ValueError(
+            f"prosgan takes images of {MIN_SIZE} pixels or more, a multiple of "
+            f"{MULTIPLE}: data.crop_size is {side}"
+        )
+
+
+class Generators:
+    """Trains generators, or reads those that have been trained."""
+
+    def __init__(
+        self,
+        config: Config,
+        dataset: Dataset,
+        mesh: Mesh,
+        workdir: Path,
+        check_stop: Callable[[], None],
+    ):
+        """Trains nothing yet; ``check_stop`` is called at every step."""
+        self.config, self.dataset, self.mesh = config, dataset, mesh
+        self.workdir, self.check_stop = workdir, check_stop
+        self._known: dict[str, Trained] = {}
+
+    def of(
+        self, name: str, model: HashModel, network: tuple[PyTree, PyTree], bank: Bank
+    ) -> Trained:
+        """The generator that attacks a network, trained once under its name."""
+        if name not in self._known:
+            labels = self.dataset.labels[self.dataset.split.database]
+            victim = Victim(
+                lambda network, images: model.apply(*network, images)[0],
+                network,
+                bank,
+                np.unique(labels, axis=0),
+            )
+            settings, training = self._settings()
+            self._known[name] = train_prosgan(
+                victim,
+                lambda start, count: batches_of(
+                    self.dataset, self.config, training, self.mesh, start, count
+                ),
+                settings,
+                attack_key(self.config.seed, "prosgan"),
+                self.workdir / "prosgan" / name,
+                mesh=self.mesh,
+                check_stop=self.check_stop,
+            )
+        return self._known[name]
+
+    def rows(self, trained: Trained, targets: np.ndarray) -> np.ndarray:
+        """Prototype code and features of each target label set, side by side."""
+        made = make_targets(trained.prototypes, targets)
+        return np.asarray(jnp.concatenate([made.codes, made.features], axis=1))
+
+    def _settings(self) -> tuple[GanSettings, Training]:
+        given, count = self.config.evaluate, jax.device_count()
+        batch = -(-BATCH_SIZE // count) * count
+        training = Training(batch_size=batch, augment=self.config.defense.augment)
+        fast = given.preset == "fast"
+        settings = GanSettings(
+            image_size=self.config.data.crop_size,
+            steps_per_epoch=epoch_steps(self.dataset, training),
+            epochs=given.prosgan_epochs or EPOCHS[given.preset],
+            reconstruction=given.prosgan_reconstruction,
+            learning_rate=given.prosgan_rate,
+            width=given.prosgan_width,
+            prototype_steps=given.prototype_steps
+            or (FAST_PROTOTYPE_STEPS if fast else STEPS),
+            checkpoint_seconds=self.config.checkpoint_seconds,
+        )
+        return settings, training
