@@ -9,7 +9,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 from tqdm import tqdm
 
@@ -99,21 +98,18 @@ def train_prosgan(
     whole = devices.replicated(mesh)
     constants = jax.device_put((step_key, victim.network, sets), whole)
     step_fn = _compile(make_gan_step(networks, settings), constants, mesh)
-    with checkpoints(folder / "checkpoints") as manager:
-        like = _fresh(init_key, networks, settings.image_size, sets)
-        like = jax.device_put(like, whole)
-        restored = checkpoint.restore_latest(manager, like)
-        state = like if restored is None else restored
+    fresh = _fresh(init_key, networks, settings.image_size, sets)
+    fresh = jax.device_put(fresh, whole)
+    with _open(folder / "checkpoints") as manager:
+        restored = checkpoint.restore_latest(manager, fresh)
+        state = fresh if restored is None else restored
         loop = _Loop(settings, step_fn, manager, check_stop, folder)
         state = loop.run(state, batches)
     return Trained(state.generator, prototypes)
 
 
-@contextlib.contextmanager
-def checkpoints(folder: Path) -> Iterator[ocp.CheckpointManager]:
-    """The checkpoints under a folder, closed at the end."""
-    with contextlib.closing(checkpoint.open_checkpoints(folder)) as manager:
-        yield manager
+def _open(folder: Path):
+    return contextlib.closing(checkpoint.open_checkpoints(folder))
 
 
 def _fresh(key, networks: Networks, size: int, sets) -> GanState:
@@ -126,7 +122,7 @@ def _prototypes(victim, settings, key, folder, mesh, check_stop) -> PyTree:
     """Trained once and kept; a stopped training starts again from its beginning."""
     whole = devices.replicated(mesh)
     steps, bank = settings.prototype_steps, victim.bank
-    with checkpoints(folder / "prototypes") as manager:
+    with _open(folder / "prototypes") as manager:
         network = make_prototype_net(bank.codes.shape[1], classifier=True)
         sets = jnp.asarray(victim.label_sets[:1], jnp.float32)
         like = jax.device_put(network.init(key, sets), whole)

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from cgat_jax.models.blocks import TORCH_DEFAULT, Dense
 from cgat_jax.models.layers import conv2d, conv2d_transpose
+from cgat_jax.models.norms import instance_norm, power_iteration, unit
 from cgat_jax.types import Images, PyTree
 
 MIN_SIZE, MULTIPLE = 32, 16
@@ -106,30 +107,6 @@ def make_discriminator(classes: int, *, width: float = 1.0) -> Discriminator:
         return outputs, changed["vectors"]
 
     return Discriminator(init, apply)
-
-
-def instance_norm(x: Float[Array, "B H W I"]) -> Float[Array, "B H W I"]:
-    """Each channel of each image with mean 0 and variance 1; 1e-5 under the root."""
-    centered = x - x.mean(axis=(1, 2), keepdims=True)
-    variance = (centered**2).mean(axis=(1, 2), keepdims=True)
-    return centered * jax.lax.rsqrt(variance + 1e-5)
-
-
-def power_iteration(
-    matrix: Float[Array, "M O"], u: Float[Array, " O"]
-) -> tuple[Float[Array, ""], Float[Array, " M"], Float[Array, " O"]]:
-    """One power iteration: (v^T matrix u, v, u), whose first nears the spectral norm.
-
-    The gradient goes through the matrix, the vectors being constants.
-    """
-    fixed = jax.lax.stop_gradient(matrix)
-    v = _unit(fixed @ u)
-    u = _unit(v @ fixed)
-    return v @ matrix @ u, v, u
-
-
-def _unit(vector):
-    return vector / (jnp.linalg.norm(vector) + 1e-12)
 
 
 def _checked(width: float) -> float:
@@ -233,7 +210,7 @@ class _SpectralConv(nn.Module):
 
     def _vector(self, name, length):
         def draw():
-            return _unit(jax.random.normal(self.make_rng("params"), (length,)))
+            return unit(jax.random.normal(self.make_rng("params"), (length,)))
 
         return self.variable("vectors", name, draw)
 

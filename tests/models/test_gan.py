@@ -5,13 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cgat_jax.models.gan import (
-    instance_norm,
-    make_discriminator,
-    make_generator,
-    power_iteration,
-)
+from cgat_jax.models.gan import make_discriminator, make_generator
 from cgat_jax.models.layers import conv2d, conv2d_transpose
+from cgat_jax.models.norms import instance_norm, power_iteration
 from tests.reference import gan as reference
 
 WIDTH, CLASSES = 1 / 16, 4
@@ -54,8 +50,8 @@ def test_sizes_of_the_paper():
     assert judge["kernel"].shape == (7, 7, 1024, 22)
 
 
-@pytest.mark.parametrize("size", [32, 48, 64, 112])
-def test_every_size_and_width_keeps_the_image_size(size):
+@pytest.mark.parametrize("size", [32, 48, 64])
+def test_every_size_keeps_the_image_size(size):
     images, features, key = _spec(2, size, size, 3), _spec(2, 512), jax.random.key(0)
     for width in (0.01, 0.3):
         generator, judge = (
