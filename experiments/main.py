@@ -123,7 +123,8 @@ def finish(workdir: Path, results: dict[str, list[dict]]) -> int:
         write_json(workdir / "results.json", results)
         page = write_report(workdir)
         print(terminal_table(results["records"]))
-        print("\n".join(sanity_lines(results["sanity"])))
+        for line in sanity_lines(results["sanity"]):
+            print(line)
         print(f"\nreport: {page}")
     return 0
 

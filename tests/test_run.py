@@ -146,7 +146,8 @@ def test_every_attack_runs_and_tells_what_it_reached(finished, cache, tmp_path):
     workdir, _ = finished
     names = ",".join(["worst_case", *ATTACKS])
     overrides = [f"--config.pretrained={workdir}", f"--config.evaluate.attacks={names}"]
-    overrides += ["--config.evaluate.prototype_steps=3"]
+    small = {"prototype_steps": 3, "prosgan_epochs": 1, "prosgan_width": 0.05}
+    overrides += [f"--config.evaluate.{key}={value}" for key, value in small.items()]
     done = _run(tmp_path, cache, *overrides)
     assert done.returncode == 0, done.stderr
     records = {record["attack"]: record for record in _records(tmp_path)}
@@ -159,7 +160,8 @@ def test_every_attack_runs_and_tells_what_it_reached(finished, cache, tmp_path):
         record = records[name]
         low, high = record["map_interval"]
         assert low <= record["map"] <= high
-        assert record["perturbation"]["linf"] <= 8 / 255 + 1e-6
+        bounded = record["perturbation"]["linf"] <= 8 / 255 + 1e-6
+        assert bounded == entry.bounded == (record["budget"] is not None)
         assert record["attack_settings"]["steps"] == 3
         assert (record["t_map"] is not None) == entry.targeted
         if entry.targeted:
@@ -266,9 +268,15 @@ def test_networks_on_other_data_are_no_sources(finished, cache, tmp_path):
 
 
 def test_wrong_attack_settings_are_refused_before_training(cache, tmp_path):
-    for override in ("evaluate.attacks=noise,cgta", "evaluate.preset=fats"):
-        done = _run(tmp_path, cache, f"--config.{override}")
-        assert done.returncode == 2 and "did you mean" in done.stderr
+    wrong = {
+        "evaluate.attacks=noise,cgta": "did you mean",
+        "evaluate.preset=fats": "did you mean",
+        "data.crop_size=40": "multiple of 16: data.crop_size is 40",
+    }
+    for override, message in wrong.items():
+        overrides = ["--config.evaluate.attacks=prosgan", f"--config.{override}"]
+        done = _run(tmp_path, cache, *overrides)
+        assert done.returncode == 2 and message in done.stderr
         assert not tmp_path.joinpath("backbone").exists()
 
 

@@ -7,7 +7,7 @@ def get_config() -> Config:
     return Config(
         data=Data(
             name="quickstart",
-            image_size=36,
+            image_size=40,
             crop_size=32,
             num_queries=20,
             num_train=88,

@@ -22,7 +22,13 @@ def get_config() -> Config:
         loss=Loss(name="dpsh", eta=0.001),
         pretrain=Training(epochs=12, batch_size=64, learning_rate=0.02),
         defense=Defense(epochs=4, batch_size=64, learning_rate=0.01),
-        evaluate=Evaluate(attacks="noise,cgat", batch_size=100),
+        evaluate=Evaluate(
+            attacks="noise,cgat",
+            batch_size=100,
+            prosgan_epochs=6,
+            prosgan_width=0.25,
+            prosgan_rate=5e-4,
+        ),
         log_steps=20,
         checkpoint_seconds=30.0,
     )
