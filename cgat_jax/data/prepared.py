@@ -1,13 +1,14 @@
 """The prepared folder: images in ArrayRecord files, labels and names beside them.
 
-``prepared.json`` is written last: a folder without it holds nothing of value.
+``prepared.json`` is written last: a folder without it is not prepared, though what
+is in its ``incomplete`` is used by the next attempt.
 """
 
 import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import SupportsIndex
@@ -16,9 +17,14 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from cgat_jax.data import images
+from cgat_jax.data.archives import places_of
 from cgat_jax.data.builder import build
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.listing import Listing
+from cgat_jax.data.parts import write_json
+from cgat_jax.data.places import Place
+
+Scan = Callable[[Sequence[Place]], Listing]
 
 FORMAT = 1
 _MANIFEST = "prepared.json"
@@ -33,7 +39,7 @@ def is_prepared(root: Path) -> bool:
 
 
 def prepare(
-    scan: Callable[[Path], Listing],
+    scan: Scan,
     source: Path,
     root: Path,
     *,
@@ -44,10 +50,10 @@ def prepare(
     """Fills ``root`` from the original files, unless that was done before.
 
     Args:
-        scan: reads and checks what ``source`` lists, without opening images.
-        source: folder of the original files.
-        root: created. What an interrupted preparation left is removed; a second
-            process waits for the first.
+        scan: reads and checks what the source lists, without opening images.
+        source: folder of the original files or their archives, or one archive.
+        root: created. What an interrupted preparation finished is used, and the files
+            are those of an uninterrupted one; a second process waits for the first.
         image_size: short side of the stored images; smaller ones are not enlarged.
         threads: decoding threads.
         progress: a bar on stderr, where that is a terminal.
@@ -60,17 +66,24 @@ def prepare(
     """
     if is_prepared(root):
         return False
-    listing = scan(source)
+    if not source.exists():
+        raise DataError(f"{source}: no such folder; expected the original files there")
+    created = not root.exists()
     root.mkdir(parents=True, exist_ok=True)
     with _locked(root):
         if is_prepared(root):
             return False
-        for leftover in (root / _BUILDING, root / _IMAGES):
-            shutil.rmtree(leftover, ignore_errors=True)
-        folder = build(listing, root / _BUILDING, image_size, threads, progress)
+        building = root / _BUILDING
+        try:
+            listing = scan(places_of(source, building / "unpacked", progress))
+        except DataError:
+            _undo(root, created)
+            raise
+        folder = build(listing, building / "parts", image_size, threads, progress)
+        shutil.rmtree(root / _IMAGES, ignore_errors=True)
         os.replace(folder, root / _IMAGES)
-        shutil.rmtree(root / _BUILDING)
         _write_sidecars(listing, root, source, image_size)
+        shutil.rmtree(building, ignore_errors=True)
     return True
 
 
@@ -98,7 +111,6 @@ def open_prepared(root: Path, name: str, image_size: int) -> Listing:
         class_names=tuple(manifest["class_names"]),
         image_ids=tuple(manifest["image_ids"]),
         labels=arrays.pop("labels"),
-        folder=Path(manifest["source"]),
         parts=arrays,
         notes=tuple(manifest["notes"]),
     )
@@ -140,6 +152,12 @@ def reader(
     return read
 
 
+def _undo(root: Path, created: bool) -> None:
+    """Removes a folder that a refused source has left with nothing in it."""
+    if created and not (root / _BUILDING).exists():
+        shutil.rmtree(root)
+
+
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
     # The system lets go of the lock when the process ends, however it ends.
@@ -162,9 +180,4 @@ def _write_sidecars(
         "class_names": listing.class_names,
         "image_ids": listing.image_ids,
     }
-    unnamed = root / (_MANIFEST + ".tmp")
-    with unnamed.open("w", encoding="utf-8") as file:
-        json.dump(manifest, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unnamed, root / _MANIFEST)
+    write_json(root / _MANIFEST, manifest)

@@ -22,7 +22,7 @@ def change(path, key, value):
 
 
 def test_labels_classes_and_images(tmp_path):
-    listing = scan_coco(small_coco(tmp_path / "source"))
+    listing = scan_coco([small_coco(tmp_path / "source")])
     assert listing.class_names == ("apple", "bus", "person", "zebra")
     assert listing.image_ids == (
         "train2014/COCO_train2014_000000000000.jpg",
@@ -128,7 +128,7 @@ def test_impossible_splits_are_refused(sizes, message):
 @pytest.mark.parametrize(
     "damage, message",
     [
-        (lambda d: annotations(d).unlink(), "instances_train2014.json: no such file"),
+        (lambda d: annotations(d).unlink(), "no instances_train2014.json there"),
         (lambda d: annotations(d).write_text("{"), "not COCO annotations"),
         (lambda d: annotations(d).write_text("[]"), "not COCO annotations"),
         (lambda d: change(annotations(d), "images", []), "not COCO annotations"),
@@ -148,20 +148,20 @@ def test_impossible_splits_are_refused(sizes, message):
                 "categories",
                 [{"id": i, "name": str(i)} for i in (3, 5, 7)],
             ),
-            "different categories",
+            "differ in categories",
         ),
         (
             lambda d: (d / "val2014" / "COCO_val2014_000000000001.jpg").unlink(),
             "1 of 4 listed images are missing: val2014/COCO_val2014_000000000001.jpg",
         ),
-        (lambda d: (d / "val2014").rename(d / "val"), "val2014: no such folder"),
+        (lambda d: (d / "val2014").rename(d / "val"), "no val2014 there"),
     ],
 )
 def test_a_bad_source_is_refused_in_a_line(tmp_path, damage, message):
     source = small_coco(tmp_path / "source")
     damage(source)
     with pytest.raises(DataError, match=message) as caught:
-        scan_coco(source)
+        scan_coco([source])
     assert "\n" not in str(caught.value)
 
 

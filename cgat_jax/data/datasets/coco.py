@@ -11,6 +11,7 @@ References:
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -18,42 +19,51 @@ import numpy as np
 
 from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset, Split, make_split
-from cgat_jax.data.listing import Listing, read_text, require_files, require_folder
+from cgat_jax.data.listing import Listing
+from cgat_jax.data.places import Place, below, find, read_text, require_files
 from cgat_jax.data.prepared import open_prepared, reader
 
 NAME = "coco"
 _FOLDERS = ("train2014", "val2014")
 
 
-def scan_coco(source: Path) -> Listing:
+def scan_coco(places: Sequence[Place]) -> Listing:
     """Reads the annotations; classes and images are in alphabetical order.
 
     Crowd annotations count as objects.
+
+    Args:
+        places: folders and archives of the source, searched in this order.
 
     Raises:
         DataError: a missing folder, file or image, files that are not COCO's, or
             categories that differ between the two.
     """
-    require_folder(source)
-    contents = [_read_annotations(source, folder) for folder in _FOLDERS]
+    folders = {folder: find(places, folder) for folder in _FOLDERS}
+    contents = [_read_annotations(places, folder) for folder in _FOLDERS]
     categories = [names for names, _ in contents]
     found = contents[0][1] | contents[1][1]
     if categories[0] != categories[1]:
-        raise DataError(f"{source}: train2014 and val2014 have different categories")
+        raise DataError(f"{places[0]}: train2014 and val2014 differ in categories")
     class_names = tuple(sorted(categories[0].values()))
 
     image_ids = tuple(sorted(name for name, kinds in found.items() if kinds))
     if not image_ids:
-        raise DataError(f"{source}: no image has an annotation")
-    require_files(source, image_ids)
+        raise DataError(f"{places[0]}: no image has an annotation")
+
+    def locate(position: int) -> Place:
+        folder, name = image_ids[position].split("/")
+        return below(folders[folder], name)
+
+    require_files(str(places[0]), image_ids, locate)
     dropped = len(found) - len(image_ids)
     return Listing(
         name=NAME,
         class_names=class_names,
         image_ids=image_ids,
         labels=_multi_hot([found[name] for name in image_ids], class_names),
-        folder=source,
         parts={},
+        locate=locate,
         notes=(f"{dropped:,} of {len(found):,} images have no annotation, left out",),
     )
 
@@ -115,11 +125,10 @@ def draw_split(image_ids: tuple[str, ...], settings: Data) -> Split:
 
 
 def _read_annotations(
-    source: Path, folder: str
+    places: Sequence[Place], folder: str
 ) -> tuple[dict[int, str], dict[str, set[str]]]:
     """Names of the categories, and {path: names of the categories in the image}."""
-    require_folder(source / folder)
-    path = source / "annotations" / f"instances_{folder}.json"
+    path = find(places, f"instances_{folder}.json")
     text = read_text(path)
     try:
         content = json.loads(text)

@@ -1,0 +1,134 @@
+"""A source as a user downloads it: folders, archives, or an archive itself.
+
+Zip archives are read where they are. Tar archives are unpacked once, file by file,
+by the standard library's ``data`` filter, which lets nothing out of the folder; links
+and special files are refused before that, and so is more than a plausible size.
+"""
+
+import os
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cgat_jax.data.dataset import DataError
+from cgat_jax.data.parts import write_json
+from cgat_jax.data.places import Place, stamp
+
+_TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_ZIP = (".zip",)
+MAX_MEMBERS = 2 * 10**6
+MAX_RATIO = 50
+FREE_BYTES = 2 * 10**9
+"""Archives may unpack to this much, or to ``MAX_RATIO`` times their size."""
+
+
+def places_of(source: Path, unpacked: Path, progress: bool) -> list[Place]:
+    """Where the files of a source are: the folder, then its archives by name.
+
+    Args:
+        source: a folder, with archives at its top or without, or one archive.
+        unpacked: where the contents of tar archives go; what is there is used again.
+        progress: a bar on stderr, where that is a terminal.
+
+    Raises:
+        DataError: no such folder, or an archive that is damaged or not harmless.
+    """
+    if source.is_dir():
+        archives = [p for p in sorted(source.iterdir()) if _is_archive(p)]
+        return [source, *(_open(path, unpacked, progress) for path in archives)]
+    if _is_archive(source):
+        return [_open(source, unpacked, progress)]
+    kind = "neither a folder nor an archive" if source.exists() else "no such folder"
+    raise DataError(f"{source}: {kind}; expected the original files there")
+
+
+def _is_archive(path: Path) -> bool:
+    return path.is_file() and path.name.lower().endswith(_TAR + _ZIP)
+
+
+def _open(path: Path, unpacked: Path, progress: bool) -> Place:
+    if not path.name.lower().endswith(_ZIP):
+        return _unpack(path, unpacked / path.name, progress)
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise DataError(f"{path}: not a complete zip archive ({error})") from error
+    _check_zip(path, archive)
+    return zipfile.Path(archive)
+
+
+def _check_zip(path: Path, archive: zipfile.ZipFile) -> None:
+    members = archive.infolist()
+    if len(members) > MAX_MEMBERS:
+        raise DataError(f"{path}: over {MAX_MEMBERS:,} files, not read")
+    if locked := next((m.filename for m in members if m.flag_bits & 1), None):
+        raise DataError(f"{path}: {locked} is encrypted; unpack the archive first")
+    _check_size(path, sum(member.file_size for member in members))
+
+
+def _check_size(path: Path, unpacked: int) -> None:
+    if unpacked > max(FREE_BYTES, MAX_RATIO * path.stat().st_size):
+        raise DataError(
+            f"{path}: unpacks to over {unpacked / 1e9:.1f} GB, {MAX_RATIO} times its "
+            "size; not read"
+        )
+
+
+def _unpack(path: Path, folder: Path, progress: bool) -> Path:
+    """Unpacks a tar archive into ``folder``, unless that was done from the same."""
+    note, wanted = folder.with_name(folder.name + ".json"), stamp(path)
+    if folder.is_dir() and note.is_file() and note.read_text() == f'"{wanted}"':
+        return folder
+    partial = folder.with_name(folder.name + ".partial")
+    for leftover in (folder, partial):
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        _extract(path, partial, progress)
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: not unpacked ({error})") from error
+    os.replace(partial, folder)
+    write_json(note, wanted)
+    return folder
+
+
+def _extract(path: Path, folder: Path, progress: bool) -> None:
+    size, total = path.stat().st_size, 0
+    with (
+        path.open("rb") as file,
+        tarfile.open(fileobj=file, mode="r:*") as archive,
+        tqdm(
+            total=size,
+            desc=f"unpacking {path.name}",
+            unit="B",
+            unit_scale=True,
+            disable=None if progress else True,
+        ) as bar,
+    ):
+        for count, member in enumerate(archive, 1):
+            if count > MAX_MEMBERS:
+                raise DataError(f"{path}: over {MAX_MEMBERS:,} files, not read")
+            if not (member.isdir() or (member.isreg() and not member.issparse())):
+                raise DataError(
+                    f"{path}: {member.name!r} is a link or a special file; refused"
+                )
+            total += member.size
+            _check_size(path, total)
+            _check_room(path, folder, member.size)
+            archive.extract(member, folder, filter="data")
+            bar.update(file.tell() - bar.n)
+
+
+def _check_room(path: Path, folder: Path, size: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < size + 10**8:
+        raise DataError(
+            f"{path}: no room to unpack it below {folder.parent} "
+            f"({free / 1e9:.1f} GB free)"
+        )
