@@ -5,10 +5,12 @@ by the standard library's ``data`` filter, which lets nothing out of the folder;
 and special files are refused before that, and so is more than a plausible size.
 """
 
+import lzma
 import os
 import shutil
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from tqdm import tqdm
@@ -19,6 +21,7 @@ from cgat_jax.data.places import Place, stamp
 
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _ZIP = (".zip",)
+_DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 MAX_MEMBERS = 2 * 10**6
 MAX_RATIO = 50
 FREE_BYTES = 2 * 10**9
@@ -88,11 +91,13 @@ def _unpack(path: Path, folder: Path, progress: bool) -> Path:
     partial.mkdir(parents=True)
     try:
         _extract(path, partial, progress)
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+    except DataError:
         shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: not unpacked ({error})") from error
+        raise
+    except _DAMAGE as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        reason = str(error).splitlines()[0].rstrip(":")
+        raise DataError(f"{path}: not unpacked ({reason})") from error
     os.replace(partial, folder)
     write_json(note, wanted)
     return folder

@@ -7,10 +7,8 @@ import pytest
 from cgat_jax.config import Data
 from cgat_jax.data import load_dataset
 from cgat_jax.data.dataset import DataError
-from cgat_jax.data.datasets.coco import draw_split, scan_coco
+from cgat_jax.data.datasets.coco import scan_coco
 from tests.data.sources import SHARED, needs_shared_data, small_coco
-
-NAMES = tuple(f"image {i}" for i in range(100))
 
 
 def annotations(source, folder="train2014"):
@@ -66,63 +64,6 @@ def test_shared_photos_have_the_labels_of_an_independent_count(tmp_path):
     }
     assert found == expected
     assert dataset.read(0).shape[:2] in {(64, 85), (85, 64), (64, 96)}
-
-
-def test_the_split_is_disjoint_and_complete():
-    split = draw_split(NAMES, Data(num_queries=20, num_train=30))
-    assert [len(split.query), len(split.database), len(split.train)] == [20, 80, 30]
-    both = np.concatenate([split.query, split.database])
-    np.testing.assert_array_equal(np.sort(both), np.arange(100))
-    assert set(split.train) <= set(split.database)
-    assert len(set(split.train)) == 30
-    assert split.name == "coco-20q-30t-seed0"
-
-
-def test_the_split_is_a_function_of_its_seed():
-    first, again, other = (
-        draw_split(NAMES, Data(num_queries=20, num_train=30, split_seed=seed))
-        for seed in (0, 0, 1)
-    )
-    np.testing.assert_array_equal(first.query, again.query)
-    assert first.sha256 == again.sha256
-    assert first.sha256 != other.sha256
-    assert set(first.query) != set(other.query)
-
-
-def test_the_digest_says_who_is_in_the_split():
-    settings = Data(num_queries=20, num_train=30)
-    renamed = ("another", *NAMES[1:])
-    first, other = draw_split(NAMES, settings), draw_split(renamed, settings)
-    assert first.sha256 != other.sha256
-
-
-def test_smaller_databases_are_part_of_larger_ones():
-    whole = draw_split(NAMES, Data(num_queries=20, num_train=10))
-    part = draw_split(NAMES, Data(num_queries=20, num_train=10, num_database=40))
-    assert len(part.database) == 40
-    assert set(part.train) <= set(part.database) <= set(whole.database)
-    np.testing.assert_array_equal(part.query, whole.query)
-    assert part.name == "coco-20q-10t-40d-seed0"
-
-
-@pytest.mark.parametrize(
-    "sizes, message",
-    [
-        ({"num_queries": 90, "num_train": 20}, "needs 110 images .*there are 100"),
-        ({"num_queries": 101, "num_train": 0}, "needs 10. images .*there are 100"),
-        ({"num_queries": 50, "num_train": 5, "num_database": 51}, "needs 101 images"),
-        (
-            {"num_queries": 50, "num_train": 9, "num_database": 8},
-            "at most the database",
-        ),
-        ({"num_queries": 0, "num_train": 9}, "no query images"),
-        ({"num_queries": 9, "num_train": 0}, "no train images"),
-        ({"num_queries": 100, "num_train": 0}, "no train images"),
-    ],
-)
-def test_impossible_splits_are_refused(sizes, message):
-    with pytest.raises(DataError, match=message):
-        draw_split(NAMES, Data(**sizes))
 
 
 @pytest.mark.parametrize(
