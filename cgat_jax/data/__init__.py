@@ -11,7 +11,9 @@ from cgat_jax.data.cache import cached
 from cgat_jax.data.dataset import DataError, Dataset, Split
 from cgat_jax.data.datasets.cifar10 import load_cifar10, scan_cifar10
 from cgat_jax.data.datasets.coco import load_coco, scan_coco
+from cgat_jax.data.datasets.flickr25k import load_flickr25k, scan_flickr25k
 from cgat_jax.data.datasets.lists import load_lists, scan_lists
+from cgat_jax.data.datasets.nus_wide import load_nus_wide, scan_nus_wide
 from cgat_jax.data.prepared import is_prepared, open_prepared, prepare
 from cgat_jax.data.quickstart import load_quickstart
 from cgat_jax.data.released import add_released
@@ -23,11 +25,15 @@ DATASETS = {
     "quickstart": load_quickstart,
     "lists": load_lists,
     "coco": load_coco,
+    "flickr25k": load_flickr25k,
+    "nus_wide": load_nus_wide,
     "cifar10": load_cifar10,
 }
 SCANS = {
     "lists": scan_lists,
     "coco": scan_coco,
+    "flickr25k": scan_flickr25k,
+    "nus_wide": scan_nus_wide,
     "cifar10": scan_cifar10,
 }
 
