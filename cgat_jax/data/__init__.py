@@ -17,9 +17,18 @@ from cgat_jax.data.datasets.nus_wide import load_nus_wide, scan_nus_wide
 from cgat_jax.data.prepared import is_prepared, open_prepared, prepare
 from cgat_jax.data.quickstart import load_quickstart
 from cgat_jax.data.released import add_released
+from cgat_jax.data.splits import draw_balanced, draw_split
 from cgat_jax.settings import lookup
 
-__all__ = ["DATASETS", "SCANS", "DataError", "Dataset", "Split", "load_dataset"]
+__all__ = [
+    "DATASETS",
+    "DRAWS",
+    "SCANS",
+    "DataError",
+    "Dataset",
+    "Split",
+    "load_dataset",
+]
 
 DATASETS = {
     "quickstart": load_quickstart,
@@ -28,6 +37,12 @@ DATASETS = {
     "flickr25k": load_flickr25k,
     "nus_wide": load_nus_wide,
     "cifar10": load_cifar10,
+}
+DRAWS = {
+    "coco": draw_split,
+    "flickr25k": draw_split,
+    "nus_wide": draw_split,
+    "cifar10": draw_balanced,
 }
 SCANS = {
     "lists": scan_lists,
@@ -43,7 +58,8 @@ def load_dataset(settings: Data, root: Path, *, progress: bool) -> Dataset:
 
     Args:
         settings: ``source`` is prepared into ``root`` unless that was done before.
-        root: folder of the prepared data; the quickstart data need none.
+        root: folder of the prepared data; the quickstart data need none. The released
+            split of ``splits`` is added to it.
         progress: a bar on stderr while preparing, where that is a terminal.
 
     Raises:

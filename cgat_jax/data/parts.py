@@ -49,6 +49,8 @@ def is_complete(folder: Path, part: Part) -> bool:
     """Whether the part was finished from the same inputs and its files are intact."""
     try:
         found = read_mark(folder, part)
+        if len(found["contents"]) != part.stop - part.start:
+            return False
         return found["inputs"] == part.inputs and all(
             _digest(folder / name) == digest for name, digest in found["files"].items()
         )
@@ -56,12 +58,18 @@ def is_complete(folder: Path, part: Part) -> bool:
         return False
 
 
-def mark(folder: Path, part: Part, data: Path, num_bytes: int) -> None:
-    """Notes that the part's files, in ``data`` below ``folder``, are complete."""
+def mark(
+    folder: Path, part: Part, data: Path, num_bytes: int, contents: list[str]
+) -> None:
+    """Notes that the part's files, in ``data`` below ``folder``, are complete.
+
+    ``contents`` are hexadecimal digests of the original images, in order.
+    """
     files = sorted(data.glob("*.array_record*"))
     content = {
         "inputs": part.inputs,
         "num_bytes": num_bytes,
+        "contents": contents,
         "files": {str(path.relative_to(folder)): _digest(path) for path in files},
     }
     write_json(folder / f"{part.name}.json", content)

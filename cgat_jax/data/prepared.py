@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ Scan = Callable[[Sequence[Place]], Listing]
 FORMAT = 1
 _MANIFEST = "prepared.json"
 _ARRAYS = "arrays.npz"
+_CONTENTS = "contents.npy"
 _BUILDING = "incomplete"
 _IMAGES = "images"
 
@@ -79,9 +81,11 @@ def prepare(
         except DataError:
             _undo(root, created)
             raise
-        folder = build(listing, building / "parts", image_size, threads, progress)
+        parts = building / "parts"
+        folder, contents = build(listing, parts, image_size, threads, progress)
         shutil.rmtree(root / _IMAGES, ignore_errors=True)
         os.replace(folder, root / _IMAGES)
+        np.save(root / _CONTENTS, contents)
         _write_sidecars(listing, root, source, image_size)
         shutil.rmtree(building, ignore_errors=True)
     return True
@@ -97,9 +101,9 @@ def open_prepared(root: Path, name: str, image_size: int) -> Listing:
         raise DataError(f"{root}: no prepared data; run python -m experiments.prepare")
     try:
         manifest = json.loads((root / _MANIFEST).read_text(encoding="utf-8"))
-        with np.load(root / _ARRAYS) as stored:
-            arrays = dict(stored)
-    except (OSError, ValueError, EOFError) as error:
+        with (root / _ARRAYS).open("rb") as file:
+            arrays = dict(np.load(file, allow_pickle=False))
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DataError(f"{root}: damaged ({error}); {_AGAIN}") from error
     wanted = {"format": FORMAT, "name": name, "image_size": image_size}
     for key, value in wanted.items():
@@ -117,6 +121,15 @@ def open_prepared(root: Path, name: str, image_size: int) -> Listing:
 
 
 _AGAIN = "choose another folder, or delete this one and prepare it again"
+
+
+def read_contents(root: Path, count: int) -> np.ndarray | None:
+    """uint64 [count], digests of the original images' content, if they are there."""
+    try:
+        contents = np.load(root / _CONTENTS, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return contents if contents.shape == (count,) else None
 
 
 def reader(

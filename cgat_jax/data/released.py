@@ -8,6 +8,7 @@ matched by their last part, because the releases differ in folders.
 import hashlib
 import os
 import re
+import zipfile
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -97,9 +98,9 @@ def has_released(root: Path) -> bool:
 
 def _load(root: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(root / _FILE, allow_pickle=False) as stored:
-            content = dict(stored)
-    except (OSError, ValueError, EOFError) as error:
+        with (root / _FILE).open("rb") as file:
+            content = dict(np.load(file, allow_pickle=False))
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DataError(f"{root / _FILE}: damaged ({error}); delete it") from error
     if missing := {"train", "query", "database", "notes", "digest"} - set(content):
         raise DataError(f"{root / _FILE}: damaged (no {min(missing)}); delete it")

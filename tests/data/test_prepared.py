@@ -167,6 +167,7 @@ def test_other_settings_are_refused(tmp_path):
     [
         lambda root: (root / "prepared.json").write_text("{"),
         lambda root: (root / "arrays.npz").write_bytes(b"PK"),
+        lambda root: (root / "arrays.npz").write_bytes(b"PK\x03\x04" + bytes(90)),
         lambda root: (root / "arrays.npz").unlink(),
         lambda root: (root / "images/features.json").unlink(),
         lambda root: (root / "images/dataset_info.json").unlink(),

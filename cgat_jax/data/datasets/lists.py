@@ -116,7 +116,7 @@ def load_lists(settings: Data, root: Path) -> Dataset:
     logger = logging.getLogger(__name__)
     for line in repeats(dataset.split):
         logger.warning(line)
-    for line in unlabeled(dataset):
+    for line in unlabeled(dataset.labels, dataset.split):
         logger.info(line)
     return dataset
 
