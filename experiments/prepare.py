@@ -35,15 +35,14 @@ import numpy as np
 from absl import flags
 
 from cgat_jax.config import Data
-from cgat_jax.data import DRAWS, SCANS
+from cgat_jax.data import SCANS
 from cgat_jax.data.chance import chance_line
 from cgat_jax.data.contents import copies, describe_copies
-from cgat_jax.data.dataset import Split, describe_labels, describe_split
-from cgat_jax.data.datasets.lists import open_lists
-from cgat_jax.data.known import KNOWN
+from cgat_jax.data.dataset import describe_labels, describe_split
 from cgat_jax.data.listing import Listing
 from cgat_jax.data.prepared import open_prepared, prepare, read_contents
-from cgat_jax.data.released import add_released, has_released, open_released
+from cgat_jax.data.released import add_released, odd_labels
+from cgat_jax.data.splits import splits_of
 from cgat_jax.settings import lookup
 from experiments import cli
 
@@ -98,14 +97,14 @@ def main(values: flags.FlagValues) -> int:
         stored = open_prepared(out, name, size)
         if values.splits:
             fresh |= add_released(out, stored, Path(values.splits))
-        lines = summary(stored, out, size)
+        lines = summary(stored, out)
     except (ValueError, OSError) as error:
         return cli.refuse("prepare", error, keep_lines=True)
     print("\n".join([*lines, f"{'prepared' if fresh else 'was prepared'}: {out}"]))
     return 0
 
 
-def summary(stored: Listing, root: Path, image_size: int) -> list[str]:
+def summary(stored: Listing, root: Path) -> list[str]:
     """Lines on a prepared folder: images, labels, what was left out, the splits."""
     lines = [describe_labels(stored.name, stored.labels), *_classes(stored)]
     bare = int((~stored.labels.any(axis=1)).sum())
@@ -113,10 +112,10 @@ def summary(stored: Listing, root: Path, image_size: int) -> list[str]:
     contents = read_contents(root, len(stored.image_ids))
     if contents is not None:
         notes = [*notes, describe_copies(copies(contents), stored.image_ids)]
-    for split, odd in _splits(stored, root, image_size):
-        notes = [*notes, *describe_split(stored.labels, split), *odd]
+    for split in splits_of(stored, root):
+        notes = [*notes, *describe_split(stored.labels, split)]
         notes.append(f"split {split.name}: {chance_line(stored.labels, split)}")
-    return [*lines, *notes]
+    return [*lines, *notes, *odd_labels(root)]
 
 
 def _classes(stored: Listing) -> list[str]:
@@ -125,22 +124,6 @@ def _classes(stored: Listing) -> list[str]:
     pairs = zip(stored.class_names, counts, strict=True)
     text = ", ".join(f"{name} {count:,}" for name, count in pairs)
     return textwrap.wrap(f"images a class: {text}", width=88, subsequent_indent="  ")
-
-
-def _splits(
-    stored: Listing, root: Path, image_size: int
-) -> list[tuple[Split, list[str]]]:
-    """The splits that a run can use, with lines on what is odd about them."""
-    name, splits = stored.name, []
-    if name == "lists":
-        return [(open_lists(Data(name=name, image_size=image_size), root).split, [])]
-    queries, database, train = KNOWN[name].paper
-    if len(stored.image_ids) >= queries + database:
-        sizes = Data(name=name, num_queries=queries, num_train=train)
-        splits.append((DRAWS[name](stored, sizes), []))
-    if has_released(root):
-        splits.append(open_released(root, stored))
-    return splits
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from cgat_jax.data.datasets.nus_wide import load_nus_wide, scan_nus_wide
 from cgat_jax.data.prepared import is_prepared, open_prepared, prepare
 from cgat_jax.data.quickstart import load_quickstart
 from cgat_jax.data.released import add_released
-from cgat_jax.data.splits import draw_balanced, draw_split
 from cgat_jax.settings import lookup
 
 __all__ = [
@@ -37,12 +36,6 @@ DATASETS = {
     "flickr25k": load_flickr25k,
     "nus_wide": load_nus_wide,
     "cifar10": load_cifar10,
-}
-DRAWS = {
-    "coco": draw_split,
-    "flickr25k": draw_split,
-    "nus_wide": draw_split,
-    "cifar10": draw_balanced,
 }
 SCANS = {
     "lists": scan_lists,

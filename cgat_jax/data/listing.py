@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from cgat_jax.data.dataset import DataError
 from cgat_jax.data.images import MAX_BYTES
-from cgat_jax.data.places import Place, read_bytes
+from cgat_jax.data.places import Place, read_bytes, some
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,3 +41,18 @@ class Listing:
             return self.extract(position)
         name = self.image_ids[position]
         return read_bytes(self.locate(position), name, MAX_BYTES)
+
+
+def require_files(where: str, listing: Listing) -> None:
+    """Checks that every listed image is there.
+
+    Raises:
+        DataError: counts the missing images and names the first ten.
+    """
+    names = listing.image_ids
+    missing = [name for i, name in enumerate(names) if not listing.locate(i).is_file()]
+    if missing:
+        raise DataError(
+            f"{where}: {len(missing):,} of {len(names):,} listed images are missing: "
+            f"{some(missing)}"
+        )

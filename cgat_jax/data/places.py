@@ -6,10 +6,11 @@ anywhere; a link in it is a short text, and no image.
 
 import os
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from cgat_jax.data.dataset import DataError
+from cgat_jax.data.images import OversizedError
 
 Place = Path | zipfile.Path
 
@@ -43,11 +44,12 @@ def read_bytes(place: Place, name: str, limit: int) -> bytes:
         limit: most bytes to read.
 
     Raises:
-        DataError: too large, missing, or damaged in its archive.
+        OversizedError: too large.
+        DataError: missing, or damaged in its archive.
     """
     try:
         if size_of(place) > limit:
-            raise DataError(f"{name}: over {limit / 1e6:,.0f} MB, not read")
+            raise OversizedError(f"{name}: over {limit / 1e6:,.0f} MB, not read")
         return place.read_bytes()
     except DataError:
         raise
@@ -103,18 +105,6 @@ def below(place: Place, name: str) -> Place:
     for part in PurePosixPath(name).parts:
         place = place / part
     return place
-
-
-def require_files(
-    where: str, image_ids: Sequence[str], locate: Callable[[int], Place]
-) -> None:
-    """Raises ``DataError`` that counts the missing images and names the first ten."""
-    missing = [name for i, name in enumerate(image_ids) if not locate(i).is_file()]
-    if missing:
-        raise DataError(
-            f"{where}: {len(missing):,} of {len(image_ids):,} listed images are "
-            f"missing: {some(missing)}"
-        )
 
 
 def some(names: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from cgat_jax.data import images
 from cgat_jax.data.archives import places_of
 from cgat_jax.data.builder import build
 from cgat_jax.data.dataset import DataError
-from cgat_jax.data.listing import Listing
+from cgat_jax.data.listing import Listing, require_files
 from cgat_jax.data.parts import write_json
 from cgat_jax.data.places import Place
 
@@ -52,7 +52,7 @@ def prepare(
     """Fills ``root`` from the original files, unless that was done before.
 
     Args:
-        scan: reads and checks what the source lists, without opening images.
+        scan: reads what the source lists, without looking for the images.
         source: folder of the original files or their archives, or one archive.
         root: created. What an interrupted preparation finished is used, and the files
             are those of an uninterrupted one; a second process waits for the first.
@@ -78,6 +78,7 @@ def prepare(
         building = root / _BUILDING
         try:
             listing = scan(places_of(source, building / "unpacked", progress))
+            require_files(str(source), listing)
         except DataError:
             _undo(root, created)
             raise
@@ -89,6 +90,19 @@ def prepare(
         _write_sidecars(listing, root, source, image_size)
         shutil.rmtree(building, ignore_errors=True)
     return True
+
+
+def prepared_as(root: Path) -> tuple[str, int]:
+    """Name of the data set in a prepared folder, and its ``image_size``.
+
+    Raises:
+        DataError: damaged.
+    """
+    try:
+        manifest = json.loads((root / _MANIFEST).read_text(encoding="utf-8"))
+        return str(manifest["name"]), int(manifest["image_size"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{root}: damaged ({error}); {_AGAIN}") from error
 
 
 def open_prepared(root: Path, name: str, image_size: int) -> Listing:

@@ -91,6 +91,11 @@ def open_released(root: Path, stored: Listing) -> tuple[Split, list[str]]:
     return split, content["notes"].tolist()
 
 
+def odd_labels(root: Path) -> list[str]:
+    """Lines on what is odd about the released split in ``root``, if there is one."""
+    return _load(root)["notes"].tolist() if has_released(root) else []
+
+
 def has_released(root: Path) -> bool:
     """Whether a released split was added to ``root``."""
     return (root / _FILE).exists()

@@ -8,9 +8,10 @@ import numpy as np
 
 from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset, Split, make_split, repeats
+from cgat_jax.data.known import KNOWN
 from cgat_jax.data.listing import Listing
 from cgat_jax.data.prepared import open_prepared, reader
-from cgat_jax.data.released import open_released
+from cgat_jax.data.released import has_released, open_released
 
 Draw = Callable[[Listing, Data], Split]
 
@@ -44,6 +45,24 @@ def load_prepared(name: str, settings: Data, root: Path, draw: Draw) -> Dataset:
         read=reader(root, stored.image_ids, enlarge_to=settings.image_size),
         split=split,
     )
+
+
+def splits_of(stored: Listing, root: Path) -> list[Split]:
+    """The splits that a run can use: the files' own, the paper's, the released one.
+
+    The paper's is left out where there are fewer images than it needs.
+    """
+    if stored.parts:
+        return [make_split(stored.name, stored.image_ids, **stored.parts)]
+    queries, database, train = KNOWN[stored.name].paper
+    splits = []
+    if len(stored.image_ids) >= queries + database:
+        draw = draw_balanced if stored.name == "cifar10" else draw_split
+        sizes = Data(num_queries=queries, num_train=train)
+        splits.append(draw(stored, sizes))
+    if has_released(root):
+        splits.append(open_released(root, stored)[0])
+    return splits
 
 
 def draw_split(stored: Listing, settings: Data) -> Split:

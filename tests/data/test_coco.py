@@ -8,6 +8,7 @@ from cgat_jax.config import Data
 from cgat_jax.data import load_dataset
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.datasets.coco import scan_coco
+from cgat_jax.data.listing import require_files
 from tests.data.sources import SHARED, needs_shared_data, small_coco
 
 
@@ -102,7 +103,7 @@ def test_a_bad_source_is_refused_in_a_line(tmp_path, damage, message):
     source = small_coco(tmp_path / "source")
     damage(source)
     with pytest.raises(DataError, match=message) as caught:
-        scan_coco([source])
+        require_files(str(source), scan_coco([source]))
     assert "\n" not in str(caught.value)
 
 

@@ -7,6 +7,7 @@ from cgat_jax.config import Data
 from cgat_jax.data import load_dataset
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.datasets.flickr25k import CLASS_NAMES, scan_flickr25k
+from cgat_jax.data.listing import require_files
 from tests.data import layouts
 from tests.data.sources import needs_shared_data
 
@@ -81,7 +82,7 @@ def test_real_photos_are_prepared_and_enlarged(tmp_path):
         (lambda d: (d / "mirflickr/im1.jpg").unlink(), "no im1.jpg there"),
         (
             lambda d: (d / "mirflickr/im7.jpg").unlink(),
-            "mirflickr: 1 images are missing: im7.jpg$",
+            "1 of 12 listed images are missing: im7.jpg$",
         ),
         (
             lambda d: [(d / f"mirflickr/im{i}.jpg").unlink() for i in (11, 12)],
@@ -102,5 +103,5 @@ def test_real_photos_are_prepared_and_enlarged(tmp_path):
 def test_a_bad_source_is_refused_in_a_line(source, damage, message):
     damage(source)
     with pytest.raises(DataError, match=message) as caught:
-        scan_flickr25k([source])
+        require_files(str(source), scan_flickr25k([source]))
     assert "\n" not in str(caught.value)

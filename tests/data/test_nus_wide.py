@@ -8,6 +8,7 @@ from cgat_jax.config import Data
 from cgat_jax.data import load_dataset
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.datasets import nus_wide
+from cgat_jax.data.listing import require_files
 from tests.data import layouts
 from tests.data.sources import needs_shared_data
 
@@ -136,5 +137,5 @@ def test_the_known_damage_of_the_official_labels_is_mended():
 def test_a_bad_source_is_refused_in_a_line(source, damage, message):
     damage(source)
     with pytest.raises(DataError, match=message) as caught:
-        nus_wide.scan_nus_wide([source])
+        require_files(str(source), nus_wide.scan_nus_wide([source]))
     assert "\n" not in str(caught.value)

@@ -19,7 +19,7 @@ import numpy as np
 from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset
 from cgat_jax.data.listing import Listing
-from cgat_jax.data.places import Place, below, find, read_text, require_files
+from cgat_jax.data.places import Place, below, find, read_text
 from cgat_jax.data.splits import draw_split, load_prepared
 
 NAME = "coco"
@@ -35,7 +35,7 @@ def scan_coco(places: Sequence[Place]) -> Listing:
         places: folders and archives of the source, searched in this order.
 
     Raises:
-        DataError: a missing folder, file or image, files that are not COCO's, or
+        DataError: a missing folder or file, files that are not COCO's, or
             categories that differ between the two.
     """
     folders = {folder: find(places, folder) for folder in _FOLDERS}
@@ -54,7 +54,6 @@ def scan_coco(places: Sequence[Place]) -> Listing:
         folder, name = image_ids[position].split("/")
         return below(folders[folder], name)
 
-    require_files(str(places[0]), image_ids, locate)
     dropped = len(found) - len(image_ids)
     return Listing(
         name=NAME,

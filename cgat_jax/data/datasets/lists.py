@@ -21,7 +21,7 @@ import numpy as np
 from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset, make_split, repeats, unlabeled
 from cgat_jax.data.listing import Listing
-from cgat_jax.data.places import Place, below, find, read_text, require_files, some
+from cgat_jax.data.places import Place, below, find, read_text, some
 from cgat_jax.data.prepared import open_prepared, reader
 
 NAME = "lists"
@@ -44,8 +44,8 @@ def scan_lists(places: Sequence[Place]) -> Listing:
     """Reads and checks the text files; every distinct path is listed once.
 
     Raises:
-        DataError: a missing, empty or inconsistent file, a missing image, a path that
-            leaves the folder, or an image with two different label rows.
+        DataError: a missing, empty or inconsistent file, a path that leaves the
+            folder, or an image with two different label rows.
     """
     folder = find(places, "train_img.txt").parent
     listing, conflicts = merge(folder, read_rows(folder))
@@ -53,7 +53,6 @@ def scan_lists(places: Sequence[Place]) -> Listing:
         raise DataError(
             f"{folder}: images with different label rows: {some(conflicts)}"
         )
-    require_files(str(folder), listing.image_ids, listing.locate)
     return listing
 
 
