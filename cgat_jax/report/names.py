@@ -22,7 +22,13 @@ ATTACKS = {
     "apgd": "APGD",
     "cgat": "CgAT's attack",
 }
-DATASETS = {"coco": "MS-COCO", "flickr25k": "FLICKR-25K", "nuswide": "NUS-WIDE"}
+DATASETS = {
+    "coco": "MS-COCO",
+    "flickr25k": "FLICKR-25K",
+    "nus_wide": "NUS-WIDE",
+    "nuswide": "NUS-WIDE",
+    "cifar10": "CIFAR-10",
+}
 LOSSES = {
     "dpsh": "DPSH",
     "dph": "DPH",
