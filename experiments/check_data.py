@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from absl import flags
+from absl import flags, logging
 
 from cgat_jax.config import Data
 from cgat_jax.data import SCANS
@@ -41,10 +41,9 @@ from cgat_jax.data.prepared import (
     is_prepared,
     open_prepared,
     prepared_as,
-    read_contents,
-    reader,
 )
 from cgat_jax.data.splits import splits_of
+from cgat_jax.data.stored import read_contents, reader
 from cgat_jax.settings import lookup
 from experiments import cli
 
@@ -73,6 +72,7 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(values: flags.FlagValues) -> int:
     """Prints the findings; the exit code says whether there are defects."""
+    logging.set_verbosity(logging.WARNING)
     if not values.data:
         return cli.refuse("check_data", "--data is missing: expected a folder")
     folder = Path(values.data)

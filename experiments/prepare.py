@@ -40,9 +40,10 @@ from cgat_jax.data.chance import chance_line
 from cgat_jax.data.contents import copies, describe_copies
 from cgat_jax.data.dataset import describe_labels, describe_split
 from cgat_jax.data.listing import Listing
-from cgat_jax.data.prepared import open_prepared, prepare, read_contents
+from cgat_jax.data.prepared import open_prepared, prepare
 from cgat_jax.data.released import add_released, odd_labels
 from cgat_jax.data.splits import splits_of
+from cgat_jax.data.stored import read_contents
 from cgat_jax.settings import lookup
 from experiments import cli
 

@@ -74,7 +74,7 @@ def load_dataset(settings: Data, root: Path, *, progress: bool) -> Dataset:
             threads=settings.threads,
             progress=progress,
         )
-    if settings.splits:
+    if settings.splits and settings.name in SCANS:
         stored = open_prepared(root, settings.name, settings.image_size)
         add_released(root, stored, Path(settings.splits))
     dataset = load(settings, root)

@@ -65,8 +65,8 @@ def build(
         The folder of the files, and uint64 [M], digests of the originals' content.
 
     Raises:
-        DataError: names up to 20 files that are not usable images; parts without one
-            are kept for the next call.
+        DataError: names up to 20 files that are not usable images, or the disk is
+            full; complete parts are kept for the next call.
     """
     parts = cut(listing, image_size)
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,6 +142,10 @@ def _write(work: Work, part: Part) -> None:
     except _UnusableError:
         shutil.rmtree(folder, ignore_errors=True)
         return
+    except RuntimeError as error:  # ArrayRecord's own, where a disk is full
+        shutil.rmtree(folder, ignore_errors=True)
+        reason = " ".join(str(error).split())
+        raise DataError(f"{work.folder}: images are not written ({reason})") from error
     size = builder.info.splits[part.name].num_bytes
     mark(work.folder, part, Path(builder.data_dir), size, contents)
 

@@ -14,7 +14,7 @@ from cgat_jax.data.images import OversizedError
 
 Place = Path | zipfile.Path
 
-MAX_TEXT = 2 * 10**9
+MAX_TEXT = 10**9
 MAX_NAMED = 10
 _DEPTH = 4
 

@@ -12,12 +12,9 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import SupportsIndex
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from cgat_jax.data import images
 from cgat_jax.data.archives import places_of
 from cgat_jax.data.builder import build
 from cgat_jax.data.dataset import DataError
@@ -30,9 +27,10 @@ Scan = Callable[[Sequence[Place]], Listing]
 FORMAT = 1
 _MANIFEST = "prepared.json"
 _ARRAYS = "arrays.npz"
-_CONTENTS = "contents.npy"
+CONTENTS = "contents.npy"
 _BUILDING = "incomplete"
-_IMAGES = "images"
+IMAGES = "images"
+AGAIN = "choose another folder, or delete this one and prepare it again"
 
 
 def is_prepared(root: Path) -> bool:
@@ -75,20 +73,18 @@ def prepare(
     with _locked(root):
         if is_prepared(root):
             return False
-        building = root / _BUILDING
         try:
-            listing = scan(places_of(source, building / "unpacked", progress))
-            require_files(str(source), listing)
+            listing = _list(scan, source, root / _BUILDING / "unpacked", progress)
         except DataError:
             _undo(root, created)
             raise
-        parts = building / "parts"
+        parts = root / _BUILDING / "parts"
         folder, contents = build(listing, parts, image_size, threads, progress)
-        shutil.rmtree(root / _IMAGES, ignore_errors=True)
-        os.replace(folder, root / _IMAGES)
-        np.save(root / _CONTENTS, contents)
+        shutil.rmtree(root / IMAGES, ignore_errors=True)
+        os.replace(folder, root / IMAGES)
+        np.save(root / CONTENTS, contents)
         _write_sidecars(listing, root, source, image_size)
-        shutil.rmtree(building, ignore_errors=True)
+        shutil.rmtree(root / _BUILDING, ignore_errors=True)
     return True
 
 
@@ -102,7 +98,7 @@ def prepared_as(root: Path) -> tuple[str, int]:
         manifest = json.loads((root / _MANIFEST).read_text(encoding="utf-8"))
         return str(manifest["name"]), int(manifest["image_size"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{root}: damaged ({error}); {_AGAIN}") from error
+        raise DataError(f"{root}: damaged ({error}); {AGAIN}") from error
 
 
 def open_prepared(root: Path, name: str, image_size: int) -> Listing:
@@ -118,12 +114,12 @@ def open_prepared(root: Path, name: str, image_size: int) -> Listing:
         with (root / _ARRAYS).open("rb") as file:
             arrays = dict(np.load(file, allow_pickle=False))
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{root}: damaged ({error}); {_AGAIN}") from error
+        raise DataError(f"{root}: damaged ({error}); {AGAIN}") from error
     wanted = {"format": FORMAT, "name": name, "image_size": image_size}
     for key, value in wanted.items():
         if manifest.get(key) != value:
             found = manifest.get(key)
-            raise DataError(f"{root}: {key} is {found!r}, not {value!r}; {_AGAIN}")
+            raise DataError(f"{root}: {key} is {found!r}, not {value!r}; {AGAIN}")
     return Listing(
         name=name,
         class_names=tuple(manifest["class_names"]),
@@ -134,49 +130,10 @@ def open_prepared(root: Path, name: str, image_size: int) -> Listing:
     )
 
 
-_AGAIN = "choose another folder, or delete this one and prepare it again"
-
-
-def read_contents(root: Path, count: int) -> np.ndarray | None:
-    """uint64 [count], digests of the original images' content, if they are there."""
-    try:
-        contents = np.load(root / _CONTENTS, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return contents if contents.shape == (count,) else None
-
-
-def reader(
-    root: Path, image_ids: tuple[str, ...], *, enlarge_to: int = 0
-) -> Callable[[int], np.ndarray]:
-    """``read(position) -> RGB uint8 [h, w, 3]`` of the prepared images.
-
-    Args:
-        root: the prepared folder.
-        image_ids: names of the images, for error messages.
-        enlarge_to: images with a smaller short side are enlarged to it.
-
-    Raises:
-        DataError: if the files do not hold as many images as there are names.
-    """
-    try:
-        builder = tfds.builder_from_directory(root / _IMAGES)
-        records = builder.as_data_source(
-            split="all", decoders={"image": tfds.decode.SkipDecoding()}
-        )
-    except (OSError, ValueError) as error:
-        raise DataError(f"{root}: damaged ({error}); {_AGAIN}") from error
-    if len(records) != len(image_ids):
-        counts = f"{len(records)} images, {len(image_ids)} names"
-        raise DataError(f"{root}: damaged ({counts}); {_AGAIN}")
-
-    def read(position: SupportsIndex) -> np.ndarray:
-        image = images.decode(records[position]["image"], image_ids[position])
-        return images.resize_short_side(
-            image, max(enlarge_to, min(image.shape[:2])), enlarge=True
-        )
-
-    return read
+def _list(scan: Scan, source: Path, unpacked: Path, progress: bool) -> Listing:
+    listing = scan(places_of(source, unpacked, progress))
+    require_files(str(source), listing)
+    return listing
 
 
 def _undo(root: Path, created: bool) -> None:

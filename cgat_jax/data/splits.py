@@ -10,8 +10,9 @@ from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset, Split, make_split, repeats
 from cgat_jax.data.known import KNOWN
 from cgat_jax.data.listing import Listing
-from cgat_jax.data.prepared import open_prepared, reader
+from cgat_jax.data.prepared import open_prepared
 from cgat_jax.data.released import has_released, open_released
+from cgat_jax.data.stored import reader
 
 Draw = Callable[[Listing, Data], Split]
 

@@ -314,11 +314,9 @@ def test_it_refuses_in_a_line(tmp_path, capsys, given, message):
     assert message in error and error.count("\n") == 1
 
 
-def test_it_runs_as_a_program(tmp_path):
-    source = small_lists(tmp_path / "source")
+def test_it_runs_as_a_program(prepared_flickr):
     command = [sys.executable, "-W", "error", "-m", "experiments.check_data"]
-    done = subprocess.run(
-        [*command, f"--data={source}"], capture_output=True, text=True
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1] == "no defects"
+    given = [*command, f"--data={prepared_flickr}"]
+    done = subprocess.run(given, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.splitlines()[-1] == "1 defects"

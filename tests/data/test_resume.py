@@ -1,7 +1,7 @@
 """A killed preparation goes on where it was, and the files are the same."""
 
 import hashlib
-import random
+import math
 import subprocess
 import sys
 
@@ -17,17 +17,20 @@ KILLED = """
 import os, signal, sys, threading
 from pathlib import Path
 from cgat_jax.data import SCANS, images, parts, prepared
-source, root, after = sys.argv[1:]
+source, root, kind, after = sys.argv[1:]
 parts._MOST_IMAGES = {step}
-store, encoded, lock = images.store, 0, threading.Lock()
-def counted(*arguments):
-    global encoded
-    with lock:
-        encoded += 1
-        if encoded == int(after):
-            os.kill(os.getpid(), signal.SIGKILL)
-    return store(*arguments)
-images.store = counted
+lock, seen = threading.Lock(), 0
+def counted(function, name):
+    def called(*arguments):
+        global seen
+        with lock:
+            seen += name == kind
+            if seen == int(after):
+                os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments)
+    return called
+images.store = counted(images.store, "image")
+parts.os.replace = counted(os.replace, "file")
 prepared.prepare(SCANS["lists"], Path(source), Path(root), image_size=6, threads=2,
     progress=False)
 """
@@ -51,12 +54,12 @@ def encoded(monkeypatch):
     return names
 
 
-def source_of(folder, count=COUNT):
+def source_of(folder, count=COUNT, side=9):
     names = [f"{i:03d}.png" for i in range(count)]
     rows = [(name, "1") for name in names]
     write_lists(folder, {"train": rows, "test": rows[:1], "database": rows})
     for i, name in enumerate(names):
-        pixels = np.random.default_rng(i).integers(0, 256, (9, 8, 3), dtype=np.uint8)
+        pixels = np.random.default_rng(i).integers(0, 256, (side, 8, 3), dtype=np.uint8)
         (folder / name).write_bytes(encode(pixels, "PNG"))
     return folder
 
@@ -73,6 +76,11 @@ def digests(root):
         for path in sorted(root.rglob("*"))
         if path.is_file()
     }
+
+
+def unmarked(root):
+    """How many parts are not complete yet."""
+    return math.ceil(COUNT / STEP) - len(list(parts_of(root).glob("*.json")))
 
 
 def interrupt(root, source, monkeypatch, after):
@@ -92,16 +100,21 @@ def interrupt(root, source, monkeypatch, after):
             fill(root, source)
 
 
-def test_kills_at_random_points_change_nothing(tmp_path, small_parts):
+def test_kills_at_random_points_change_nothing(tmp_path, small_parts, rng):
     """Reference: the files of a preparation that was never interrupted."""
     source = source_of(tmp_path / "source")
     fill(tmp_path / "whole", source)
     code, root = KILLED.format(step=STEP), tmp_path / "root"
-    rng = random.Random(3)
-    for after in (rng.randint(1, 30), rng.randint(9, 25), 10**6):
-        given = [sys.executable, "-c", code, str(source), str(root), str(after)]
-        done = subprocess.run(given, capture_output=True, text=True)
-        assert done.returncode == (0 if after == 10**6 else -9), done.stderr
+    first, second = rng.integers(1, 25, 2)
+    # The last files to come are the images' folder and the manifest.
+    kills = [("image", first), ("image", second), ("file", -2), ("file", -1)]
+    for kind, after in [*kills, ("none", 1)]:
+        if kind == "file":
+            after += unmarked(root) + 3
+        given = [source, root, kind, after]
+        command = [sys.executable, "-c", code, *map(str, given)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == (0 if kind == "none" else -9), done.stderr
     assert digests(root) == digests(tmp_path / "whole")
 
 
@@ -154,6 +167,36 @@ def test_bad_images_cost_their_own_part_alone(tmp_path, small_parts, encoded):
     assert fill(root, source)
     assert len(encoded) - before == STEP + COUNT % STEP
     assert set(encoded[before:]) >= {"020.png", "059.png"}
+
+
+def test_a_full_disk_is_refused_in_a_line_and_preparing_goes_on_later(
+    tmp_path, small_parts
+):
+    """The limit lets files grow to 8 kB, and a file of images is larger."""
+    source, root = source_of(tmp_path / "source", side=32), tmp_path / "root"
+    code = FULL.format(step=STEP)
+    given = [sys.executable, "-c", code, str(source), str(root)]
+    done = subprocess.run(given, capture_output=True, text=True)
+    (line,) = done.stdout.splitlines()
+    assert "images are not written" in line and "too large" in line, done.stderr
+    assert fill(root, source)
+    fill(tmp_path / "whole", source)
+    assert digests(root) == digests(tmp_path / "whole")
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from cgat_jax.data import SCANS, DataError, parts, prepared
+parts._MOST_IMAGES = {step}
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, resource.RLIM_INFINITY))
+try:
+    prepared.prepare(SCANS["lists"], Path(sys.argv[1]), Path(sys.argv[2]),
+        image_size=6, threads=2, progress=False)
+except DataError as error:
+    print(error)
+"""
 
 
 def test_a_folder_refused_at_once_is_not_left_behind(tmp_path):

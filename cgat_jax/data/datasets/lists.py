@@ -22,7 +22,8 @@ from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset, make_split, repeats, unlabeled
 from cgat_jax.data.listing import Listing
 from cgat_jax.data.places import Place, below, find, read_text, some
-from cgat_jax.data.prepared import open_prepared, reader
+from cgat_jax.data.prepared import open_prepared
+from cgat_jax.data.stored import reader
 
 NAME = "lists"
 FILES = {"train": "train", "query": "test", "database": "database"}
