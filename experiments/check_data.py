@@ -16,7 +16,7 @@ Exit codes: 0 nothing is wrong, 1 defects were found, 2 refused (a line on what)
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from absl import flags, logging
 
 from cgat_jax.config import Data
 from cgat_jax.data import SCANS
-from cgat_jax.data.archives import places_of
+from cgat_jax.data.archives import read_source
 from cgat_jax.data.dataset import DataError, describe_labels, make_split
 from cgat_jax.data.datasets.lists import merge, read_rows
 from cgat_jax.data.doctor import (
@@ -36,7 +36,7 @@ from cgat_jax.data.doctor import (
 )
 from cgat_jax.data.doctor_files import check_originals, check_stored, findings
 from cgat_jax.data.listing import Listing
-from cgat_jax.data.places import search, some
+from cgat_jax.data.places import Place, search, some
 from cgat_jax.data.prepared import (
     is_prepared,
     open_prepared,
@@ -114,28 +114,29 @@ def check_source(source: Path, name: str | None, threads: int) -> Iterator[Findi
         DataError: what cannot be read at all, or a data set that is not named.
     """
     with tempfile.TemporaryDirectory(prefix="check_data-") as unpacked:
-        places = places_of(source, Path(unpacked), progress=True)
-        lists = search(places, "train_img.txt")
-        if lists is not None:
-            yield from _check_lists(lists.parent, name, threads)
-            return
-        if name is None:
-            raise DataError(
-                f"{source}: neither prepared nor a folder of split files; name the "
-                "data set with --dataset"
-            )
-        listing = lookup("data set", name, SCANS)(places)
-        yield from _check_listing(listing, name, [], threads)
+        listing, conflicts = read_source(
+            lambda places: _read(places, name), source, Path(unpacked), progress=True
+        )
+        if conflicts:
+            text = f"{len(conflicts):,} images have two different label rows"
+            yield Finding(True, f"{text}: {some(conflicts)}")
+        splits = []
+        if listing.parts:
+            label = f"{name}-released" if known_of(name or "") else "lists"
+            splits = [make_split(label, listing.image_ids, **listing.parts)]
+        yield from _check_listing(listing, name or "lists", splits, threads)
 
 
-def _check_lists(folder, name: str | None, threads: int) -> Iterator[Finding]:
-    listing, conflicts = merge(folder, read_rows(folder))
-    if conflicts:
-        text = f"{len(conflicts):,} images have two different label rows"
-        yield Finding(True, f"{text}: {some(conflicts)}")
-    label = f"{name}-released" if known_of(name or "") else "lists"
-    split = make_split(label, listing.image_ids, **listing.parts)
-    yield from _check_listing(listing, name or "lists", [split], threads)
+def _read(places: Sequence[Place], name: str | None) -> tuple[Listing, list[str]]:
+    """What a source lists, and images with two label rows."""
+    if (lists := search(places, "train_img.txt")) is not None:
+        return merge(lists.parent, read_rows(lists.parent))
+    if name is None:
+        raise DataError(
+            f"{places[0]}: neither prepared nor a folder of split files; name the data "
+            "set with --dataset"
+        )
+    return lookup("data set", name, SCANS)(places), []
 
 
 def _check_listing(

@@ -5,19 +5,24 @@ by the standard library's ``data`` filter, which lets nothing out of the folder;
 and special files are refused before that, and so is more than a plausible size.
 """
 
+import contextlib
 import lzma
 import os
 import shutil
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from tqdm import tqdm
 
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.parts import write_json
 from cgat_jax.data.places import Place, stamp
+
+T = TypeVar("T")
 
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _ZIP = (".zip",)
@@ -28,10 +33,16 @@ FREE_BYTES = 2 * 10**9
 """Archives may unpack to this much, or to ``MAX_RATIO`` times their size."""
 
 
-def places_of(source: Path, unpacked: Path, progress: bool) -> list[Place]:
-    """Where the files of a source are: the folder, then its archives by name.
+def read_source(
+    read: Callable[[Sequence[Place]], T], source: Path, unpacked: Path, progress: bool
+) -> T:
+    """What ``read`` makes of a source: of the folder alone, or with its archives.
+
+    Archives are opened where the folder alone does not do, so that others which lie
+    beside the files cost nothing.
 
     Args:
+        read: gets the places to search, in this order.
         source: a folder, with archives at its top or without, or one archive.
         unpacked: where the contents of tar archives go; what is there is used again.
         progress: a bar on stderr, where that is a terminal.
@@ -39,6 +50,17 @@ def places_of(source: Path, unpacked: Path, progress: bool) -> list[Place]:
     Raises:
         DataError: no such folder, or an archive that is damaged or not harmless.
     """
+    if not source.is_dir():
+        return read(places_of(source, unpacked, progress))
+    if any(_is_archive(path) for path in source.iterdir()):
+        with contextlib.suppress(DataError):
+            return read([source])
+        return read(places_of(source, unpacked, progress))
+    return read([source])
+
+
+def places_of(source: Path, unpacked: Path, progress: bool) -> list[Place]:
+    """The folder of a source and then its archives by name; as ``read_source``."""
     if source.is_dir():
         archives = [p for p in sorted(source.iterdir()) if _is_archive(p)]
         return [source, *(_open(path, unpacked, progress) for path in archives)]

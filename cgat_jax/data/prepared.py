@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cgat_jax.data.archives import places_of
+from cgat_jax.data.archives import read_source
 from cgat_jax.data.builder import build
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.listing import Listing, require_files
@@ -131,9 +131,12 @@ def open_prepared(root: Path, name: str, image_size: int) -> Listing:
 
 
 def _list(scan: Scan, source: Path, unpacked: Path, progress: bool) -> Listing:
-    listing = scan(places_of(source, unpacked, progress))
-    require_files(str(source), listing)
-    return listing
+    def read(places: Sequence[Place]) -> Listing:
+        listing = scan(places)
+        require_files(str(source), listing)
+        return listing
+
+    return read_source(read, source, unpacked, progress)
 
 
 def _undo(root: Path, created: bool) -> None:

@@ -40,7 +40,8 @@ def add_released(root: Path, stored: Listing, folder: Path) -> bool:
     """Reads released split files into the prepared folder ``root``.
 
     Returns:
-        Whether there was anything to do; the same files again change nothing.
+        Whether there was anything to do; the same files again change nothing, and
+        they may be gone when they were added.
 
     Raises:
         DataError: bad files, names that are not in the data set, labels of another
@@ -50,9 +51,11 @@ def add_released(root: Path, stored: Listing, folder: Path) -> bool:
         raise DataError(
             f"{stored.name}: no released split is known; known: {sorted(KEYS)}"
         )
+    if has_released(root) and not folder.exists():
+        return False
     rows = read_rows(folder, optional=("database",))
     digest = _digest(rows)
-    if (root / _FILE).exists():
+    if has_released(root):
         if _load(root)["digest"].tobytes() == digest:
             return False
         raise DataError(f"{root}: holds another released split; delete {root / _FILE}")
@@ -78,7 +81,7 @@ def open_released(root: Path, stored: Listing) -> tuple[Split, list[str]]:
     Raises:
         DataError: there is none, or it is damaged.
     """
-    if not (root / _FILE).exists():
+    if not has_released(root):
         raise DataError(
             f"{root}: no released split there; give the folder of its files with "
             "data.splits, or with experiments.prepare --splits"

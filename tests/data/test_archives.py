@@ -47,6 +47,30 @@ def test_a_folder_and_its_archives_are_searched_together(tmp_path):
         find(places, "d.txt")
 
 
+def test_archives_beside_complete_files_are_not_opened(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a.txt").write_text("folder")
+    (source / "broken.zip").write_bytes(b"PK")
+    (source / "broken.tar").write_bytes(b"no archive")
+
+    def read(places):
+        return read_text(find(places, "a.txt"))
+
+    def found():
+        return archives.read_source(read, source, tmp_path / "unpacked", False)
+
+    assert found() == "folder"
+    assert not (tmp_path / "unpacked").exists()
+    (source / "a.txt").unlink()
+    with pytest.raises(DataError, match="broken.tar: not unpacked"):
+        found()
+    (source / "broken.tar").unlink()
+    with zipfile.ZipFile(source / "broken.zip", "w") as archive:
+        archive.writestr("a.txt", "zip")
+    assert found() == "zip"
+
+
 @pytest.mark.parametrize("name", ["one.tar", "one.tgz", "one.zip"])
 def test_an_archive_may_be_the_source(tmp_path, name):
     path = tmp_path / name

@@ -74,6 +74,7 @@ def test_adding_again_does_nothing_and_another_is_refused(flickr, tmp_path):
     assert released.add_released(flickr, stored, folder)
     before = (flickr / "released.npz").read_bytes()
     assert not released.add_released(flickr, stored, folder)
+    assert not released.add_released(flickr, stored, tmp_path / "gone")
     other = lists(tmp_path / "other", flickr, query=(1,))
     with pytest.raises(DataError, match="holds another released split; delete"):
         released.add_released(flickr, stored, other)
