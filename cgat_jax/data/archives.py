@@ -5,7 +5,10 @@ by the standard library's ``data`` filter, which lets nothing out of the folder;
 and special files are refused before that, and so is more than a plausible size.
 """
 
+import bz2
 import contextlib
+import gzip
+import io
 import lzma
 import os
 import shutil
@@ -26,6 +29,8 @@ T = TypeVar("T")
 
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _ZIP = (".zip",)
+_MAGIC = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_MAX_READ = 10**6
 _DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 MAX_MEMBERS = 2 * 10**6
 MAX_RATIO = 50
@@ -129,7 +134,7 @@ def _extract(path: Path, folder: Path, progress: bool) -> None:
     size, total = path.stat().st_size, 0
     with (
         path.open("rb") as file,
-        tarfile.open(fileobj=file, mode="r:*") as archive,
+        tarfile.open(fileobj=_Bounded(_decompressed(file)), mode="r:") as archive,
         tqdm(
             total=size,
             desc=f"unpacking {path.name}",
@@ -150,6 +155,26 @@ def _extract(path: Path, folder: Path, progress: bool) -> None:
             _check_room(path, folder, member.size)
             archive.extract(member, folder, filter="data")
             bar.update(file.tell() - bar.n)
+
+
+def _decompressed(file: io.IOBase) -> io.IOBase:
+    start = file.read(6)
+    file.seek(0)
+    openers = (opener for magic, opener in _MAGIC.items() if start.startswith(magic))
+    return next(openers, lambda plain: plain)(file)
+
+
+class _Bounded:
+    """A stream that is read in pieces: a header of gigabytes is not a tar archive's."""
+
+    def __init__(self, stream: io.IOBase):
+        self._stream = stream
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int) -> bytes:
+        if size > _MAX_READ:
+            raise tarfile.ReadError(f"a header of {size:,} bytes")
+        return self._stream.read(size)
 
 
 def _check_room(path: Path, folder: Path, size: int) -> None:

@@ -1,3 +1,4 @@
+import gzip
 import io
 import os
 import tarfile
@@ -148,6 +149,29 @@ def test_bombs_are_refused_before_they_unpack(tmp_path, monkeypatch, kind):
     with pytest.raises(DataError, match="unpacks to over 0.0 GB, 50 times its size"):
         opened(path, tmp_path)
     assert not list(tmp_path.rglob("zeros"))
+
+
+@pytest.mark.parametrize("kind", [b"x", b"L"])
+def test_a_header_that_is_a_bomb_is_not_read(tmp_path, kind):
+    """An extended header (pax, or GNU's long name) that claims 3 GB."""
+    member = special("a", kind)
+    member.size = 3 * 10**9
+    path = tmp_path / "bomb.tgz"
+    with gzip.open(path, "wb") as file:
+        file.write(member.tobuf(tarfile.GNU_FORMAT) + bytes(10_000))
+    with pytest.raises(DataError, match="a header of 3,000,000,.* bytes"):
+        opened(path, tmp_path)
+
+
+def test_every_compression_is_read(tmp_path):
+    for kind in ("", ".gz", ".bz2", ".xz"):
+        path = tmp_path / f"a.tar{kind}"
+        with tarfile.open(path, f"w:{kind[1:]}") as archive:
+            member = tarfile.TarInfo("b/" + "long" * 60)
+            member.size = 10_000
+            archive.addfile(member, io.BytesIO(bytes(10_000)))
+        (folder,) = opened(path, tmp_path)
+        assert (folder / member.name).read_bytes() == bytes(10_000)
 
 
 def test_too_many_members_are_refused(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 import collections
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -40,6 +41,28 @@ def test_smaller_photos_are_enlarged_when_read(tmp_path):
         settings = Data(source=str(source), image_size=size, num_queries=1, num_train=2)
         dataset = load_dataset(settings, tmp_path / str(size), progress=False)
         assert {dataset.read(i).shape for i in range(4)} == {(size, width, 3)}
+
+
+def test_the_official_archives_give_the_same(tmp_path):
+    source, zipped = small_coco(tmp_path / "source"), tmp_path / "zipped"
+    zipped.mkdir()
+    for folder in (*FOLDERS, "annotations"):
+        with zipfile.ZipFile(zipped / f"{folder}.zip", "w") as archive:
+            for path in sorted((source / folder).iterdir()):
+                archive.write(path, path.relative_to(source))
+    loaded = [
+        load_dataset(
+            Data(source=str(place), image_size=30, num_queries=1, num_train=2),
+            tmp_path / f"root {place.name}",
+            progress=False,
+        )
+        for place in (source, zipped)
+    ]
+    assert loaded[0].split.sha256 == loaded[1].split.sha256
+    np.testing.assert_array_equal(loaded[0].labels, loaded[1].labels)
+    for position in range(4):
+        images = [dataset.read(position) for dataset in loaded]
+        np.testing.assert_array_equal(*images)
 
 
 @needs_shared_data
