@@ -117,6 +117,7 @@ def test_the_released_lists_are_recognized_by_their_numbers(rng):
         "38 queries share no label with the database: no ranking can score over 97.8 %",
     ]
     assert all(found[line] for line in lines)
+    assert found["chance is not the known 0.533"]
     as_released = "lines, rows without label and repeats are those of the lists as "
     assert not found[as_released + "released"]
     labels[start] = 1
