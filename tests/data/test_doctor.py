@@ -229,6 +229,15 @@ def test_every_planted_defect_is_found_and_only_then(
     assert [line for line in after if line.startswith(f"defect: {expected}")]
 
 
+def test_a_query_is_no_copy_of_itself(flickr_like, capsys):
+    shutil.copy(flickr_like / "im9.jpg", flickr_like / "im10.jpg")
+    repeat_line(flickr_like, "database", "test")
+    lines = run(capsys, data=flickr_like)[1]
+    assert "defect: 1 images are copies of others: im9.jpg = im10.jpg" in lines
+    assert any("1 query images are also in the database list" in line for line in lines)
+    assert not any("have a copy in" in line for line in lines)
+
+
 def test_a_sound_set_has_no_defects(tmp_path, capsys):
     source = small_lists(tmp_path / "source")
     code, lines = run(capsys, data=source)
