@@ -27,10 +27,21 @@ def setting(
 class Data:
     """The images, their labels, and who is query, database and training image."""
 
-    name: str = setting("coco", "data set: quickstart, lists or coco")
+    name: str = setting(
+        "coco", "data set: quickstart, lists, coco, flickr25k, nus_wide or cifar10"
+    )
     root: str = setting("", "folder of the prepared data; empty: WORKDIR/data")
     source: str = setting(
-        "", "folder of the original files; prepared when root is empty"
+        "",
+        "folder of the original files or archives; prepared when root is empty",
+    )
+    split: str = setting(
+        "paper",
+        "paper (drawn: the sizes and the seed below) or released (lists: not used)",
+        choices=("paper", "released"),
+    )
+    splits: str = setting(
+        "", "folder of the released split files; read once into the prepared data"
     )
     image_size: int = setting(
         256, "short side of stored images, pixels; none enlarged", low=1

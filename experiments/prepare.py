@@ -3,41 +3,70 @@
     python -m experiments.prepare --dataset=coco --source=COCO2014 --out=data/coco
     python -m experiments.prepare --dataset=lists --source=DIR --out=data/mine
 
-coco reads train2014/, val2014/ and annotations/instances_{train,val}2014.json; lists
-reads {train,test,database}_{img,label}.txt: an image path, or a row of 0 and 1, a line.
-A run finds the result with --config.data.root=OUT. Preparing again does nothing; what
-an interrupted preparation left is removed first.
+--source is what was downloaded: a folder with the archives (.zip, .tar, .tar.gz), or
+with what was in them, anywhere in up to three folders below it. What each data set
+needs to find there:
+
+lists       {train,test,database}_img.txt and _label.txt: an image path, or a row of 0
+            and 1, a line; classes.txt with names may be added
+coco        train2014/, val2014/ and instances_{train,val}2014.json
+flickr25k   im1.jpg to im25000.jpg, and the 38 label files of the annotations v080,
+            24 potential (clouds.txt) and 14 relevant (clouds_r1.txt)
+nus_wide    Concepts81.txt; Imagelist.txt with Labels_<concept>.txt (AllLabels), or
+            {Train,Test}Imagelist.txt with Labels_<concept>_{Train,Test}.txt; the
+            images in the folders of the lists, or in one folder
+cifar10     data_batch_1 to data_batch_5 and test_batch, of the binary or the python
+            version
+
+--splits=DIR adds the field's released split files of flickr25k, nus_wide or coco, also
+to what was prepared before: {train,test}_img.txt and _label.txt, and the same of
+database where it was released. A run uses them with --config.data.split=released.
+
+A run finds the result with --config.data.root=OUT. Preparing again does nothing; after
+an interruption it goes on where it was.
 
 Exit codes: 0 done, 2 refused (a line on what, or a line for each bad file).
 """
 
+import textwrap
 from pathlib import Path
 
+import numpy as np
 from absl import flags
 
 from cgat_jax.config import Data
 from cgat_jax.data import SCANS
-from cgat_jax.data.dataset import describe
-from cgat_jax.data.datasets.lists import open_lists
+from cgat_jax.data.chance import chance_line
+from cgat_jax.data.contents import copies, describe_copies
+from cgat_jax.data.dataset import describe_labels, describe_split
+from cgat_jax.data.listing import Listing
 from cgat_jax.data.prepared import open_prepared, prepare
+from cgat_jax.data.released import add_released, odd_labels
+from cgat_jax.data.splits import splits_of
+from cgat_jax.data.stored import read_contents
 from cgat_jax.settings import lookup
 from experiments import cli
 
 _REQUIRED = {
-    "dataset": "data set: coco or lists",
+    "dataset": "data set: cifar10, coco, flickr25k, lists or nus_wide",
     "source": "folder of the original files",
     "out": "folder for the prepared data; created",
 }
+_SIZES = {"cifar10": 32}
 
 
 def define_flags(values: flags.FlagValues) -> None:
     """Declares the flags of this program."""
     for name, text in _REQUIRED.items():
         flags.DEFINE_string(name, None, text, flag_values=values)
+    flags.DEFINE_string(
+        "splits", None, "folder of the released split files", flag_values=values
+    )
     flags.DEFINE_integer(
         "image_size",
-        Data().image_size,
-        "short side of the stored images, pixels; smaller images are not enlarged",
+        None,
+        "short side of the stored images, pixels; smaller images are not enlarged "
+        f"(default: {Data().image_size}; cifar10: {_SIZES['cifar10']})",
         lower_bound=1,
         flag_values=values,
     )
@@ -55,34 +84,47 @@ def main(values: flags.FlagValues) -> int:
     for name, text in _REQUIRED.items():
         if not values[name].value:
             return cli.refuse("prepare", f"--{name} is missing: expected the {text}")
-    out = Path(values.out)
+    name, out = values.dataset, Path(values.out)
+    size = values.image_size or _SIZES.get(name, Data().image_size)
     try:
         fresh = prepare(
-            lookup("data set", values.dataset, SCANS),
+            lookup("data set", name, SCANS),
             Path(values.source),
             out,
-            image_size=values.image_size,
+            image_size=size,
             threads=values.threads,
             progress=True,
         )
-        lines = summary(values.dataset, out, values.image_size)
+        stored = open_prepared(out, name, size)
+        if values.splits:
+            fresh |= add_released(out, stored, Path(values.splits))
+        lines = summary(stored, out)
     except (ValueError, OSError) as error:
         return cli.refuse("prepare", error, keep_lines=True)
     print("\n".join([*lines, f"{'prepared' if fresh else 'was prepared'}: {out}"]))
     return 0
 
 
-def summary(name: str, root: Path, image_size: int) -> list[str]:
-    """Lines on a prepared folder: counts of images, labels, and what was left out."""
-    if name == "lists":
-        return describe(open_lists(Data(name=name, image_size=image_size), root))
-    stored = open_prepared(root, name, image_size)
-    images, classes = stored.labels.shape
-    mean = stored.labels.sum() / images
-    return [
-        f"{name}: {images:,} images, {classes} classes, {mean:.2f} labels per image",
-        *stored.notes,
-    ]
+def summary(stored: Listing, root: Path) -> list[str]:
+    """Lines on a prepared folder: images, labels, what was left out, the splits."""
+    lines = [describe_labels(stored.name, stored.labels), *_classes(stored)]
+    bare = int((~stored.labels.any(axis=1)).sum())
+    notes = stored.notes or ([f"{bare:,} images have no label, kept"] if bare else [])
+    contents = read_contents(root, len(stored.image_ids))
+    if contents is not None:
+        notes = [*notes, describe_copies(copies(contents), stored.image_ids)]
+    for split in splits_of(stored, root):
+        notes = [*notes, *describe_split(stored.labels, split)]
+        notes.append(f"split {split.name}: {chance_line(stored.labels, split)}")
+    return [*lines, *notes, *odd_labels(root)]
+
+
+def _classes(stored: Listing) -> list[str]:
+    """Classes by name and with their number of images, in the order of the columns."""
+    counts = stored.labels.sum(axis=0, dtype=np.int64)
+    pairs = zip(stored.class_names, counts, strict=True)
+    text = ", ".join(f"{name} {count:,}" for name, count in pairs)
+    return textwrap.wrap(f"images a class: {text}", width=88, subsequent_indent="  ")
 
 
 if __name__ == "__main__":

@@ -9,16 +9,41 @@ from pathlib import Path
 from cgat_jax.config import Data
 from cgat_jax.data.cache import cached
 from cgat_jax.data.dataset import DataError, Dataset, Split
+from cgat_jax.data.datasets.cifar10 import load_cifar10, scan_cifar10
 from cgat_jax.data.datasets.coco import load_coco, scan_coco
+from cgat_jax.data.datasets.flickr25k import load_flickr25k, scan_flickr25k
 from cgat_jax.data.datasets.lists import load_lists, scan_lists
-from cgat_jax.data.prepared import is_prepared, prepare
+from cgat_jax.data.datasets.nus_wide import load_nus_wide, scan_nus_wide
+from cgat_jax.data.prepared import is_prepared, open_prepared, prepare
 from cgat_jax.data.quickstart import load_quickstart
+from cgat_jax.data.released import add_released
 from cgat_jax.settings import lookup
 
-__all__ = ["DATASETS", "SCANS", "DataError", "Dataset", "Split", "load_dataset"]
+__all__ = [
+    "DATASETS",
+    "DRAWS",
+    "SCANS",
+    "DataError",
+    "Dataset",
+    "Split",
+    "load_dataset",
+]
 
-DATASETS = {"quickstart": load_quickstart, "lists": load_lists, "coco": load_coco}
-SCANS = {"lists": scan_lists, "coco": scan_coco}
+DATASETS = {
+    "quickstart": load_quickstart,
+    "lists": load_lists,
+    "coco": load_coco,
+    "flickr25k": load_flickr25k,
+    "nus_wide": load_nus_wide,
+    "cifar10": load_cifar10,
+}
+SCANS = {
+    "lists": scan_lists,
+    "coco": scan_coco,
+    "flickr25k": scan_flickr25k,
+    "nus_wide": scan_nus_wide,
+    "cifar10": scan_cifar10,
+}
 
 
 def load_dataset(settings: Data, root: Path, *, progress: bool) -> Dataset:
@@ -26,7 +51,8 @@ def load_dataset(settings: Data, root: Path, *, progress: bool) -> Dataset:
 
     Args:
         settings: ``source`` is prepared into ``root`` unless that was done before.
-        root: folder of the prepared data; the quickstart data need none.
+        root: folder of the prepared data; the quickstart data need none. The released
+            split of ``splits`` is added to it.
         progress: a bar on stderr while preparing, where that is a terminal.
 
     Raises:
@@ -48,6 +74,9 @@ def load_dataset(settings: Data, root: Path, *, progress: bool) -> Dataset:
             threads=settings.threads,
             progress=progress,
         )
+    if settings.splits and settings.name in SCANS:
+        stored = open_prepared(root, settings.name, settings.image_size)
+        add_released(root, stored, Path(settings.splits))
     dataset = load(settings, root)
     limit = int(settings.cache_gib * 2**30)  # one cache for all stages
     return dataclasses.replace(dataset, read=cached(dataset.read, limit))

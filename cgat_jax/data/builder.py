@@ -1,163 +1,167 @@
-"""Writes listed images into ArrayRecord files, with tensorflow-datasets.
+"""Writes listed images, part by part, each decoded, checked and resized.
 
-TensorFlow itself is not needed, and that shapes two things. A TFDS split of over 1 GB
-goes through TensorFlow's file system, so the images are cut into many splits; and TFDS
-stores a split in the order of hashed keys unless told not to shuffle.
+Each part is marked when it is complete, so that an interrupted preparation goes on
+with the first part that has no valid mark.
 """
 
 import collections
-import contextlib
-import io
+import hashlib
 import itertools
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import tensorflow_datasets as tfds
-from absl import logging
 from tqdm import tqdm
 
 from cgat_jax.data import images
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.listing import Listing
+from cgat_jax.data.parts import Part, cut, is_complete, mark
+from cgat_jax.data.storage import ImagesOfPart, assemble, quiet_tfds
 
 MAX_ERRORS = 20
-_PART = 1024
-_PART_BYTES = 500 * 10**6
-
-Record = tuple[int, bytes]
 
 
-class HashingImages(tfds.core.GeneratorBasedBuilder):
-    """Images with multi-hot labels and their names, in the order of a listing."""
+class _UnusableError(Exception):
+    """The part holds images that are not usable; they were noted."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version."}
 
-    def __init__(
-        self, *, listing: Listing, records: Iterator[Record], part: int, **options
-    ):
-        self._listing = listing
-        self._records = records
-        self._part = part
-        super().__init__(file_format="array_record", **options)
+class Record(NamedTuple):
+    """An image to store, and a digest of the original's content."""
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        num_classes = self._listing.labels.shape[1]
-        features = {
-            "image": tfds.features.Image(shape=(None, None, 3)),
-            "labels": tfds.features.Tensor(shape=(num_classes,), dtype=np.uint8),
-            "image_id": tfds.features.Text(),
-        }
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=f"Prepared from {self._listing.name}.",
-            features=tfds.features.FeaturesDict(features),
-            disable_shuffling=True,
-        )
+    position: int
+    data: bytes
+    content: str
 
-    def _split_generators(self, dl_manager) -> dict:
-        stops = range(self._part, len(self._listing.image_ids) + self._part, self._part)
-        return {
-            f"part_{part:05d}": self._generate_examples(stop)
-            for part, stop in enumerate(stops)
-        }
 
-    def _generate_examples(self, stop: int):
-        """Yields records up to ``stop``; the last part reads them to their end."""
-        last = stop >= len(self._listing.image_ids)
-        for position, data in self._records:
-            yield (
-                position,
-                {
-                    "image": data,
-                    "labels": self._listing.labels[position],
-                    "image_id": self._listing.image_ids[position],
-                },
-            )
-            if position + 1 == stop and not last:
-                return
+class Work(NamedTuple):
+    """What the parts of a listing have in common.
+
+    ``pool`` decodes up to ``depth`` images ahead; ``errors`` gets a line for each bad
+    image, and at 20 lines the rest is not read.
+    """
+
+    listing: Listing
+    image_size: int
+    folder: Path
+    pool: ThreadPoolExecutor
+    depth: int
+    bar: tqdm
+    errors: list[str]
 
 
 def build(
     listing: Listing, folder: Path, image_size: int, threads: int, progress: bool
-) -> Path:
-    """Writes the images below ``folder`` and returns the folder of the files.
+) -> tuple[Path, np.ndarray]:
+    """Writes the images below ``folder``.
+
+    Parts that an earlier call has finished are kept, if they are of the same images
+    and undamaged; the files do not depend on how often the work was interrupted.
+
+    Returns:
+        The folder of the files, and uint64 [M], digests of the originals' content.
 
     Raises:
-        DataError: names up to 20 files that are not usable images; nothing is kept.
+        DataError: names up to 20 files that are not usable images, or the disk is
+            full; complete parts are kept for the next call.
     """
-    with tqdm(
-        encode(listing, image_size, threads),
-        total=len(listing.image_ids),
-        desc="preparing images",
-        unit="img",
-        disable=None if progress else True,
-    ) as records:
-        builder = HashingImages(
-            listing=listing,
-            records=iter(records),
-            part=images_per_part(image_size),
-            data_dir=str(folder),
-        )
-        with _quiet_tfds():
-            builder.download_and_prepare()
-    return Path(builder.data_dir)
-
-
-@contextlib.contextmanager
-def _quiet_tfds() -> Iterator[None]:
-    """Lets warnings of TFDS pass, but not its bars and a log line for each part."""
-    tfds.disable_progress_bar()
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-
-
-def images_per_part(image_size: int) -> int:
-    """How many images of that short side stay well below 1 GB, even as PNG."""
-    bytes_each = 5 * image_size**2
-    return max(1, min(_PART, _PART_BYTES // bytes_each))
-
-
-def encode(listing: Listing, image_size: int, threads: int) -> Iterator[Record]:
-    """Yields (position, bytes to store) of the good images, in order.
-
-    Raises:
-        DataError: after the last image or the 20th bad one, with a line for each.
-    """
-
-    def work(name: str) -> bytes:
-        path = listing.folder / name
-        if path.stat().st_size > images.MAX_BYTES:
-            raise DataError(f"{name}: over 50 MB, not read")
-        return images.store(path.read_bytes(), name, image_size)
-
+    parts = cut(listing, image_size)
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_others(folder, parts)
     errors: list[str] = []
-    with ThreadPoolExecutor(threads) as pool:
-        for position, future in enumerate(_ahead(pool, work, listing, 4 * threads)):
-            try:
-                yield position, future.result()
-            except (DataError, OSError) as error:
-                errors.append(str(error))
-            if len(errors) == MAX_ERRORS:
+    with _bar(listing, progress) as bar, ThreadPoolExecutor(threads) as pool:
+        work = Work(listing, image_size, folder, pool, 4 * threads, bar, errors)
+        for part in parts:
+            if not is_complete(folder, part):
+                _write(work, part)
+            bar.update(max(0, part.stop - bar.n))
+            if len(errors) >= MAX_ERRORS:
                 break
     if errors:
         more = f"{len(errors)} or more" if len(errors) == MAX_ERRORS else len(errors)
         raise DataError("\n".join([f"{more} images are not usable:", *errors]))
+    return assemble(listing, parts, folder)
 
 
-def _ahead(pool, work, listing: Listing, depth: int) -> Iterator[Future]:
+def encode(work: Work, part: Part) -> Iterator[Record]:
+    """Yields the records of a part's good images, in order.
+
+    Raises:
+        _UnusableError: after the last image, if any was bad.
+    """
+    listing, errors = work.listing, work.errors
+
+    def record(position: int) -> Record:
+        data = listing.read(position)
+        stored = images.store(data, listing.image_ids[position], work.image_size)
+        return Record(position, stored, hashlib.sha256(data).hexdigest()[:16])
+
+    before = len(errors)
+    for future in _ahead(work.pool, record, range(part.start, part.stop), work.depth):
+        try:
+            yield future.result()
+        except (DataError, OSError) as error:
+            errors.append(str(error))
+        if len(errors) == MAX_ERRORS:
+            break
+        work.bar.update()
+    if len(errors) > before:
+        raise _UnusableError
+
+
+def _ahead(pool, work, positions: range, depth: int) -> Iterator[Future]:
     """Futures in order, at most ``depth`` of them begun and not taken."""
-    names = iter(listing.image_ids)
+    rest = iter(positions)
     begun = collections.deque(
-        pool.submit(work, name) for name in itertools.islice(names, depth)
+        pool.submit(work, position) for position in itertools.islice(rest, depth)
     )
     while begun:
         yield begun.popleft()
-        begun.extend(pool.submit(work, name) for name in itertools.islice(names, 1))
+        begun.extend(pool.submit(work, i) for i in itertools.islice(rest, 1))
+
+
+def _write(work: Work, part: Part) -> None:
+    """Writes one part and marks it, unless it has bad images."""
+    folder, contents = work.folder / part.name, []
+    shutil.rmtree(folder, ignore_errors=True)
+
+    def noted() -> Iterator[Record]:
+        for record in encode(work, part):
+            contents.append(record.content)
+            yield record
+
+    builder = ImagesOfPart(
+        listing=work.listing, part=part, records=noted(), data_dir=str(folder)
+    )
+    try:
+        with quiet_tfds():
+            builder.download_and_prepare()
+    except _UnusableError:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    except RuntimeError as error:  # ArrayRecord's own, where a disk is full
+        shutil.rmtree(folder, ignore_errors=True)
+        reason = " ".join(str(error).split())
+        raise DataError(f"{work.folder}: images are not written ({reason})") from error
+    size = builder.info.splits[part.name].num_bytes
+    mark(work.folder, part, Path(builder.data_dir), size, contents)
+
+
+def _remove_others(folder: Path, parts: list[Part]) -> None:
+    """Removes what belongs to another cut, or was being written at a kill."""
+    names = {part.name for part in parts} | {f"{part.name}.json" for part in parts}
+    for entry in folder.iterdir():
+        if entry.name not in names:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def _bar(listing: Listing, progress: bool) -> tqdm:
+    return tqdm(
+        total=len(listing.image_ids),
+        desc="preparing images",
+        unit="img",
+        disable=None if progress else True,
+    )

@@ -69,39 +69,52 @@ def make_split(
 
 def describe(dataset: Dataset) -> list[str]:
     """Lines on sizes, labels, and what a user should know of the split."""
-    labels, split = dataset.labels, dataset.split
     return [
-        f"{dataset.name}: {len(labels):,} images, {labels.shape[1]} classes, "
-        f"{labels.sum() / len(labels):.2f} labels per image",
+        describe_labels(dataset.name, dataset.labels),
+        *describe_split(dataset.labels, dataset.split),
+    ]
+
+
+def describe_labels(name: str, labels: np.ndarray) -> str:
+    """A line on a data set and its labels, uint8 [M, C]."""
+    images, classes = labels.shape
+    mean = labels.sum() / images
+    return f"{name}: {images:,} images, {classes} classes, {mean:.2f} labels per image"
+
+
+def describe_split(labels: np.ndarray, split: Split) -> list[str]:
+    """Lines on the sizes of a split and on what a user should know of it."""
+    return [
         f"split {split.name}: {len(split.train):,} train, {len(split.query):,} query, "
         f"{len(split.database):,} database images; sha256 {split.sha256[:12]}",
         *repeats(split),
-        *unlabeled(dataset),
+        *unlabeled(labels, split),
     ]
 
 
 def repeats(split: Split) -> list[str]:
     """Lines with counts of images that are in a list twice or in two, if any."""
     lines = []
-    for part, rows in _parts(split).items():
+    for part, rows in parts_of(split).items():
         if repeated := len(rows) - len(np.unique(rows)):
             lines.append(f"{part} list: {repeated:,} repeated lines, kept")
     for part in ("database", "train"):
-        if shared := len(np.intersect1d(split.query, _parts(split)[part])):
+        if shared := len(np.intersect1d(split.query, parts_of(split)[part])):
             lines.append(f"{shared:,} query images are also in the {part} list")
     if outside := len(np.setdiff1d(split.train, split.database)):
         lines.append(f"{outside:,} training images are not in the database")
     return lines
 
 
-def unlabeled(dataset: Dataset) -> list[str]:
+def unlabeled(labels: np.ndarray, split: Split) -> list[str]:
     """Lines with counts of list rows that have no label, if any."""
     return [
         f"{part} list: {bare:,} images without any label, kept"
-        for part, rows in _parts(dataset.split).items()
-        if (bare := int((~dataset.labels[rows].any(axis=1)).sum()))
+        for part, rows in parts_of(split).items()
+        if (bare := int((~labels[rows].any(axis=1)).sum()))
     ]
 
 
-def _parts(split: Split) -> dict[str, np.ndarray]:
+def parts_of(split: Split) -> dict[str, np.ndarray]:
+    """The three lists of positions by name."""
     return {"train": split.train, "query": split.query, "database": split.database}

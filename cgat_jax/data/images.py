@@ -17,6 +17,18 @@ _ORIENTATION = 0x0112
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
+class UnreadableError(DataError):
+    """Not an image at all."""
+
+
+class DamagedError(DataError):
+    """The beginning of an image, cut off, damaged or of an unusual kind."""
+
+
+class OversizedError(DataError):
+    """Over 50 megapixels or megabytes, and therefore not decoded."""
+
+
 def decode(data: bytes, name: str) -> np.ndarray:
     """RGB uint8 [h, w, 3] of an encoded image.
 
@@ -98,20 +110,23 @@ def random_crop(image: np.ndarray, size: int, draw: np.ndarray) -> np.ndarray:
 def _open(data: bytes, name: str) -> Image.Image:
     """Reads the header only, and refuses what is too big to decode."""
     if not data:
-        raise DataError(f"{name}: the file is empty")
+        raise UnreadableError(f"{name}: the file is empty")
     if len(data) > MAX_BYTES:
-        raise DataError(f"{name}: {len(data) / 1e6:.0f} MB; at most 50 MB are read")
+        raise OversizedError(
+            f"{name}: {len(data) / 1e6:.0f} MB; at most 50 MB are read"
+        )
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except _BOMBS:
-        raise DataError(f"{name}: over 50 megapixels, not decoded") from None
+        raise OversizedError(f"{name}: over 50 megapixels, not decoded") from None
     except Exception as error:
         # Pillow's readers raise whatever malformed bytes lead them to.
         start = bytes(data[:12])
-        raise DataError(f"{name}: not a readable image; starts {start!r}") from error
+        message = f"{name}: not a readable image; starts {start!r}"
+        raise UnreadableError(message) from error
     if image.width * image.height > MAX_PIXELS:
         pixels = f"{image.width} x {image.height}"
-        raise DataError(f"{name}: {pixels} is over 50 megapixels, not decoded")
+        raise OversizedError(f"{name}: {pixels} is over 50 megapixels, not decoded")
     return image
 
 
@@ -120,7 +135,7 @@ def _load(data: bytes, name: str) -> Image.Image:
     try:
         return _to_rgb(ImageOps.exif_transpose(image))
     except Exception as error:
-        raise DataError(f"{name}: damaged, cut off or unusual: {error}") from error
+        raise DamagedError(f"{name}: damaged, cut off or unusual: {error}") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -1,64 +1,58 @@
-"""What a source lists, before any image is opened; and reading text files of it."""
+"""What a source lists, before any image is opened."""
 
 import dataclasses
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 
 from cgat_jax.data.dataset import DataError
-
-MAX_NAMED = 10
+from cgat_jax.data.images import MAX_BYTES
+from cgat_jax.data.places import Place, read_bytes, some
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Listing:
-    """M images of a source folder.
+    """M images of a source.
 
-    ``image_ids`` are paths below ``folder``; ``labels`` is uint8 [M, C] of {0, 1};
-    ``parts`` are positions {"train", "query", "database"}, or empty where the split is
-    drawn later; ``notes`` are lines on what was left out.
+    ``image_ids`` are names that do not depend on where the files lie; ``labels`` is
+    uint8 [M, C] of {0, 1}; ``parts`` are positions {"train", "query", "database"}, or
+    empty where the split is drawn later; ``notes`` are lines on what was left out.
+
+    ``locate(position)`` is the file of an image, while the source is at hand; where it
+    holds several images, ``extract(position)`` makes the bytes of one.
     """
 
     name: str
     class_names: tuple[str, ...]
     image_ids: tuple[str, ...]
     labels: np.ndarray
-    folder: Path
     parts: dict[str, np.ndarray]
     notes: tuple[str, ...] = ()
+    locate: Callable[[int], Place] | None = None
+    extract: Callable[[int], bytes] | None = None
+
+    def read(self, position: int) -> bytes:
+        """The content of an image file, as the source has it.
+
+        Raises:
+            DataError: missing, over 50 MB, or damaged in its archive.
+        """
+        if self.extract is not None:
+            return self.extract(position)
+        name = self.image_ids[position]
+        return read_bytes(self.locate(position), name, MAX_BYTES)
 
 
-def require_folder(folder: Path) -> None:
-    """Raises ``DataError`` unless ``folder`` is one."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; expected the original files there")
-
-
-def require_files(folder: Path, image_ids: tuple[str, ...]) -> None:
-    """Raises ``DataError`` that counts the missing images and names the first ten."""
-    missing = [name for name in image_ids if not (folder / name).is_file()]
-    if missing:
-        raise DataError(
-            f"{folder}: {len(missing):,} of {len(image_ids):,} listed images are "
-            f"missing: {some(missing)}"
-        )
-
-
-def some(names: list[str]) -> str:
-    """The first ten names, comma separated, and an ellipsis if there are more."""
-    more = ", ..." if len(names) > MAX_NAMED else ""
-    return ", ".join(names[:MAX_NAMED]) + more
-
-
-def read_text(path: Path) -> str:
-    """Content of a UTF-8 file.
+def require_files(where: str, listing: Listing) -> None:
+    """Checks that every listed image is there.
 
     Raises:
-        DataError: if it is missing or not text.
+        DataError: counts the missing images and names the first ten.
     """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error})") from error
+    names = listing.image_ids
+    missing = [name for i, name in enumerate(names) if not listing.locate(i).is_file()]
+    if missing:
+        raise DataError(
+            f"{where}: {len(missing):,} of {len(names):,} listed images are missing: "
+            f"{some(missing)}"
+        )

@@ -1,30 +1,36 @@
 """The prepared folder: images in ArrayRecord files, labels and names beside them.
 
-``prepared.json`` is written last: a folder without it holds nothing of value.
+``prepared.json`` is written last: a folder without it is not prepared, though what
+is in its ``incomplete`` is used by the next attempt.
 """
 
 import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import SupportsIndex
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from cgat_jax.data import images
+from cgat_jax.data.archives import read_source
 from cgat_jax.data.builder import build
 from cgat_jax.data.dataset import DataError
-from cgat_jax.data.listing import Listing
+from cgat_jax.data.listing import Listing, require_files
+from cgat_jax.data.parts import write_json
+from cgat_jax.data.places import Place
+
+Scan = Callable[[Sequence[Place]], Listing]
 
 FORMAT = 1
 _MANIFEST = "prepared.json"
 _ARRAYS = "arrays.npz"
+CONTENTS = "contents.npy"
 _BUILDING = "incomplete"
-_IMAGES = "images"
+IMAGES = "images"
+AGAIN = "choose another folder, or delete this one and prepare it again"
 
 
 def is_prepared(root: Path) -> bool:
@@ -33,7 +39,7 @@ def is_prepared(root: Path) -> bool:
 
 
 def prepare(
-    scan: Callable[[Path], Listing],
+    scan: Scan,
     source: Path,
     root: Path,
     *,
@@ -44,10 +50,10 @@ def prepare(
     """Fills ``root`` from the original files, unless that was done before.
 
     Args:
-        scan: reads and checks what ``source`` lists, without opening images.
-        source: folder of the original files.
-        root: created. What an interrupted preparation left is removed; a second
-            process waits for the first.
+        scan: reads what the source lists, without looking for the images.
+        source: folder of the original files or their archives, or one archive.
+        root: created. What an interrupted preparation finished is used, and the files
+            are those of an uninterrupted one; a second process waits for the first.
         image_size: short side of the stored images; smaller ones are not enlarged.
         threads: decoding threads.
         progress: a bar on stderr, where that is a terminal.
@@ -60,18 +66,39 @@ def prepare(
     """
     if is_prepared(root):
         return False
-    listing = scan(source)
+    if not source.exists():
+        raise DataError(f"{source}: no such folder; expected the original files there")
+    created = not root.exists()
     root.mkdir(parents=True, exist_ok=True)
     with _locked(root):
         if is_prepared(root):
             return False
-        for leftover in (root / _BUILDING, root / _IMAGES):
-            shutil.rmtree(leftover, ignore_errors=True)
-        folder = build(listing, root / _BUILDING, image_size, threads, progress)
-        os.replace(folder, root / _IMAGES)
-        shutil.rmtree(root / _BUILDING)
+        try:
+            listing = _list(scan, source, root / _BUILDING / "unpacked", progress)
+        except DataError:
+            _undo(root, created)
+            raise
+        parts = root / _BUILDING / "parts"
+        folder, contents = build(listing, parts, image_size, threads, progress)
+        shutil.rmtree(root / IMAGES, ignore_errors=True)
+        os.replace(folder, root / IMAGES)
+        np.save(root / CONTENTS, contents)
         _write_sidecars(listing, root, source, image_size)
+        shutil.rmtree(root / _BUILDING, ignore_errors=True)
     return True
+
+
+def prepared_as(root: Path) -> tuple[str, int]:
+    """Name of the data set in a prepared folder, and its ``image_size``.
+
+    Raises:
+        DataError: damaged.
+    """
+    try:
+        manifest = json.loads((root / _MANIFEST).read_text(encoding="utf-8"))
+        return str(manifest["name"]), int(manifest["image_size"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{root}: damaged ({error}); {AGAIN}") from error
 
 
 def open_prepared(root: Path, name: str, image_size: int) -> Listing:
@@ -84,60 +111,38 @@ def open_prepared(root: Path, name: str, image_size: int) -> Listing:
         raise DataError(f"{root}: no prepared data; run python -m experiments.prepare")
     try:
         manifest = json.loads((root / _MANIFEST).read_text(encoding="utf-8"))
-        with np.load(root / _ARRAYS) as stored:
-            arrays = dict(stored)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{root}: damaged ({error}); {_AGAIN}") from error
+        with (root / _ARRAYS).open("rb") as file:
+            arrays = dict(np.load(file, allow_pickle=False))
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{root}: damaged ({error}); {AGAIN}") from error
     wanted = {"format": FORMAT, "name": name, "image_size": image_size}
     for key, value in wanted.items():
         if manifest.get(key) != value:
             found = manifest.get(key)
-            raise DataError(f"{root}: {key} is {found!r}, not {value!r}; {_AGAIN}")
+            raise DataError(f"{root}: {key} is {found!r}, not {value!r}; {AGAIN}")
     return Listing(
         name=name,
         class_names=tuple(manifest["class_names"]),
         image_ids=tuple(manifest["image_ids"]),
         labels=arrays.pop("labels"),
-        folder=Path(manifest["source"]),
         parts=arrays,
         notes=tuple(manifest["notes"]),
     )
 
 
-_AGAIN = "choose another folder, or delete this one and prepare it again"
+def _list(scan: Scan, source: Path, unpacked: Path, progress: bool) -> Listing:
+    def read(places: Sequence[Place]) -> Listing:
+        listing = scan(places)
+        require_files(str(source), listing)
+        return listing
+
+    return read_source(read, source, unpacked, progress)
 
 
-def reader(
-    root: Path, image_ids: tuple[str, ...], *, enlarge_to: int = 0
-) -> Callable[[int], np.ndarray]:
-    """``read(position) -> RGB uint8 [h, w, 3]`` of the prepared images.
-
-    Args:
-        root: the prepared folder.
-        image_ids: names of the images, for error messages.
-        enlarge_to: images with a smaller short side are enlarged to it.
-
-    Raises:
-        DataError: if the files do not hold as many images as there are names.
-    """
-    try:
-        builder = tfds.builder_from_directory(root / _IMAGES)
-        records = builder.as_data_source(
-            split="all", decoders={"image": tfds.decode.SkipDecoding()}
-        )
-    except (OSError, ValueError) as error:
-        raise DataError(f"{root}: damaged ({error}); {_AGAIN}") from error
-    if len(records) != len(image_ids):
-        counts = f"{len(records)} images, {len(image_ids)} names"
-        raise DataError(f"{root}: damaged ({counts}); {_AGAIN}")
-
-    def read(position: SupportsIndex) -> np.ndarray:
-        image = images.decode(records[position]["image"], image_ids[position])
-        return images.resize_short_side(
-            image, max(enlarge_to, min(image.shape[:2])), enlarge=True
-        )
-
-    return read
+def _undo(root: Path, created: bool) -> None:
+    """Removes a folder that a refused source has left with nothing in it."""
+    if created and not (root / _BUILDING).exists():
+        shutil.rmtree(root)
 
 
 @contextmanager
@@ -162,9 +167,4 @@ def _write_sidecars(
         "class_names": listing.class_names,
         "image_ids": listing.image_ids,
     }
-    unnamed = root / (_MANIFEST + ".tmp")
-    with unnamed.open("w", encoding="utf-8") as file:
-        json.dump(manifest, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unnamed, root / _MANIFEST)
+    write_json(root / _MANIFEST, manifest)

@@ -28,7 +28,13 @@ ATTACKS = {
     "cgat": "CgAT's attack",
     "worst_case": "worst case",
 }
-DATASETS = {"coco": "MS-COCO", "flickr25k": "FLICKR-25K", "nuswide": "NUS-WIDE"}
+DATASETS = {
+    "coco": "MS-COCO",
+    "flickr25k": "FLICKR-25K",
+    "nus_wide": "NUS-WIDE",
+    "nuswide": "NUS-WIDE",
+    "cifar10": "CIFAR-10",
+}
 LOSSES = {
     "dpsh": "DPSH",
     "dph": "DPH",

@@ -1,5 +1,6 @@
 import collections
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -7,10 +8,9 @@ import pytest
 from cgat_jax.config import Data
 from cgat_jax.data import load_dataset
 from cgat_jax.data.dataset import DataError
-from cgat_jax.data.datasets.coco import draw_split, scan_coco
+from cgat_jax.data.datasets.coco import scan_coco
+from cgat_jax.data.listing import require_files
 from tests.data.sources import SHARED, needs_shared_data, small_coco
-
-NAMES = tuple(f"image {i}" for i in range(100))
 
 
 def annotations(source, folder="train2014"):
@@ -22,7 +22,7 @@ def change(path, key, value):
 
 
 def test_labels_classes_and_images(tmp_path):
-    listing = scan_coco(small_coco(tmp_path / "source"))
+    listing = scan_coco([small_coco(tmp_path / "source")])
     assert listing.class_names == ("apple", "bus", "person", "zebra")
     assert listing.image_ids == (
         "train2014/COCO_train2014_000000000000.jpg",
@@ -41,6 +41,28 @@ def test_smaller_photos_are_enlarged_when_read(tmp_path):
         settings = Data(source=str(source), image_size=size, num_queries=1, num_train=2)
         dataset = load_dataset(settings, tmp_path / str(size), progress=False)
         assert {dataset.read(i).shape for i in range(4)} == {(size, width, 3)}
+
+
+def test_the_official_archives_give_the_same(tmp_path):
+    source, zipped = small_coco(tmp_path / "source"), tmp_path / "zipped"
+    zipped.mkdir()
+    for folder in (*FOLDERS, "annotations"):
+        with zipfile.ZipFile(zipped / f"{folder}.zip", "w") as archive:
+            for path in sorted((source / folder).iterdir()):
+                archive.write(path, path.relative_to(source))
+    loaded = [
+        load_dataset(
+            Data(source=str(place), image_size=30, num_queries=1, num_train=2),
+            tmp_path / f"root {place.name}",
+            progress=False,
+        )
+        for place in (source, zipped)
+    ]
+    assert loaded[0].split.sha256 == loaded[1].split.sha256
+    np.testing.assert_array_equal(loaded[0].labels, loaded[1].labels)
+    for position in range(4):
+        images = [dataset.read(position) for dataset in loaded]
+        np.testing.assert_array_equal(*images)
 
 
 @needs_shared_data
@@ -68,67 +90,10 @@ def test_shared_photos_have_the_labels_of_an_independent_count(tmp_path):
     assert dataset.read(0).shape[:2] in {(64, 85), (85, 64), (64, 96)}
 
 
-def test_the_split_is_disjoint_and_complete():
-    split = draw_split(NAMES, Data(num_queries=20, num_train=30))
-    assert [len(split.query), len(split.database), len(split.train)] == [20, 80, 30]
-    both = np.concatenate([split.query, split.database])
-    np.testing.assert_array_equal(np.sort(both), np.arange(100))
-    assert set(split.train) <= set(split.database)
-    assert len(set(split.train)) == 30
-    assert split.name == "coco-20q-30t-seed0"
-
-
-def test_the_split_is_a_function_of_its_seed():
-    first, again, other = (
-        draw_split(NAMES, Data(num_queries=20, num_train=30, split_seed=seed))
-        for seed in (0, 0, 1)
-    )
-    np.testing.assert_array_equal(first.query, again.query)
-    assert first.sha256 == again.sha256
-    assert first.sha256 != other.sha256
-    assert set(first.query) != set(other.query)
-
-
-def test_the_digest_says_who_is_in_the_split():
-    settings = Data(num_queries=20, num_train=30)
-    renamed = ("another", *NAMES[1:])
-    first, other = draw_split(NAMES, settings), draw_split(renamed, settings)
-    assert first.sha256 != other.sha256
-
-
-def test_smaller_databases_are_part_of_larger_ones():
-    whole = draw_split(NAMES, Data(num_queries=20, num_train=10))
-    part = draw_split(NAMES, Data(num_queries=20, num_train=10, num_database=40))
-    assert len(part.database) == 40
-    assert set(part.train) <= set(part.database) <= set(whole.database)
-    np.testing.assert_array_equal(part.query, whole.query)
-    assert part.name == "coco-20q-10t-40d-seed0"
-
-
-@pytest.mark.parametrize(
-    "sizes, message",
-    [
-        ({"num_queries": 90, "num_train": 20}, "needs 110 images .*there are 100"),
-        ({"num_queries": 101, "num_train": 0}, "needs 10. images .*there are 100"),
-        ({"num_queries": 50, "num_train": 5, "num_database": 51}, "needs 101 images"),
-        (
-            {"num_queries": 50, "num_train": 9, "num_database": 8},
-            "at most the database",
-        ),
-        ({"num_queries": 0, "num_train": 9}, "no query images"),
-        ({"num_queries": 9, "num_train": 0}, "no train images"),
-        ({"num_queries": 100, "num_train": 0}, "no train images"),
-    ],
-)
-def test_impossible_splits_are_refused(sizes, message):
-    with pytest.raises(DataError, match=message):
-        draw_split(NAMES, Data(**sizes))
-
-
 @pytest.mark.parametrize(
     "damage, message",
     [
-        (lambda d: annotations(d).unlink(), "instances_train2014.json: no such file"),
+        (lambda d: annotations(d).unlink(), "no instances_train2014.json there"),
         (lambda d: annotations(d).write_text("{"), "not COCO annotations"),
         (lambda d: annotations(d).write_text("[]"), "not COCO annotations"),
         (lambda d: change(annotations(d), "images", []), "not COCO annotations"),
@@ -148,20 +113,20 @@ def test_impossible_splits_are_refused(sizes, message):
                 "categories",
                 [{"id": i, "name": str(i)} for i in (3, 5, 7)],
             ),
-            "different categories",
+            "differ in categories",
         ),
         (
             lambda d: (d / "val2014" / "COCO_val2014_000000000001.jpg").unlink(),
             "1 of 4 listed images are missing: val2014/COCO_val2014_000000000001.jpg",
         ),
-        (lambda d: (d / "val2014").rename(d / "val"), "val2014: no such folder"),
+        (lambda d: (d / "val2014").rename(d / "val"), "no val2014 there"),
     ],
 )
 def test_a_bad_source_is_refused_in_a_line(tmp_path, damage, message):
     source = small_coco(tmp_path / "source")
     damage(source)
     with pytest.raises(DataError, match=message) as caught:
-        scan_coco(source)
+        require_files(str(source), scan_coco([source]))
     assert "\n" not in str(caught.value)
 
 

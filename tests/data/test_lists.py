@@ -52,7 +52,7 @@ def test_every_image_comes_back_at_its_position(tmp_path):
 def test_names_of_classes_may_be_given(tmp_path):
     source = small_lists(tmp_path / "source")
     (source / "classes.txt").write_text("cat\ndog\nblue sky\n")
-    assert scan_lists(source).class_names == ("cat", "dog", "blue sky")
+    assert scan_lists([source]).class_names == ("cat", "dog", "blue sky")
 
 
 def test_paths_may_be_relative_to_the_images_folder(tmp_path):
@@ -60,18 +60,18 @@ def test_paths_may_be_relative_to_the_images_folder(tmp_path):
     for part in ("train", "test", "database"):
         path = source / f"{part}_img.txt"
         path.write_text(path.read_text().replace("images/", "./"))
-    listing = scan_lists(source)
-    assert listing.folder == source / "images"
+    listing = scan_lists([source])
     assert listing.image_ids[0] == "d3.jpg"
+    assert listing.locate(0) == source / "images" / "d3.jpg"
 
 
 def test_windows_line_ends_and_byte_order_marks_are_read(tmp_path):
     source = small_lists(tmp_path / "source")
-    expected = scan_lists(source)
+    expected = scan_lists([source])
     for path in source.glob("*.txt"):
         text = path.read_text().replace("\n", "\r\n")
         path.write_bytes(b"\xef\xbb\xbf" + text.encode())
-    assert scan_lists(source).image_ids == expected.image_ids
+    assert scan_lists([source]).image_ids == expected.image_ids
 
 
 def test_repeats_and_leaks_are_counted_in_warnings(tmp_path, caplog):

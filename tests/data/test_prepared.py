@@ -10,8 +10,9 @@ import pytest
 
 from cgat_jax.config import Data
 from cgat_jax.data import SCANS, load_dataset, prepared
-from cgat_jax.data.builder import MAX_ERRORS, images_per_part
+from cgat_jax.data.builder import MAX_ERRORS
 from cgat_jax.data.dataset import DataError
+from cgat_jax.data.parts import images_per_part
 from tests.data.sources import encode, photo, small_lists, write_lists
 
 OPTIONS = {"image_size": 32, "threads": 2, "progress": False}
@@ -133,7 +134,6 @@ def test_an_interrupted_preparation_is_not_taken_for_complete(tmp_path, monkeypa
         with pytest.raises(KeyboardInterrupt):
             fill(root, source)
     assert (root / "images").is_dir()
-    (root / "incomplete").mkdir()
     assert not prepared.is_prepared(root)
     assert fill(root, source)
     assert not (root / "incomplete").exists()
@@ -167,6 +167,7 @@ def test_other_settings_are_refused(tmp_path):
     [
         lambda root: (root / "prepared.json").write_text("{"),
         lambda root: (root / "arrays.npz").write_bytes(b"PK"),
+        lambda root: (root / "arrays.npz").write_bytes(b"PK\x03\x04" + bytes(90)),
         lambda root: (root / "arrays.npz").unlink(),
         lambda root: (root / "images/features.json").unlink(),
         lambda root: (root / "images/dataset_info.json").unlink(),

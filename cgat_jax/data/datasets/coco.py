@@ -10,50 +10,58 @@ References:
 """
 
 import json
-import logging
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
 from cgat_jax.config import Data
-from cgat_jax.data.dataset import DataError, Dataset, Split, make_split
-from cgat_jax.data.listing import Listing, read_text, require_files, require_folder
-from cgat_jax.data.prepared import open_prepared, reader
+from cgat_jax.data.dataset import DataError, Dataset
+from cgat_jax.data.listing import Listing
+from cgat_jax.data.places import Place, below, find, read_text
+from cgat_jax.data.splits import draw_split, load_prepared
 
 NAME = "coco"
 _FOLDERS = ("train2014", "val2014")
 
 
-def scan_coco(source: Path) -> Listing:
+def scan_coco(places: Sequence[Place]) -> Listing:
     """Reads the annotations; classes and images are in alphabetical order.
 
     Crowd annotations count as objects.
 
+    Args:
+        places: folders and archives of the source, searched in this order.
+
     Raises:
-        DataError: a missing folder, file or image, files that are not COCO's, or
+        DataError: a missing folder or file, files that are not COCO's, or
             categories that differ between the two.
     """
-    require_folder(source)
-    contents = [_read_annotations(source, folder) for folder in _FOLDERS]
+    folders = {folder: find(places, folder) for folder in _FOLDERS}
+    contents = [_read_annotations(places, folder) for folder in _FOLDERS]
     categories = [names for names, _ in contents]
     found = contents[0][1] | contents[1][1]
     if categories[0] != categories[1]:
-        raise DataError(f"{source}: train2014 and val2014 have different categories")
+        raise DataError(f"{places[0]}: train2014 and val2014 differ in categories")
     class_names = tuple(sorted(categories[0].values()))
 
     image_ids = tuple(sorted(name for name, kinds in found.items() if kinds))
     if not image_ids:
-        raise DataError(f"{source}: no image has an annotation")
-    require_files(source, image_ids)
+        raise DataError(f"{places[0]}: no image has an annotation")
+
+    def locate(position: int) -> Place:
+        folder, name = image_ids[position].split("/")
+        return below(folders[folder], name)
+
     dropped = len(found) - len(image_ids)
     return Listing(
         name=NAME,
         class_names=class_names,
         image_ids=image_ids,
         labels=_multi_hot([found[name] for name in image_ids], class_names),
-        folder=source,
         parts={},
+        locate=locate,
         notes=(f"{dropped:,} of {len(found):,} images have no annotation, left out",),
     )
 
@@ -68,58 +76,14 @@ def load_coco(settings: Data, root: Path) -> Dataset:
         DataError: not prepared, damaged, prepared with other settings, or fewer images
             than the split needs.
     """
-    stored = open_prepared(root, NAME, settings.image_size)
-    dataset = Dataset(
-        name=NAME,
-        class_names=stored.class_names,
-        labels=stored.labels,
-        image_ids=stored.image_ids,
-        read=reader(root, stored.image_ids, enlarge_to=settings.image_size),
-        split=draw_split(stored.image_ids, settings),
-    )
-    for line in stored.notes:
-        logging.getLogger(__name__).info(line)
-    return dataset
-
-
-def draw_split(image_ids: tuple[str, ...], settings: Data) -> Split:
-    """Random queries, database and training images, a function of names and settings.
-
-    The three are pieces of one permutation: queries, then the database, the first
-    ``num_train`` of which train. So a smaller database or training set is part of the
-    larger one of the same seed. The database is in stored order, which reads fastest.
-
-    Raises:
-        DataError: fewer images than ``num_queries`` and the larger of ``num_database``
-            and ``num_train``, or an empty part.
-    """
-    queries, total = settings.num_queries, len(image_ids)
-    size = settings.num_database or total - queries
-    needed = queries + max(size, settings.num_train)
-    if needed > total or size < settings.num_train:
-        raise DataError(
-            f"the split needs {needed:,} images (num_queries={queries:,}, num_database="
-            f"{settings.num_database:,}, num_train={settings.num_train:,}), and there "
-            f"are {total:,}; num_train may be at most the database"
-        )
-    order = np.random.default_rng(settings.split_seed).permutation(total)
-    suffix = f"-{size}d" if settings.num_database else ""
-    name = f"{NAME}-{queries}q-{settings.num_train}t{suffix}-seed{settings.split_seed}"
-    return make_split(
-        name,
-        image_ids,
-        query=order[:queries],
-        database=np.sort(order[queries : queries + size]),
-        train=order[queries : queries + settings.num_train],
-    )
+    return load_prepared(NAME, settings, root, draw_split)
 
 
 def _read_annotations(
-    source: Path, folder: str
+    places: Sequence[Place], folder: str
 ) -> tuple[dict[int, str], dict[str, set[str]]]:
     """Names of the categories, and {path: names of the categories in the image}."""
-    require_folder(source / folder)
-    path = source / "annotations" / f"instances_{folder}.json"
+    path = find(places, f"instances_{folder}.json")
     text = read_text(path)
     try:
         content = json.loads(text)

@@ -12,59 +12,99 @@ References:
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
 from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset, make_split, repeats, unlabeled
-from cgat_jax.data.listing import (
-    Listing,
-    read_text,
-    require_files,
-    require_folder,
-    some,
-)
-from cgat_jax.data.prepared import open_prepared, reader
+from cgat_jax.data.listing import Listing
+from cgat_jax.data.places import Place, below, find, read_text, some
+from cgat_jax.data.prepared import open_prepared
+from cgat_jax.data.stored import reader
 
 NAME = "lists"
-_FILES = {"train": "train", "query": "test", "database": "database"}
+FILES = {"train": "train", "query": "test", "database": "database"}
 
 
-def scan_lists(source: Path) -> Listing:
+class Rows(NamedTuple):
+    """The lines of the text files: {part: image names} and {part: uint8 [n, C]}."""
+
+    names: dict[str, list[str]]
+    labels: dict[str, np.ndarray]
+
+    @property
+    def width(self) -> int:
+        """Number of label columns."""
+        return next(iter(self.labels.values())).shape[1]
+
+
+def scan_lists(places: Sequence[Place]) -> Listing:
     """Reads and checks the text files; every distinct path is listed once.
 
     Raises:
-        DataError: a missing, empty or inconsistent file, a missing image, a path that
-            leaves the folder, or an image with two different label rows.
+        DataError: a missing, empty or inconsistent file, a path that leaves the
+            folder, or an image with two different label rows.
     """
-    require_folder(source)
-    names = {part: _read_paths(source, file) for part, file in _FILES.items()}
+    folder = find(places, "train_img.txt").parent
+    listing, conflicts = merge(folder, read_rows(folder))
+    if conflicts:
+        raise DataError(
+            f"{folder}: images with different label rows: {some(conflicts)}"
+        )
+    return listing
+
+
+def read_rows(folder: Place, *, optional: tuple[str, ...] = ()) -> Rows:
+    """The text files of a folder, checked one by one and for equal columns.
+
+    Args:
+        folder: where the files are.
+        optional: parts that may be absent, of train, query and database.
+
+    Raises:
+        DataError: a missing, empty or inconsistent file, or a path that leaves the
+            folder.
+    """
+    there = {
+        part: file
+        for part, file in FILES.items()
+        if part not in optional or (folder / f"{file}_img.txt").exists()
+    }
+    names = {part: _read_paths(folder, file) for part, file in there.items()}
     labels = {
-        part: _read_labels(source / f"{file}_label.txt", len(names[part]))
-        for part, file in _FILES.items()
+        part: _read_labels(folder / f"{file}_label.txt", len(names[part]))
+        for part, file in there.items()
     }
-    widths = {
-        f"{file}_label.txt": labels[part].shape[1] for part, file in _FILES.items()
-    }
+    widths = {f"{there[part]}_label.txt": labels[part].shape[1] for part in there}
     if len(set(widths.values())) > 1:
-        raise DataError(f"{source}: the files differ in columns: {widths}")
-    every_name = [name for part in _FILES for name in names[part]]
-    every_row = np.concatenate([labels[part] for part in _FILES])
-    image_ids = tuple(dict.fromkeys(every_name))
+        raise DataError(f"{folder}: the files differ in columns: {widths}")
+    return Rows(names, labels)
+
+
+def merge(folder: Place, rows: Rows) -> tuple[Listing, list[str]]:
+    """Every distinct image once, and the names of those with two label rows."""
+    names = [name for part in FILES for name in rows.names[part]]
+    labels = np.concatenate([rows.labels[part] for part in FILES])
+    image_ids = tuple(dict.fromkeys(names))
     positions = {name: position for position, name in enumerate(image_ids)}
-    rows = np.array([positions[name] for name in every_name])
-    ends = np.cumsum([len(names[part]) for part in _FILES])[:-1]
+    where = np.array([positions[name] for name in names])
+    merged = np.zeros((len(image_ids), labels.shape[1]), np.uint8)
+    merged[where] = labels
+    conflicts = np.flatnonzero((merged[where] != labels).any(axis=1))
+    ends = np.cumsum([len(rows.names[part]) for part in FILES])[:-1]
+    images = _image_folder(folder, image_ids[0])
     listing = Listing(
         name=NAME,
-        class_names=_read_classes(source, every_row.shape[1]),
+        class_names=_read_classes(folder, labels.shape[1]),
         image_ids=image_ids,
-        labels=_merge(source, every_name, every_row, rows),
-        folder=_image_folder(source, image_ids[0]),
-        parts=dict(zip(_FILES, np.split(rows, ends), strict=True)),
+        labels=merged,
+        parts=dict(zip(FILES, np.split(where, ends), strict=True)),
+        locate=lambda position: below(images, image_ids[position]),
     )
-    require_files(listing.folder, image_ids)
-    return listing
+    return listing, list(dict.fromkeys(names[line] for line in conflicts))
 
 
 def load_lists(settings: Data, root: Path) -> Dataset:
@@ -76,7 +116,7 @@ def load_lists(settings: Data, root: Path) -> Dataset:
     logger = logging.getLogger(__name__)
     for line in repeats(dataset.split):
         logger.warning(line)
-    for line in unlabeled(dataset):
+    for line in unlabeled(dataset.labels, dataset.split):
         logger.info(line)
     return dataset
 
@@ -98,24 +138,12 @@ def open_lists(settings: Data, root: Path) -> Dataset:
     )
 
 
-def _merge(
-    source: Path, names: list[str], labels: np.ndarray, rows: np.ndarray
-) -> np.ndarray:
-    """One label row for each distinct name; ``rows`` says where each line's goes."""
-    merged = np.zeros((rows.max() + 1, labels.shape[1]), np.uint8)
-    merged[rows] = labels
-    if len(conflicts := np.flatnonzero((merged[rows] != labels).any(axis=1))):
-        twice = list(dict.fromkeys(names[line] for line in conflicts))
-        raise DataError(f"{source}: images with different label rows: {some(twice)}")
-    return merged
-
-
-def _image_folder(source: Path, name: str) -> Path:
+def _image_folder(source: Place, name: str) -> Place:
     folder = source / "images"
-    return folder if (folder / name).is_file() else source
+    return folder if below(folder, name).is_file() else source
 
 
-def _read_paths(source: Path, file: str) -> list[str]:
+def _read_paths(source: Place, file: str) -> list[str]:
     path = source / f"{file}_img.txt"
     lines = [line.strip() for line in read_text(path).splitlines()]
     if not lines:
@@ -129,7 +157,7 @@ def _read_paths(source: Path, file: str) -> list[str]:
     return [str(PurePosixPath(line)) for line in lines]
 
 
-def _read_labels(path: Path, count: int) -> np.ndarray:
+def _read_labels(path: Place, count: int) -> np.ndarray:
     """uint8 [count, C] of a text file, checked line by line."""
     rows = [line.split() for line in read_text(path).splitlines()]
     if len(rows) != count:
@@ -148,7 +176,7 @@ def _read_labels(path: Path, count: int) -> np.ndarray:
     return np.array([[word == "1" for word in row] for row in rows], np.uint8)
 
 
-def _read_classes(source: Path, width: int) -> tuple[str, ...]:
+def _read_classes(source: Place, width: int) -> tuple[str, ...]:
     path = source / "classes.txt"
     if not path.exists():
         return tuple(f"class {column}" for column in range(width))

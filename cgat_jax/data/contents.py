@@ -1,0 +1,25 @@
+"""Images that are copies of others, byte by byte."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+MAX_GROUPS = 3
+
+
+def copies(contents: np.ndarray) -> list[np.ndarray]:
+    """Groups of positions with equal digests, each of two or more, in order."""
+    order = np.argsort(contents, kind="stable")
+    starts = np.flatnonzero(np.diff(contents[order])) + 1
+    groups = [np.sort(group) for group in np.split(order, starts) if len(group) > 1]
+    return sorted(groups, key=lambda group: int(group[0]))
+
+
+def describe_copies(groups: Sequence[np.ndarray], image_ids: Sequence[str]) -> str:
+    """A line on how many images are copies, and the first of them."""
+    if not groups:
+        return "no two images have the same content"
+    extra = sum(len(group) - 1 for group in groups)
+    first = [" = ".join(image_ids[i] for i in g[:3]) for g in groups[:MAX_GROUPS]]
+    more = ", ..." if len(groups) > MAX_GROUPS else ""
+    return f"{extra:,} images are copies of others: {', '.join(first)}{more}"

@@ -1,0 +1,164 @@
+"""The data doctor: says what is wrong with a data set before it costs a training.
+
+    python -m experiments.check_data --data=data/flickr
+    python -m experiments.check_data --data=DIR [--dataset=flickr25k]
+
+--data is a prepared folder, a folder with the field's split files and their images,
+or, with --dataset, the original files that experiments.prepare reads. It finds missing,
+unreadable, truncated and oversized files, copies by content, images with two different
+label rows, queries in the database, repeated lines, rows without a label, labels that
+are the same in all images, sizes and label counts that are not the known ones of the
+data set, and prints chance and ceiling of MAP. Nothing is changed.
+
+--dataset with a folder of split files says what they are of, for the known numbers.
+
+Exit codes: 0 nothing is wrong, 1 defects were found, 2 refused (a line on what).
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags, logging
+
+from cgat_jax.config import Data
+from cgat_jax.data import SCANS
+from cgat_jax.data.archives import read_source
+from cgat_jax.data.dataset import DataError, describe_labels, make_split
+from cgat_jax.data.datasets.lists import merge, read_rows
+from cgat_jax.data.doctor import (
+    Finding,
+    check_copies,
+    check_labels,
+    check_split,
+    known_of,
+)
+from cgat_jax.data.doctor_files import check_originals, check_stored, findings
+from cgat_jax.data.listing import Listing
+from cgat_jax.data.places import Place, search, some
+from cgat_jax.data.prepared import (
+    is_prepared,
+    open_prepared,
+    prepared_as,
+)
+from cgat_jax.data.splits import splits_of
+from cgat_jax.data.stored import read_contents, reader
+from cgat_jax.settings import lookup
+from experiments import cli
+
+EXIT_DEFECTS = 1
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Declares the flags of this program."""
+    flags.DEFINE_string(
+        "data", None, "prepared folder, or original files", flag_values=values
+    )
+    flags.DEFINE_string(
+        "dataset",
+        None,
+        "cifar10, coco, flickr25k, lists or nus_wide; a prepared folder says it itself",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "threads",
+        Data().threads,
+        "decoding threads",
+        lower_bound=1,
+        flag_values=values,
+    )
+
+
+def main(values: flags.FlagValues) -> int:
+    """Prints the findings; the exit code says whether there are defects."""
+    logging.set_verbosity(logging.WARNING)
+    if not values.data:
+        return cli.refuse("check_data", "--data is missing: expected a folder")
+    folder = Path(values.data)
+    try:
+        if is_prepared(folder):
+            found = list(check_prepared(folder, values.threads))
+        else:
+            found = list(check_source(folder, values.dataset, values.threads))
+    except (ValueError, OSError) as error:
+        return cli.refuse("check_data", error)
+    defects = [finding for finding in found if finding.defect]
+    for finding in found:
+        print(f"{'defect' if finding.defect else 'note'}: {finding.text}")
+    print(f"{len(defects)} defects" if defects else "no defects")
+    return EXIT_DEFECTS if defects else 0
+
+
+def check_prepared(root: Path, threads: int) -> Iterator[Finding]:
+    """Findings on a prepared folder: its images, its labels, and its splits."""
+    name, image_size = prepared_as(root)
+    stored = open_prepared(root, name, image_size)
+    count, known = len(stored.image_ids), known_of(name)
+    yield Finding(False, describe_labels(name, stored.labels))
+    read = reader(root, stored.image_ids)
+    yield from findings(check_stored(read, count, threads, progress=True))
+    yield from check_labels(stored, known)
+    splits = splits_of(stored, root)
+    for split in splits:
+        yield from _about(split, check_split(stored.labels, split, known))
+    contents = read_contents(root, count)
+    if contents is not None:
+        yield from check_copies(contents, stored.labels, stored.image_ids, splits)
+
+
+def check_source(source: Path, name: str | None, threads: int) -> Iterator[Finding]:
+    """Findings on original files: as for a prepared folder, and on each file.
+
+    Raises:
+        DataError: what cannot be read at all, or a data set that is not named.
+    """
+    with tempfile.TemporaryDirectory(prefix="check_data-") as unpacked:
+        listing, conflicts = read_source(
+            lambda places: _read(places, name), source, Path(unpacked), progress=True
+        )
+        if conflicts:
+            text = f"{len(conflicts):,} images have two different label rows"
+            yield Finding(True, f"{text}: {some(conflicts)}")
+        splits = []
+        if listing.parts:
+            label = f"{name}-released" if known_of(name or "") else "lists"
+            splits = [make_split(label, listing.image_ids, **listing.parts)]
+        yield from _check_listing(listing, name or "lists", splits, threads)
+
+
+def _read(places: Sequence[Place], name: str | None) -> tuple[Listing, list[str]]:
+    """What a source lists, and images with two label rows."""
+    if (lists := search(places, "train_img.txt")) is not None:
+        return merge(lists.parent, read_rows(lists.parent))
+    if name is None:
+        raise DataError(
+            f"{places[0]}: neither prepared nor a folder of split files; name the data "
+            "set with --dataset"
+        )
+    return lookup("data set", name, SCANS)(places), []
+
+
+def _check_listing(
+    listing: Listing, name: str, splits: list, threads: int
+) -> Iterator[Finding]:
+    known = known_of(name)
+    yield Finding(False, describe_labels(name, listing.labels))
+    problems, contents = check_originals(listing, threads, progress=True)
+    yield from findings(problems)
+    yield from check_labels(listing, known)
+    for split in splits:
+        yield from _about(split, check_split(listing.labels, split, known))
+    sound = np.array([not kind for kind, _ in problems])
+    unique = np.where(sound, contents, np.arange(len(contents), dtype=np.uint64))
+    yield from check_copies(unique, listing.labels, listing.image_ids, splits)
+
+
+def _about(split, found: Iterator[Finding]) -> Iterator[Finding]:
+    for finding in found:
+        yield Finding(finding.defect, f"split {split.name}: {finding.text}")
+
+
+if __name__ == "__main__":
+    define_flags(flags.FLAGS)
+    cli.run("check_data", lambda: main(flags.FLAGS))
