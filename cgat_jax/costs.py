@@ -5,16 +5,9 @@ import jax.numpy as jnp
 
 from cgat_jax.attacks import ATTACKS, WORST_CASE, budget_of, parse_attacks
 from cgat_jax.config import Config
+from cgat_jax.data.known import KNOWN
 from cgat_jax.models import make_model
 from cgat_jax.worst_case import ENSEMBLE, QUERIES
-
-# Images of the database where a configuration says "all": (database, queries, train).
-SIZES = {
-    "flickr25k": (23_300, 1_700, 5_000),
-    "nus_wide": (193_734, 2_100, 10_500),
-    "coco": (117_218, 5_000, 10_000),
-    "cifar10": (59_000, 1_000, 5_000),
-}
 
 
 def forward_flops(config: Config) -> float:
@@ -32,10 +25,12 @@ def run_flops(config: Config, *, pretrains: bool) -> float:
 
     With F for a forward pass of an image, a training step is 3F, one of a defense with
     T inner iterations (2T + 6)F, and an iteration of an attack 2F (Square: F). Losses,
-    metrics and ProS-GAN's own networks are not counted.
+    metrics and ProS-GAN's own networks are not counted. Where the configuration says
+    all images, they are as many as the paper has.
     """
     forward, data, settings = forward_flops(config), config.data, config.evaluate
-    all_database, all_queries, all_train = SIZES.get(data.name, (0, 0, 0))
+    known = KNOWN.get(data.name)
+    all_queries, all_database, all_train = known.paper if known else (0, 0, 0)
     train = data.num_train or all_train
     queries = data.num_queries or all_queries
     database = data.num_database or all_database
@@ -45,13 +40,10 @@ def run_flops(config: Config, *, pretrains: bool) -> float:
     inner = 2 * config.defense.steps + 6
     passes += inner * train * config.defense.epochs
     passes += database + train + queries
+    names = parse_attacks(settings.attacks)
     attacked = settings.num_queries or queries
-    passes += attacked * sum(map(lambda a: _passes(a, config), _names(config)))
+    passes += attacked * sum(_passes(name, config) for name in names)
     return passes * forward
-
-
-def _names(config: Config) -> list[str]:
-    return [name for name in parse_attacks(config.evaluate.attacks)]
 
 
 def _passes(name: str, config: Config) -> float:
