@@ -72,10 +72,11 @@ def run(config: Config, workdir: Path) -> int:
         target_labels(config, dataset, workdir)
     try:
         networks = stages.train(config, dataset, devices.make_mesh(), workdir, stop)
+        results = measure(config, dataset, workdir, networks, stop)
     except training.NonFiniteError as error:
         print(f"main: {error}", file=sys.stderr)
         return EXIT_NOT_FINITE
-    return finish(workdir, measure(config, dataset, workdir, networks, stop))
+    return finish(workdir, results)
 
 
 def measure(config: Config, dataset, workdir: Path, networks, stop) -> dict:

@@ -17,14 +17,6 @@ from cgat_jax.types import Batch, Images, Logits, Metrics, PyTree, Scalar
 
 BATCH_SIZE, BETA = 24, 0.5
 
-SMALL_IMAGES = {
-    "width": 0.25,
-    "epochs": 6,
-    "learning_rate": 5e-4,
-    "prototype_steps": 3_000,
-}
-"""Settings for images of 32 to 64 pixels: some five minutes on two CPU cores."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GanSettings:
