@@ -217,6 +217,8 @@ class Evaluator:
         found = standard_v1(attack, score, self.scorer.chances())
         compared = {}
         for name in parse_attacks(settings.attacks)[:-1]:
+            if not ATTACKS[name].bounded:
+                continue
             codes = np.load(self._folder / f"{defense}-{name}" / "codes.npy")
             compared[name] = self.scorer.precision(codes, victim.codes)
         return found.worst.left, measures.ensemble_measures(found, compared)
@@ -237,7 +239,7 @@ class Evaluator:
             if ATTACKS[attack].targeted:
                 targets = self.references.targets()
                 record["t_map"] = self.scorer.scores(codes, victim.codes, targets).map
-            record["restarts"] = 1
+            record["attack_settings"]["restarts"] = 1
             self._write(path, record | {"seconds": seconds})
 
     def _describe(self, defense: str, attack: str) -> Record:
