@@ -106,13 +106,14 @@ def train(
         if not config.model.weights and config.backbone.epochs:
             if not (workdir / BACKBONE_FILE).is_file():
                 state = run(_backbone(config, dataset))
-                save_weights(workdir / BACKBONE_FILE, _host(state.params["model"]))
+                network = _host((state.params["model"], state.stats))
+                save_weights(workdir / BACKBONE_FILE, *network)
         state = run(_pretrain(config, dataset, workdir))
         networks["none"] = state.params["model"], state.stats
     if config.defense.epochs:
         state = run(_defend(config, dataset, mesh, state))
-        averaged = state.ema if config.defense.ema else state.params["model"]
-        networks[config.defense.name] = averaged, state.stats
+        network = state.params["model"], state.stats
+        networks[config.defense.name] = state.ema if config.defense.ema else network
     return networks
 
 
@@ -149,8 +150,9 @@ def _backbone(config: Config, dataset: Dataset) -> Stage:
     model = build_network(config, classes)
 
     def initial_state(tx):
-        params = {"model": fresh_weights(model, config), "loss": {}}
-        return new_state(params, {}, {}, empty_bank(dataset, classes), tx)
+        net, stats = fresh_weights(model, config)
+        params = {"model": net, "loss": {}}
+        return new_state(params, {}, stats, empty_bank(dataset, classes), tx)
 
     def make_step(tx):
         return make_classification_step(model, tx)
@@ -165,8 +167,9 @@ def _pretrain(config: Config, dataset: Dataset, workdir: Path) -> Stage:
     def initial_state(tx):
         bank = empty_bank(dataset, config.model.bits)
         loss_params, constants = loss.init(jax.random.key(config.seed), bank)
-        net = first_weights(model, config, workdir)
-        return new_state({"model": net, "loss": loss_params}, constants, {}, bank, tx)
+        net, stats = first_weights(model, config, workdir)
+        params = {"model": net, "loss": loss_params}
+        return new_state(params, constants, stats, bank, tx)
 
     def make_step(tx):
         return make_standard_step(model, loss, tx)
