@@ -11,7 +11,7 @@ import pathlib
 import struct
 import zipfile
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +56,7 @@ def read_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
+def _read_zip(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
     """One member a storage beside ``data.pkl``, in a folder; nothing is compressed."""
     size = file.seek(0, os.SEEK_END)
     with zipfile.ZipFile(file) as archive:
@@ -84,7 +84,7 @@ def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
         return _arrays(_tensors(state), values_of)
 
 
-def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
+def _read_legacy(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
     """Five pickles (magic, version, system, tensors, keys), then each key's values."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)

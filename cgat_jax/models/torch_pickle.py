@@ -11,7 +11,7 @@ import math
 import pickle
 import pickletools
 from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -125,7 +125,7 @@ class _Unpickler(pickle.Unpickler):
         return Storage(key, np.dtype(_TYPES[kind]), count)
 
 
-def load_pickle(file: BinaryIO) -> Any:
+def load_pickle(file: io.BufferedIOBase) -> Any:
     """The object of the next pickle of a file, which then stands behind it.
 
     The pickle is first scanned without being run, so that lengths beyond its end and a

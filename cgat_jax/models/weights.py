@@ -8,7 +8,6 @@ import os
 import pathlib
 from collections.abc import Iterable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -97,7 +96,7 @@ def packed_weights(name: str) -> pathlib.Path:
     return path
 
 
-def _flat(params: PyTree, stats: PyTree) -> dict[str, jax.Array]:
+def _flat(params: PyTree, stats: PyTree) -> PyTree:
     return flatten_dict(params, sep="/") | flatten_dict(stats, sep="/")
 
 

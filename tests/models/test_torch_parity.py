@@ -17,16 +17,21 @@ def all_networks(*quick):
 
 
 def networks(name, outputs=8):
-    """A PyTorch network with random weights and statistics, ours, and its variables."""
+    """A PyTorch network with random weights and statistics, ours, and its variables.
+
+    Weights are He's, which keep the images' differences alive through every depth.
+    """
     from tests.reference import torch_models
 
     torch.manual_seed(0)
     reference = getattr(torch_models, name)(outputs)
     for module in reference.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.uniform_(-0.2, 0.2)
             module.running_var.uniform_(0.5, 1.5)
-            module.weight.data.uniform_(0.5, 1.5)
+            module.weight.data.uniform_(0.5, 1.0)
             module.bias.data.uniform_(-0.2, 0.2)
     state = {key: value.numpy() for key, value in reference.state_dict().items()}
     model = make_model(name, outputs=outputs, dropout=0.0)
