@@ -65,7 +65,11 @@ class Data:
 class Model:
     """The hashing network."""
 
-    name: str = setting("vgg11", "alexnet, vgg11, vgg13, vgg16, vgg19 or small")
+    name: str = setting(
+        "vgg11",
+        "alexnet, vgg11, vgg13, vgg16 or vgg19 (with batch normalization: vgg11_bn "
+        "...), resnet18, resnet34, resnet50 or small",
+    )
     bits: int = setting(32, "code length K", low=1)
     weights: str = setting(
         "",
@@ -144,7 +148,7 @@ class Defense(Training):
     )
     crafting: str = setting(
         "train",
-        "network while crafting: train (dropout on) or eval",
+        "network while crafting: train (dropout on, batch statistics) or eval",
         choices=("train", "eval"),
     )
     epsilon: float = setting(

@@ -113,9 +113,10 @@ def train(
         if not config.model.weights and config.backbone.epochs:
             if not (workdir / BACKBONE_FILE).is_file():
                 state = run(_backbone(config, dataset))
-                save_weights(workdir / BACKBONE_FILE, _host(state.params["model"]))
+                network = _host((state.params["model"], state.stats))
+                save_weights(workdir / BACKBONE_FILE, *network)
         state = run(_pretrain(config, dataset, workdir))
-        networks["none"] = _pretrained_network(state)
+        networks["none"] = _network(state)
     if config.defense.epochs:
         state = run(_defend(config, dataset, mesh, state))
         networks[config.defense.name] = _defended(config, state)
@@ -132,7 +133,7 @@ def finished(
     """
     own = Path(config.pretrained) if config.pretrained else workdir
     state = _pretrained(config, dataset, mesh, own)
-    networks = {} if config.pretrained else {"none": _pretrained_network(state)}
+    networks = {} if config.pretrained else {"none": _network(state)}
     if config.defense.epochs:
         stage = _defend(config, dataset, mesh, state)
         state = load_finished(stage, dataset, mesh, workdir)
@@ -146,13 +147,12 @@ def _pretrained(
     return load_finished(_pretrain(config, dataset, workdir), dataset, mesh, workdir)
 
 
-def _pretrained_network(state: TrainState) -> tuple[PyTree, PyTree]:
+def _network(state: TrainState) -> tuple[PyTree, PyTree]:
     return state.params["model"], state.stats
 
 
 def _defended(config: Config, state: TrainState) -> tuple[PyTree, PyTree]:
-    averaged = state.ema if config.defense.ema else state.params["model"]
-    return averaged, state.stats
+    return state.ema if config.defense.ema else _network(state)
 
 
 def _host(tree: PyTree) -> PyTree:
@@ -188,8 +188,9 @@ def _backbone(config: Config, dataset: Dataset) -> Stage:
     model = build_network(config, classes)
 
     def initial_state(tx):
-        params = {"model": fresh_weights(model, config), "loss": {}}
-        return new_state(params, {}, {}, empty_bank(dataset, classes), tx)
+        net, stats = fresh_weights(model, config)
+        params = {"model": net, "loss": {}}
+        return new_state(params, {}, stats, empty_bank(dataset, classes), tx)
 
     def make_step(tx):
         return make_classification_step(model, tx)
@@ -204,8 +205,9 @@ def _pretrain(config: Config, dataset: Dataset, workdir: Path) -> Stage:
     def initial_state(tx):
         bank = empty_bank(dataset, config.model.bits)
         loss_params, constants = loss.init(jax.random.key(config.seed), bank)
-        net = first_weights(model, config, workdir)
-        return new_state({"model": net, "loss": loss_params}, constants, {}, bank, tx)
+        net, stats = first_weights(model, config, workdir)
+        params = {"model": net, "loss": loss_params}
+        return new_state(params, constants, stats, bank, tx)
 
     def make_step(tx):
         return make_standard_step(model, loss, tx)

@@ -13,7 +13,8 @@ from cgat_jax import devices
 from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.models import make_model
-from cgat_jax.models.weights import load_weights, packed_weights
+from cgat_jax.models.torch_weights import SOURCES
+from cgat_jax.models.weights import PACKED, load_weights, packed_weights
 from cgat_jax.settings import difference, to_json
 from cgat_jax.training import batches_of, epoch_steps
 from cgat_jax.types import Bank, HashModel, PyTree, TrainState
@@ -34,11 +35,11 @@ def build_network(config: Config, outputs: int) -> HashModel:
     )
 
 
-def fresh_weights(model: HashModel, config: Config) -> PyTree:
-    """The network's weights as they are drawn."""
+def fresh_weights(model: HashModel, config: Config) -> tuple[PyTree, PyTree]:
+    """The network's weights as they are drawn, and its first statistics."""
     size = config.data.crop_size
     key = jax.random.fold_in(jax.random.key(config.seed), 1_000)
-    return jax.jit(lambda: model.init(key, jnp.zeros((1, size, size, 3)))[0])()
+    return jax.jit(lambda: model.init(key, jnp.zeros((1, size, size, 3))))()
 
 
 def check_weights(model: HashModel, config: Config) -> None:
@@ -50,13 +51,25 @@ def check_weights(model: HashModel, config: Config) -> None:
     """
     weights = config.model.weights
     if not weights and not config.backbone.epochs:
-        raise ValueError(
-            "model.weights is empty and backbone.epochs is 0: give a safetensors file, "
-            "'packed' (small), or backbone.epochs to make them; 'random' starts without"
-        )
+        raise ValueError(f"model.weights is empty: {_advice(config.model.name)}")
     if weights not in ("", "random"):
-        params = jax.eval_shape(functools.partial(fresh_weights, model, config))
-        load_weights(_weights_file(config), params)
+        network = jax.eval_shape(functools.partial(fresh_weights, model, config))
+        load_weights(_weights_file(config), *network)
+
+
+def _advice(name: str) -> str:
+    """How to come by weights of a network, in one line."""
+    rest = "or let backbone.epochs learn the training labels first, or start 'random'"
+    if name in PACKED:
+        return f"take 'packed', give a safetensors file, {rest}"
+    if name not in SOURCES:
+        return f"give a safetensors file, {rest}"
+    address, file = SOURCES[name], f"{name}.safetensors"
+    return (
+        f"get ImageNet's from {address}, convert them (python -m "
+        f"experiments.convert_weights --torch={address.rsplit('/', 1)[-1]} "
+        f"--out={file}) and set it to {file}; {rest}"
+    )
 
 
 def check_pretrained(config: Config) -> None:
@@ -81,14 +94,16 @@ def check_pretrained(config: Config) -> None:
         )
 
 
-def first_weights(model: HashModel, config: Config, workdir: Path) -> PyTree:
-    """The weights that pretraining starts from; ``workdir`` may hold a backbone."""
-    params = fresh_weights(model, config)
+def first_weights(
+    model: HashModel, config: Config, workdir: Path
+) -> tuple[PyTree, PyTree]:
+    """The network that pretraining starts from; ``workdir`` may hold a backbone."""
+    network = fresh_weights(model, config)
     if not config.model.weights:
-        return load_weights(workdir / BACKBONE_FILE, params)
+        return load_weights(workdir / BACKBONE_FILE, *network)
     if config.model.weights == "random":
-        return params
-    return load_weights(_weights_file(config), params)
+        return network
+    return load_weights(_weights_file(config), *network)
 
 
 def _weights_file(config: Config) -> Path:
@@ -126,14 +141,16 @@ def first_bank(
     """Signs of the training images' codes: one pass over an epoch of its own.
 
     As in the released code, images are as in training and, if crafting is ``train``,
-    dropout is on.
+    dropout is on and batches are normalized by themselves.
     """
     settings, live = config.defense, config.defense.crafting == "train"
     key = jax.random.fold_in(jax.random.key(config.seed), 3_000)
 
     @jax.jit
     def record(bank, batch, index):
-        mode = {"key": jax.random.fold_in(key, index)} if live else {}
+        mode = {}
+        if live:
+            mode = {"key": jax.random.fold_in(key, index), "mask": batch.mask}
         images = devices.to_images(batch.images)
         logits, _ = model.apply(state.params["model"], state.stats, images, **mode)
         return bank.record(batch, jnp.sign(logits))

@@ -55,7 +55,8 @@ class TrainState(NamedTuple):
 
     ``params`` is {"model": ..., "loss": ...}; ``stats`` are batch statistics;
     ``constants`` belong to the hashing loss; ``ema`` averages ``params["model"]`` and
-    is empty where no average is kept; ``extra`` is what a defense keeps besides.
+    ``stats``, as a pair, and is empty where no average is kept; ``extra`` is what a
+    defense keeps besides.
     """
 
     step: Int[Array, ""]
@@ -72,8 +73,14 @@ class HashModel(NamedTuple):
     """A network as two pure functions.
 
     ``init(key, images) -> (params, stats)``;
-    ``apply(params, stats, images, *, key=None) -> (logits, stats)``: with a key the
-    network trains (dropout, batch statistics), without one it evaluates.
+    ``apply(params, stats, images, *, key=None, mask=None) -> (logits, stats)``: with a
+    key the network trains (dropout, batch statistics), without one it evaluates.
+
+    Networks with batch normalization follow one rule. In training, each forward pass is
+    normalized by its own batch, padded rows (``mask`` False) left out, and gives back
+    moved running statistics. Only a pass that the optimizer learns from keeps them: of
+    adversarial images first, then of clean ones. Crafting and the first bank drop them;
+    evaluation normalizes by them.
     """
 
     init: Callable[[PRNGKeyArray, Images], tuple[PyTree, PyTree]]

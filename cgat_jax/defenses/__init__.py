@@ -95,4 +95,6 @@ def start_defense(
         database_labels: multi-hot [M, C].
     """
     state = DEFENSES[settings.name].start(key, state, settings, database_labels)
-    return state._replace(ema=state.params["model"]) if settings.ema else state
+    if not settings.ema:
+        return state
+    return state._replace(ema=(state.params["model"], state.stats))

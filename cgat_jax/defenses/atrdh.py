@@ -98,7 +98,7 @@ def make_atrdh_step(
         target_key, size = jax.random.fold_in(attack_key, 0), len(batch.images)
         labels = _drawn(target_key, state.extra["targets"], size)
         goal = jnp.sign(prototype.apply(state.extra["prototype"], labels))
-        encode = make_encode(model, loss, state, settings, dropout_key)
+        encode = make_encode(model, loss, state, settings, batch.mask, dropout_key)
         keys = jax.random.split(attack_key, size)
         adversarial = attack(encode, batch.images, -goal, keys)
         objective = adversarial_objective(

@@ -27,7 +27,7 @@ def descend(
         tx: the optimizer.
         objective: as above.
         awp: gamma of adversarial weight perturbation, see ``perturbed``; 0 leaves it
-            out. Bank and metrics are those of the unperturbed weights.
+            out. Statistics, bank and metrics are those of the unperturbed weights.
     """
     gradient = jax.grad(objective, has_aux=True)
     gradients, (stats, bank, metrics) = gradient(state.params)
@@ -51,7 +51,8 @@ def descend(
 def perturbed(params: PyTree, gradients: PyTree, gamma: float) -> PyTree:
     """Weights moved up their gradient g, layer by layer: w + gamma |w| g / |g|.
 
-    Biases (arrays of one axis) stay, and so do weights without a gradient.
+    Biases and batch normalization (arrays of one axis) stay, and so do weights without
+    a gradient.
 
     References:
         Wu et al., Adversarial Weight Perturbation Helps Robust Generalization,
@@ -70,14 +71,18 @@ def perturbed(params: PyTree, gradients: PyTree, gamma: float) -> PyTree:
 
 
 def with_average(step: StepFn, decay: float) -> StepFn:
-    """A step that keeps ``ema <- decay * ema + (1 - decay) * parameters`` as well."""
+    """A step that keeps ``ema <- decay * ema + (1 - decay) * network`` as well.
+
+    Averaged are the parameters and the running statistics, which would not fit averaged
+    weights otherwise.
+    """
 
     def averaged(state: TrainState, batch, key):
         state, metrics = step(state, batch, key)
         ema = jax.tree.map(
             lambda mean, now: decay * mean + (1 - decay) * now,
             state.ema,
-            state.params["model"],
+            (state.params["model"], state.stats),
         )
         return state._replace(ema=ema), metrics
 

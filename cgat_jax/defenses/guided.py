@@ -56,7 +56,7 @@ def make_guided_step(
     def step(state: TrainState, batch: Batch, key):
         key = jax.random.fold_in(key, state.step)
         attack_key, dropout_key, train_key, loss_key = jax.random.split(key, 4)
-        encode = make_encode(model, loss, state, settings, dropout_key)
+        encode = make_encode(model, loss, state, settings, batch.mask, dropout_key)
         # One more pass, dropped by the compiler where the guide needs no clean codes.
         clean = jnp.tanh(encode(batch.images, settings.steps))
         references = jax.lax.stop_gradient(guide.craft(batch, state.bank, clean))
@@ -106,7 +106,7 @@ def adversarial_objective(
 
     def objective(params):
         robust, logits, stats = encode_pairs(
-            model, loss, params, state, adversarial, batch.images, train_key
+            model, loss, params, state, adversarial, batch, train_key
         )
         robust, clean = jnp.tanh(robust), jnp.tanh(logits)
         bank = state.bank.record(batch, jax.lax.stop_gradient(clean))
@@ -134,29 +134,33 @@ def _extras(settings: Defense, robust: Codes, clean: Codes, mask):
 
 
 def make_encode(
-    model: HashModel, loss: HashLoss, state: TrainState, settings: Defense, key
+    model: HashModel, loss: HashLoss, state: TrainState, settings: Defense, mask, key
 ) -> Encode:
     """The network that images are crafted on.
 
     ``settings.crafting``: ``train`` crafts through live dropout with a new mask for
-    each iteration, as the released code of CgAT does; ``eval`` without dropout.
+    each iteration, as the released code of CgAT does, and through batch normalization
+    by the batch as it is in that iteration; ``eval`` without dropout and with running
+    statistics. Running statistics stay as they are, unlike in the released code.
     """
 
     def encode(images, iteration):
-        mask_key = jax.random.fold_in(key, iteration)
-        mode = {"key": mask_key} if settings.crafting == "train" else {}
+        mode = {}
+        if settings.crafting == "train":
+            mode = {"key": jax.random.fold_in(key, iteration), "mask": mask}
         logits, _ = model.apply(state.params["model"], state.stats, images, **mode)
         return loss.scale(logits, state.step)
 
     return encode
 
 
-def encode_pairs(model, loss, params, state: TrainState, adversarial, clean, key):
+def encode_pairs(model, loss, params, state: TrainState, adversarial, batch, key):
     """Logits of adversarial and of clean images in training, and the new statistics.
 
-    Batch statistics see the two batches one after the other, adversarial first.
+    Each of the two batches is normalized by its own statistics; the running ones see
+    them one after the other, adversarial first.
     """
-    net, stats = params["model"], state.stats
+    net, stats, clean = params["model"], state.stats, batch.images
     if not jax.tree.leaves(stats):  # pairs side by side: no row changes its device
         pairs = jnp.stack([adversarial, clean], axis=1)
         images = pairs.reshape(-1, *clean.shape[1:])
@@ -165,6 +169,7 @@ def encode_pairs(model, loss, params, state: TrainState, adversarial, clean, key
         robust, standard = pairs[:, 0], pairs[:, 1]
     else:
         robust_key, clean_key = jax.random.split(key)
-        robust, stats = model.apply(net, stats, adversarial, key=robust_key)
-        standard, stats = model.apply(net, stats, clean, key=clean_key)
+        mask = batch.mask
+        robust, stats = model.apply(net, stats, adversarial, key=robust_key, mask=mask)
+        standard, stats = model.apply(net, stats, clean, key=clean_key, mask=mask)
     return loss.scale(robust, state.step), loss.scale(standard, state.step), stats

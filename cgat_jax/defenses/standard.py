@@ -32,7 +32,7 @@ def make_standard_step(
 
         def objective(params):
             logits, stats = model.apply(
-                params["model"], state.stats, batch.images, key=key
+                params["model"], state.stats, batch.images, key=key, mask=batch.mask
             )
             logits = loss.scale(logits, state.step)
             codes = jax.lax.stop_gradient(jnp.tanh(logits))
@@ -62,7 +62,7 @@ def make_classification_step(
 
         def objective(params):
             logits, stats = model.apply(
-                params["model"], state.stats, batch.images, key=key
+                params["model"], state.stats, batch.images, key=key, mask=batch.mask
             )
             entropy = optax.sigmoid_binary_cross_entropy(logits, batch.labels)
             value = masked_mean(entropy, batch.mask)

@@ -3,10 +3,12 @@
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from cgat_jax.models.alexnet import AlexNet
 from cgat_jax.models.blocks import Initializer
+from cgat_jax.models.resnet import LAYOUTS, ResNet
 from cgat_jax.models.small import Small
 from cgat_jax.models.vgg import DEPTHS, VGG
 from cgat_jax.settings import lookup
@@ -16,10 +18,9 @@ __all__ = ["BACKBONES", "DTYPES", "make_model"]
 
 BACKBONES = {
     "alexnet": AlexNet,
-    "vgg11": partial(VGG, DEPTHS["vgg11"]),
-    "vgg13": partial(VGG, DEPTHS["vgg13"]),
-    "vgg16": partial(VGG, DEPTHS["vgg16"]),
-    "vgg19": partial(VGG, DEPTHS["vgg19"]),
+    **{name: partial(VGG, depths, False) for name, depths in DEPTHS.items()},
+    **{f"{name}_bn": partial(VGG, depths, True) for name, depths in DEPTHS.items()},
+    **{name: partial(ResNet, *layout) for name, layout in LAYOUTS.items()},
     "small": Small,
 }
 DTYPES = ("float32", "bfloat16")
@@ -36,9 +37,10 @@ def make_model(
     """A network whose last layer, ``head``, has ``outputs`` units.
 
     ``params`` is {"conv1": {"kernel", "bias"}, ..., "head": {...}}, all float32;
-    ``stats`` is empty, and so is what ``apply`` gives back. Images are float32 in
-    [0, 1]; logits are float32. ``init`` raises a ValueError for an image size that the
-    network does not take: AlexNet and VGG take 224 x 224 alone.
+    ``stats`` is {"bn1": {"mean", "var"}, ...} in networks with batch normalization and
+    empty in others. Images are float32 in [0, 1]; logits are float32. ``init`` raises a
+    ValueError for an image size that the network does not take: AlexNet and VGG take
+    224 x 224 alone.
 
     Args:
         name: a key of ``BACKBONES``.
@@ -71,12 +73,25 @@ def make_model(
 
 def _as_functions(network: nn.Module) -> HashModel:
     def init(key, images):
-        return network.init(key, images)["params"], {}
+        variables = network.init(key, images)
+        return variables["params"], variables.get("batch_stats", {})
 
-    def apply(params, stats, images, *, key=None):
+    def apply(params, stats, images, *, key=None, mask=None):
         train = key is not None
         rngs = {"dropout": key} if train else None
-        logits = network.apply({"params": params}, images, train, rngs=rngs)
-        return logits, stats
+        if not stats:
+            logits = network.apply({"params": params}, images, train, rngs=rngs)
+            return logits, stats
+        variables = {"params": params, "batch_stats": stats}
+        if not train:
+            return network.apply(variables, images), stats
+        logits, updated = network.apply(
+            variables, images, train, mask, rngs=rngs, mutable="batch_stats"
+        )
+        if mask is not None:
+            # Padded rows see the statistics of real ones, but must not pull at them.
+            still = jax.lax.stop_gradient(logits)
+            logits = jnp.where(mask.reshape(-1, 1), logits, still)
+        return logits, updated["batch_stats"]
 
     return HashModel(init, apply)

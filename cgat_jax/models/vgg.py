@@ -1,8 +1,9 @@
-"""VGG networks as torchvision has them, without batch normalization."""
+"""VGG networks as torchvision has them, without and with batch normalization."""
 
 from flax import linen as nn
 
 from cgat_jax.models.blocks import (
+    BatchNorm,
     Conv,
     Dense,
     Initializer,
@@ -28,7 +29,8 @@ _dense_init = nn.initializers.normal(0.01)
 class VGG(nn.Module):
     """3x3 convolutions in five groups and three dense layers.
 
-    Dropout follows ``fc1`` and ``fc2``, so one lies directly before ``head``. Weights
+    Dropout follows ``fc1`` and ``fc2``, so one lies directly before ``head``. With
+    ``batch_norm``, a ``BatchNorm`` follows each convolution (vgg11_bn, ...). Weights
     start as torchvision draws them. Features are flattened in the order H, W, C.
     Pooling comes before ReLU, which gives the same values and gradients for less work.
 
@@ -38,14 +40,18 @@ class VGG(nn.Module):
     """
 
     depths: tuple[int, ...]
+    batch_norm: bool
     outputs: int
     head_init: Initializer
     dropout: float = 0.5
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, images, train: bool = False):
-        """Maps [B, 224, 224, 3] in [0, 1] to float32 logits [B, outputs]."""
+    def __call__(self, images, train: bool = False, mask=None):
+        """Maps [B, 224, 224, 3] in [0, 1] to float32 logits [B, outputs].
+
+        ``mask`` [B]: the rows that batch statistics are of.
+        """
         check_size("vgg", images, IMAGE_SIZE)
         x, number = normalize(images, self.dtype), 0
         for depth, width in zip(self.depths, WIDTHS, strict=True):
@@ -60,6 +66,8 @@ class VGG(nn.Module):
                     name=f"conv{number}",
                 )
                 x = conv(x)
+                if self.batch_norm:
+                    x = BatchNorm(self.dtype, name=f"bn{number}")(x, train, mask)
                 if position == depth - 1:
                     x = max_pool(x, (2, 2), (2, 2))
                 x = nn.relu(x)

@@ -46,7 +46,12 @@ LOSSES = {
     "dsdh_c": "DSDH-C",
     "csq_c": "CSQ-C",
 }
-BACKBONES = {"alexnet": "AlexNet"} | {f"vgg{n}": f"VGG{n}" for n in (11, 13, 16, 19)}
+BACKBONES = (
+    {"alexnet": "AlexNet"}
+    | {f"vgg{n}": f"VGG{n}" for n in (11, 13, 16, 19)}
+    | {f"vgg{n}_bn": f"VGG{n}-BN" for n in (11, 13, 16, 19)}
+    | {f"resnet{n}": f"ResNet-{n}" for n in (18, 34, 50)}
+)
 
 
 def display(table: dict[str, str], key: str) -> str:

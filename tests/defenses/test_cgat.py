@@ -39,7 +39,7 @@ FINAL = {  # norm of W, W[0, 0], W[7, 47], beta[0], sum of the bank
 
 
 def _linear_model():
-    def apply(params, stats, images, *, key=None):
+    def apply(params, stats, images, *, key=None, mask=None):
         flat = images.reshape(len(images), -1)
         return flat @ params["weights"].T + params["bias"][None], stats
 

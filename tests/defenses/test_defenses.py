@@ -92,7 +92,7 @@ def test_training_lowers_the_robust_loss(name):
 def test_the_average_is_kept_beside_the_weights():
     state, step = _prepare(Defense(ema=0.75))
     plain, plain_step = _prepare(Defense())
-    expected = np.array(state.ema["weights"])
+    expected = np.array(state.ema[0]["weights"])
     np.testing.assert_array_equal(expected, toy.WEIGHTS)
     step, plain_step = toy.jit(step), toy.jit(plain_step)
     for _ in range(3):
@@ -100,7 +100,7 @@ def test_the_average_is_kept_beside_the_weights():
         plain, _ = plain_step(plain, toy.batch(), jax.random.key(0))
         now = np.array(plain.params["model"]["weights"])
         expected = 0.75 * expected + 0.25 * now
-    np.testing.assert_allclose(state.ema["weights"], expected, rtol=1e-6)
+    np.testing.assert_allclose(state.ema[0]["weights"], expected, rtol=1e-6)
     np.testing.assert_array_equal(state.params["model"]["weights"], now)
     assert plain.ema == ()
 
@@ -137,7 +137,7 @@ def test_consistency_is_the_mean_square_between_adversarial_and_clean_codes():
 def test_crafting_without_dropout_never_hands_the_network_a_key():
     seen = []
 
-    def apply(params, stats, images, *, key=None):
+    def apply(params, stats, images, *, key=None, mask=None):
         seen.append(key is not None)
         return toy.linear_model().apply(params, stats, images)
 

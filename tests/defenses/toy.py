@@ -20,7 +20,7 @@ def jit(step):
 
 
 def linear_model() -> HashModel:
-    def apply(params, stats, images, *, key=None):
+    def apply(params, stats, images, *, key=None, mask=None):
         flat = images.reshape(len(images), -1)
         return flat @ params["weights"] + params["bias"][None], stats
 

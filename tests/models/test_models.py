@@ -14,6 +14,13 @@ PARAMETERS = {
     "vgg13": 129_081_952,
     "vgg16": 134_391_648,
     "vgg19": 139_701_344,
+    "vgg11_bn": 128_902_944,
+    "vgg13_bn": 129_087_840,
+    "vgg16_bn": 134_400_096,
+    "vgg19_bn": 139_712_352,
+    "resnet18": 11_192_928,
+    "resnet34": 21_301_088,
+    "resnet50": 23_573_600,
     "small": 280_048,
 }
 
@@ -44,8 +51,9 @@ def test_parameter_counts(name):
     params, stats = jax.eval_shape(model.init, jax.random.key(0), images)
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == PARAMETERS[name]
     assert set(params["head"]) == {"kernel", "bias"}
-    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-    assert stats == {}
+    leaves = jax.tree.leaves((params, stats))
+    assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
+    assert bool(stats) == (name.endswith("_bn") or name.startswith("resnet"))
 
 
 @pytest.mark.parametrize(
