@@ -46,3 +46,24 @@ def test_a_value_out_of_range_is_named(section, key, value):
 def test_lookup_lists_the_known_and_the_nearest():
     with pytest.raises(ValueError, match=r"unknown pet 'cta'; known: \['cat', 'dog'\]"):
         tools.lookup("pet", "cta", {"dog": 1, "cat": 2})
+
+
+def test_a_configuration_survives_its_json():
+    config = c.Config()
+    config.evaluate.attacks, config.defense.weight = "hag", 2.5
+    assert tools.from_json(tools.to_json(config)) == config
+    assert tools.from_json('{"seed": 3}').seed == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "expected an object"),
+        ('{"defense": 3}', "defense.: expected an object"),
+        ('{"sead": 3}', "unknown setting sead; did you mean 'seed'"),
+    ],
+)
+def test_a_damaged_configuration_is_named(text, message):
+    with pytest.raises(ValueError, match=message):
+        tools.from_json(text)
