@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -60,6 +61,7 @@ class Evaluator:
     def victim(self, name: str, model: HashModel, network: Network) -> Victim:
         """A network with its codes, which are made once and kept under its name."""
         folder = self.workdir / "codes" / name
+        self._check_origin(folder, network)
         rows, whole = devices.by_row(self.mesh), devices.replicated(self.mesh)
 
         def encode(network, pixels):
@@ -97,21 +99,24 @@ class Evaluator:
                 records += [_read(path) for path in paths.values()]
         return records
 
-    def examine(self, victims: Mapping[str, Victim]) -> list[Record]:
+    def examine(
+        self, victims: Mapping[str, Victim], sources: Mapping[str, Victim]
+    ) -> list[Record]:
         """The sanity checks of every network, each with another one as its twin."""
         if not self.config.evaluate.sanity_queries:
             return []
         found = []
         for defense, victim in victims.items():
             path = self._folder / f"{defense}-sanity" / "sanity.json"
-            if not path.is_file():
-                others = [name for name in victims if name != defense]
-                twin = victims[others[0]] if others else None
+            if not self._has_examined(path):
+                twins = [v for name, v in sources.items() if name != defense]
+                twin = twins[0] if twins else None
                 began = time.monotonic()
                 subject = NetworkSubject(self.attacker, self.scorer, victim, twin)
                 checks, curve = examine(subject)
                 content = {
                     "defense": defense,
+                    "seed": self.config.seed,
                     "num_queries": len(subject.codes),
                     "checks": [check._asdict() for check in checks],
                     "curve": curve._asdict(),
@@ -120,6 +125,29 @@ class Evaluator:
                 self._write(path, content)
             found.append(_read(path))
         return found
+
+    def _has_examined(self, path: Path) -> bool:
+        """Whether as many queries as are wanted have been examined."""
+        wanted = self.config.evaluate.sanity_queries
+        wanted = min(wanted, len(self.references.positions))
+        return path.is_file() and _read(path)["num_queries"] == wanted
+
+    def _check_origin(self, folder: Path, network: Network) -> None:
+        """Notes whose codes a folder holds.
+
+        Raises:
+            ValueError: it holds those of another network or split.
+        """
+        digest = hashlib.sha256(self.dataset.split.sha256.encode())
+        for array in jax.tree.leaves(network):
+            digest.update(np.asarray(array).tobytes())
+        path, origin = folder / "origin.json", {"sha256": digest.hexdigest()}
+        if path.is_file() and _read(path) != origin:
+            raise ValueError(
+                f"{folder} holds codes of another network or split: remove it and "
+                f"{self._folder / f'*{folder.name}*'}, or rename the source"
+            )
+        self._write(path, origin)
 
     def _codes(self, folder: Path, part: str, encode: Callable) -> np.ndarray:
         """Binary codes of a part, int8 [n, K]; encoded once and kept."""
@@ -239,7 +267,10 @@ class Evaluator:
             if ATTACKS[attack].targeted:
                 targets = self.references.targets()
                 record["t_map"] = self.scorer.scores(codes, victim.codes, targets).map
-            record["attack_settings"]["restarts"] = 1
+            if settings := record["attack_settings"]:
+                settings["restarts"] = 1
+                if "queries_per_image" in settings:
+                    settings["queries_per_image"] = settings["steps"]
             self._write(path, record | {"seconds": seconds})
 
     def _describe(self, defense: str, attack: str) -> Record:

@@ -11,15 +11,19 @@ from jax.sharding import Mesh
 from cgat_jax.attacks.prosgan import make_targets
 from cgat_jax.attacks.prosgan_step import BATCH_SIZE, GanSettings
 from cgat_jax.attacks.prosgan_training import Trained, Victim, train_prosgan
-from cgat_jax.attacks.prototypes import STEPS
-from cgat_jax.config import Config, Training
+from cgat_jax.config import Config, Evaluate, Training
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.models.gan import MIN_SIZE, MULTIPLE
-from cgat_jax.references import FAST_PROTOTYPE_STEPS, attack_key
+from cgat_jax.references import attack_key, prototype_steps
 from cgat_jax.training import batches_of, epoch_steps
 from cgat_jax.types import Bank, HashModel, PyTree
 
 EPOCHS = {"paper": 100, "fast": 8}
+
+
+def generator_epochs(settings: Evaluate) -> int:
+    """Epochs of a generator's training, of the settings or of their preset."""
+    return settings.prosgan_epochs or EPOCHS[settings.preset]
 
 
 def check_generators(config: Config) -> None:
@@ -86,17 +90,15 @@ class Generators:
     def _settings(self) -> tuple[GanSettings, Training]:
         given, count = self.config.evaluate, jax.device_count()
         batch = -(-BATCH_SIZE // count) * count
-        training = Training(batch_size=batch, augment=self.config.defense.augment)
-        fast = given.preset == "fast"
+        training = Training(batch_size=batch, augment=False)  # as released
         settings = GanSettings(
             image_size=self.config.data.crop_size,
             steps_per_epoch=epoch_steps(self.dataset, training),
-            epochs=given.prosgan_epochs or EPOCHS[given.preset],
+            epochs=generator_epochs(given),
             reconstruction=given.prosgan_reconstruction,
             learning_rate=given.prosgan_rate,
             width=given.prosgan_width,
-            prototype_steps=given.prototype_steps
-            or (FAST_PROTOTYPE_STEPS if fast else STEPS),
+            prototype_steps=prototype_steps(given),
             checkpoint_seconds=self.config.checkpoint_seconds,
         )
         return settings, training

@@ -4,6 +4,7 @@ A launcher starts one program and tells when it has ended. The one here starts p
 on this machine; one for a cluster would do no more.
 """
 
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable
@@ -29,6 +30,9 @@ class Handle(Protocol):
     def terminate(self) -> None:
         """Asks it to stop."""
 
+    def wait(self) -> int:
+        """Waits for its end; its exit code."""
+
 
 LOG = "log.txt"
 Launcher = Callable[[Job, Path], Handle]
@@ -38,7 +42,12 @@ def start_process(job: Job, log: Path) -> Handle:
     """Starts a job on this machine; its output goes to ``log``."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
-        return subprocess.Popen(job.arguments, stdout=file, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            job.arguments,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a Ctrl-C is ours: it becomes a SIGTERM for them
+        )
 
 
 def run_jobs(
@@ -55,7 +64,7 @@ def run_jobs(
 
     A job that fails does not stop the others, but those that need it are not started.
     A job that needs one which is not among ``jobs`` takes it as finished. When this
-    function is interrupted, running jobs are asked to stop.
+    function is interrupted, running jobs are asked to stop and waited for.
 
     Args:
         jobs: with different names.
@@ -88,21 +97,23 @@ def run_jobs(
     finally:
         for _, handle in running.values():
             handle.terminate()
+        for _, handle in running.values():
+            handle.wait()
     return failed
 
 
 def run_missing(
-    jobs: list[Job],
+    missing: list[Job],
     root: Path,
     limit: int,
     after_each: Callable[[], object] = lambda: None,
 ) -> dict[str, str]:
-    """Runs the jobs whose folder in ``root`` has no results yet, and says so.
+    """Runs jobs and says so; a SIGTERM stops them and ends with exit code 143.
 
     Returns:
         As ``run_jobs``; logs are ``root / job / log.txt``.
     """
-    missing = [j for j in jobs if not (root / j.name / "results.json").is_file()]
+    signal.signal(signal.SIGTERM, _end)
     numbers = {job.name: n for n, job in enumerate(missing, start=1)}
 
     def started(job):
@@ -119,6 +130,10 @@ def run_missing(
         on_start=started,
         on_end=ended,
     )
+
+
+def _end(number, frame):
+    raise SystemExit(128 + number)
 
 
 def _start_ready(waiting, running, failed, log_of, limit, launcher, on_start):

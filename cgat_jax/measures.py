@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,12 @@ from cgat_jax.attacking import Attacked
 from cgat_jax.attacks import ATTACKS, budget_of
 from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
+from cgat_jax.generators import generator_epochs
 from cgat_jax.provenance import provenance
+from cgat_jax.references import prototype_steps
 from cgat_jax.retrieval import RetrievalScores, bootstrap_interval
-from cgat_jax.settings import to_json
+from cgat_jax.settings import settings
+from cgat_jax.workdir import FREE_SETTINGS
 from cgat_jax.worst_case import ENSEMBLE, QUERIES, RESTARTS, VERSION, Ensemble
 
 
@@ -20,8 +24,7 @@ def describe(
     config: Config, dataset: Dataset, defense: str, attack: str, num_attacked: int
 ) -> dict[str, Any]:
     """What a record is about: data, network, attack and settings."""
-    split, settings = dataset.split, config.evaluate
-    text = to_json(config).encode()
+    split = dataset.split
     return {
         "dataset": dataset.name,
         "split": split.name,
@@ -36,14 +39,21 @@ def describe(
         "defense": defense,
         "attack": attack,
         "attack_settings": _settings(config, attack),
-        "budget": settings.epsilon if _bounded(attack) else None,
+        "budget": config.evaluate.epsilon if _bounded(attack) else None,
         "seed": config.seed,
         "t_map": None,
         "perturbation": None,
         "bits_flipped": None,
         "bound": None,
-        "config_sha256": hashlib.sha256(text).hexdigest(),
+        "config_sha256": config_digest(config),
     } | provenance()
+
+
+def config_digest(config: Config) -> str:
+    """Digest of the settings that decide results; the free ones are left out."""
+    flat = {key: value for key, value, _ in settings(config)}
+    kept = {key: flat[key] for key in flat if key not in FREE_SETTINGS}
+    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()
 
 
 def _bounded(attack: str) -> bool:
@@ -53,10 +63,19 @@ def _bounded(attack: str) -> bool:
 def _settings(config: Config, attack: str) -> dict[str, Any]:
     if attack not in ATTACKS:
         return {}
-    budget, restarts = budget_of(attack, config.evaluate), config.evaluate.restarts
-    found = dataclasses.asdict(budget) | {"restarts": restarts}
-    if ATTACKS[attack].black_box:
-        found["queries_per_image"] = budget.steps * max(restarts, 1)
+    given, entry = config.evaluate, ATTACKS[attack]
+    budget = budget_of(attack, given)
+    if entry.references == "generated":
+        gan = {f"prosgan_{key}" for key in ("width", "reconstruction", "rate")}
+        found = {key: getattr(settings, key) for key in sorted(gan)}
+        found["prosgan_epochs"] = generator_epochs(settings)
+        found["prototype_steps"] = prototype_steps(settings)
+        return found | ({"epsilon": budget.epsilon} if entry.bounded else {})
+    found = dataclasses.asdict(budget) | {"restarts": settings.restarts}
+    if entry.references == "prototype":
+        found["prototype_steps"] = prototype_steps(settings)
+    if entry.black_box:
+        found["queries_per_image"] = budget.steps * settings.restarts
     return found
 
 

@@ -76,11 +76,11 @@ class NetworkSubject:
         slopes = self._in_blocks(slope, self.images, self._centers())
         return float((slopes == 0).mean())
 
-    def transferred(self, name: str) -> np.ndarray | None:
+    def transferred(self, name: str, **changes: Any) -> np.ndarray | None:
         """This network's codes of images made on the twin."""
         if self._twin is None:
             return None
-        left = self._run(name, self._twin, others={"here": self._victim})
+        left = self._run(name, self._twin, others={"here": self._victim}, **changes)
         return left.elsewhere["here"]
 
     def _run(self, name, victim, restart=0, size=0, others=None, **changes) -> Attacked:

@@ -15,7 +15,7 @@ from cgat_jax.attacks import ATTACKS, parse_attacks
 from cgat_jax.attacks.prototypes import STEPS, prototype_codes
 from cgat_jax.attacks.targets import ANCHORS, anchor_codes, draw_targets, hardest_codes
 from cgat_jax.centers import center_codes, weighted_center_codes
-from cgat_jax.config import Config
+from cgat_jax.config import Config, Evaluate
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.types import Bank, PyTree
 from cgat_jax.workdir import save_array
@@ -54,6 +54,12 @@ def target_labels(config: Config, dataset: Dataset, workdir: Path) -> np.ndarray
     targets = draw_targets(*labels, rng)
     save_array(path, targets)
     return targets
+
+
+def prototype_steps(settings: Evaluate) -> int:
+    """Training steps of prototypes, of the settings or of their preset."""
+    usual = {"paper": STEPS, "fast": FAST_PROTOTYPE_STEPS}[settings.preset]
+    return settings.prototype_steps or usual
 
 
 def attack_key(seed: int, name: str) -> jax.Array:
@@ -128,20 +134,19 @@ class References:
         return anchor_codes(self.targets(), codes["database"], labels, count, rng)
 
     def _hardest(self, codes: Codes) -> np.ndarray:
-        rng = np.random.default_rng([self.config.seed, 9])
+        seed = self.config.seed, 9
         labels = self.dataset.labels[self.dataset.split.database]
         top_k = self.config.evaluate.top_k
-        return hardest_codes(self.labels, codes["database"], labels, top_k, rng)
+        return hardest_codes(self.labels, codes["database"], labels, top_k, seed)
 
     def _prototypes(self, codes: Codes) -> np.ndarray:
         settings, labels = self.config.evaluate, self.dataset.labels
-        usual = {"paper": STEPS, "fast": FAST_PROTOTYPE_STEPS}[settings.preset]
         made = prototype_codes(
             attack_key(self.config.seed, "prototypes"),
             self.bank(codes),
             np.unique(labels[self.dataset.split.database], axis=0),
             self.targets(),
-            steps=settings.prototype_steps or usual,
+            steps=prototype_steps(settings),
             triangle=self.config.defense.triangle,
             check_stop=self.check_stop,
         )

@@ -63,7 +63,8 @@ class Cell(NamedTuple):
     @property
     def row(self) -> str:
         """The title of its network in a study."""
-        weight = "" if self.weight is None else f" lambda {self.weight:g}"
+        plain = self.weight in (None, 1.0)  # lambda 1 is the tables' run
+        weight = "" if plain else f" lambda {self.weight:g}"
         return f"{self.loss} {self.bits} bits {self.defense}{weight}"
 
 
@@ -121,14 +122,15 @@ def studies(
 ) -> dict[str, Study]:
     """The runs of the cells, a study for each data set.
 
-    Every run is attacked with all of the paper's attacks that any table needs, so that
-    tables share runs; ``overrides`` are settings of all of them.
+    A run gets the attacks of its data set's cells; more of them can be added later, so
+    tables share runs. ``overrides`` are settings of all.
     """
     found: dict[str, dict[str, dict[str, Any]]] = {}
+    attacks: dict[str, dict[str, None]] = {}
     for cell in cells:
         rows = found.setdefault(cell.dataset, {})
         rows.setdefault(cell.row, _settings(cell))
-    attacks = ",".join(name for name in ATTACKS.values() if name != "clean")
+        attacks.setdefault(cell.dataset, {}).setdefault(cell.attack)
     return {
         dataset: Study(
             title=TITLES[dataset],
@@ -136,7 +138,12 @@ def studies(
             config=CONFIGS[dataset],
             rows=rows,
             seeds=seeds,
-            overrides={"evaluate.attacks": attacks} | dict(overrides),
+            overrides={
+                "evaluate.attacks": ",".join(
+                    a for a in attacks[dataset] if a != "clean"
+                )
+            }
+            | dict(overrides),
         )
         for dataset, rows in found.items()
     }
@@ -211,7 +218,7 @@ def _settings(cell: Cell) -> dict[str, Any]:
     if cell.defense == "none":
         return settings | {"defense.epochs": 0}
     settings["defense.name"] = cell.defense
-    if cell.weight is not None:
+    if cell.weight not in (None, 1.0):
         settings["defense.weight"] = cell.weight
     if cell.defense == "atrdh" and cell.dataset != "quickstart":
         settings |= _ATRDH

@@ -57,7 +57,7 @@ class Subject(Protocol):
         At the clean images, through ``tanh`` or ``logits``.
         """
 
-    def transferred(self, name: str) -> np.ndarray | None:
+    def transferred(self, name: str, **changes: Any) -> np.ndarray | None:
         """Codes of images that were made on another network, if there is one."""
 
 
@@ -137,7 +137,7 @@ def _restarted(subject: Subject, curve: Curve) -> float:
 
 
 def _order(subject: Subject, curve: Curve) -> float | None:
-    moved = subject.transferred(MAIN)
+    moved = subject.transferred(MAIN, steps=STEPS)
     if moved is None:
         return None
     white, noise = _main(subject).codes, subject.attack("noise").codes
@@ -151,8 +151,13 @@ def _square_wins(subject: Subject, curve: Curve) -> float:
 
 
 def _zero_gradients(subject: Subject, curve: Curve) -> float:
-    lost = subject.zero_gradients("tanh") - subject.zero_gradients("logits")
-    return max(lost, 0.0)
+    """What tanh adds to the zeros; those of logits count above one half.
+
+    Dead units and flat background make some zeros in an honest network (16 % in the
+    quickstart's defended one); a network that is flat everywhere has nothing else.
+    """
+    flat = subject.zero_gradients("logits")
+    return max(subject.zero_gradients("tanh") - flat, flat - 0.5, 0.0)
 
 
 def _saturation(subject: Subject, curve: Curve) -> float:
@@ -196,6 +201,10 @@ def _noise_flips_more(subject: Subject, curve: Curve) -> float:
 
 
 Measure = Callable[[Subject, Curve], float | None]
+
+# "unbounded": codes opposite to the center codes, a perfect attack's, score 0.31 and
+# 0.37 of chance on the quickstart's two networks, so that a third is out of reach.
+# "batch": 0 was measured on CPU; on an accelerator sums may depend on the size.
 CHECKS: dict[str, tuple[Measure, float, str]] = {
     "zero budget": (
         _zero_budget,
@@ -224,7 +233,7 @@ CHECKS: dict[str, tuple[Measure, float, str]] = {
     ),
     "order": (
         _order,
-        0.0,
+        0.003,
         "how far MAP is from white-box below transfer below noise",
     ),
     "black box": (
@@ -235,7 +244,7 @@ CHECKS: dict[str, tuple[Measure, float, str]] = {
     "zero gradients": (
         _zero_gradients,
         0.01,
-        "share of the input gradient at clean images that tanh's saturation zeroes",
+        "share of the input gradient that saturation zeroes; all above half if flat",
     ),
     "saturation": (
         _saturation,

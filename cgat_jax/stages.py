@@ -9,7 +9,7 @@ import optax
 from jax.sharding import Mesh
 
 from cgat_jax import devices, zoo
-from cgat_jax.attacks import WORST_CASE, budget_of, parse_attacks
+from cgat_jax.attacks import BOUNDED_CODES, WORST_CASE, budget_of, parse_attacks
 from cgat_jax.config import Config, Training
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.defenses import (
@@ -59,6 +59,11 @@ def check(config: Config) -> None:
     for attack in parse_attacks(config.evaluate.attacks):
         if attack != WORST_CASE:
             budget_of(attack, config.evaluate)
+        if config.evaluate.surrogate == "logits" and attack in BOUNDED_CODES:
+            raise ValueError(
+                f"evaluate.surrogate: {attack} compares codes of about 1, so it takes "
+                "tanh or unit, not logits"
+            )
     if WORST_CASE in parse_attacks(config.evaluate.transfer):
         raise ValueError(f"evaluate.transfer: {WORST_CASE} is no single attack")
     lists = f"{config.evaluate.attacks},{config.evaluate.transfer}"

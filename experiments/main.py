@@ -102,6 +102,14 @@ def measure(config: Config, dataset, workdir: Path, networks, stop) -> dict:
         for record in evaluator.attacks(defense, victim)
     ]
     sources = dict(own)
+    if config.pretrained and (
+        config.evaluate.sanity_queries or config.evaluate.transfer
+    ):
+        folder = Path(config.pretrained)
+        settings = zoo.read_config(folder)
+        settings.defense.epochs = 0
+        found = stages.finished(settings, dataset, mesh, folder)
+        sources |= victims(settings, found, "pretrained.")
     for name, folder in zoo.source_workdirs(config).items():
         settings = zoo.read_config(folder)
         found = stages.finished(settings, dataset, mesh, folder)
@@ -109,7 +117,7 @@ def measure(config: Config, dataset, workdir: Path, networks, stop) -> dict:
     return {
         "records": records,
         "transfers": evaluator.transfers(own, sources),
-        "sanity": evaluator.examine(own),
+        "sanity": evaluator.examine(own, sources),
     }
 
 

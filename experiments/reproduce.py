@@ -16,15 +16,12 @@ in for all three data sets.
 Exit codes: 0 done, 1 cells failed (a line each), 2 refused.
 """
 
-import dataclasses
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from cgat_jax import reproduce
-from cgat_jax.config import Config
 from cgat_jax.launch import Job, run_missing
 from cgat_jax.report.reproduction import (
     charts_of,
@@ -33,7 +30,7 @@ from cgat_jax.report.reproduction import (
     text_table,
     write_reproduction,
 )
-from cgat_jax.report.study import Study, cells_of, command
+from cgat_jax.report.study import Study, cells_of, command, config_of, is_done
 from cgat_jax.settings import lookup
 from experiments import cli
 
@@ -78,12 +75,14 @@ def main() -> int:
             raise ValueError("--workdir is missing: expected a folder")
         root = Path(_WORKDIR.value)
         found = reproduce.studies(cells, tuple(range(_SEEDS.value)), _overrides())
+        _check_overrides(found)
         if _DRY_RUN.value:
             print("\n".join(plan(found, root)))
             return 0
         failed = {}
         if not _RENDER_ONLY.value:
-            failed = run_missing(jobs_of(found, root), root, _JOBS.value)
+            missing = jobs_of(found, root)
+            failed = run_missing(missing, root, _JOBS.value)
         print(_write(name, cells, found, root))
     except ValueError as error:
         return cli.refuse("reproduce", error)
@@ -122,13 +121,23 @@ def _overrides() -> dict[str, Any]:
     return settings
 
 
+def _check_overrides(found: dict[str, Study]) -> None:
+    """Refuses settings that the cells themselves differ in."""
+    own = {key for each in found.values() for row in each.rows.values() for key in row}
+    for text in _SET.value:
+        if text.partition("=")[0] in own:
+            raise ValueError(f"--set={text}: the cells set it themselves")
+
+
 def jobs_of(found: dict[str, Study], root: Path) -> list[Job]:
-    """A job for each run; those who defend another's network need it."""
+    """A job for each run that is not done; who defends another's network needs it."""
     jobs = []
     for dataset, each in found.items():
         folder = reproduce.folder_of(root, dataset)
         extra = _sources(dataset)
         for cell in cells_of(each):
+            if is_done(each, cell, folder):
+                continue
             arguments = [*command(each, cell, folder), *extra]
             needs = f"{dataset}/{cell.pretrained}" if cell.pretrained else ""
             jobs.append(Job(f"{dataset}/{cell.folder}", arguments, needs))
@@ -154,8 +163,7 @@ def plan(found: dict[str, Study], root: Path) -> list[str]:
     lines, total = [], 0.0
     for dataset, each in found.items():
         for cell in cells_of(each):
-            folder = reproduce.folder_of(root, dataset) / cell.folder
-            if (folder / "results.json").is_file():
+            if is_done(each, cell, reproduce.folder_of(root, dataset)):
                 lines.append(f"{dataset}/{cell.folder}: done")
                 continue
             config = config_of(each, dict(cell.overrides))
@@ -168,25 +176,6 @@ def plan(found: dict[str, Study], root: Path) -> list[str]:
 def _cost(flops: float) -> str:
     hours = flops / (_TFLOPS.value * 1e12) / 3600
     return f"{flops / 1e15:,.3f} PFLOP, {hours:,.3f} h"
-
-
-def config_of(each: Study, overrides: dict[str, Any]) -> Config:
-    """The configuration that a run's command line makes."""
-    spec = importlib.util.spec_from_file_location("cell_config", each.config)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config()
-    for key, value in (dict(each.overrides) | overrides).items():
-        section, _, name = key.rpartition(".")
-        part = getattr(config, section) if section else config
-        kinds = {
-            field.name: type(getattr(part, field.name))
-            for field in dataclasses.fields(part)
-        }
-        kind = kinds[name]
-        is_no = kind is bool and str(value).lower() in ("false", "0")
-        setattr(part, name, False if is_no else kind(value))
-    return config
 
 
 def _write(name: str, cells, found: dict[str, Study], root: Path) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from absl import flags
 
 from cgat_jax.launch import Job, run_missing
-from cgat_jax.report.study import Study, cells_of, command, study_table
+from cgat_jax.report.study import Study, cells_of, command, is_done, study_table
 from cgat_jax.workdir import write_text
 from experiments import cli
 
@@ -47,8 +47,8 @@ def load_studies(path: Path) -> list[Study]:
     return studies
 
 
-def jobs_of(studies: list[Study], root: Path) -> list[Job]:
-    """A job for each cell; studies may share cells.
+def jobs_of(studies: list[Study], root: Path, *, done: bool = True) -> list[Job]:
+    """A job for each cell, or for each that is not done; studies may share cells.
 
     Raises:
         ValueError: two studies mean different runs by one folder.
@@ -62,7 +62,13 @@ def jobs_of(studies: list[Study], root: Path) -> list[Job]:
                     f"{study.title!r} needs another {cell.folder!r} than the studies "
                     "before it: give its rows other titles or settings"
                 )
-    return list(jobs.values())
+    finished = {
+        cell.folder
+        for study in studies
+        for cell in cells_of(study)
+        if not done and is_done(study, cell, root)
+    }
+    return [job for job in jobs.values() if job.name not in finished]
 
 
 def main() -> int:
@@ -73,18 +79,20 @@ def main() -> int:
     root = Path(_WORKDIR.value)
     try:
         studies = load_studies(Path(_STUDY.value))
-        return _run(studies, jobs_of(studies, root), root)
+        return _run(studies, root)
     except ValueError as error:
         return cli.refuse("study", error)
 
 
-def _run(studies: list[Study], jobs: list[Job], root: Path) -> int:
+def _run(studies: list[Study], root: Path) -> int:
     if _DRY_RUN.value:
+        jobs = jobs_of(studies, root)
         print("\n".join(" ".join(job.arguments) for job in jobs))
         return 0
     failed = {}
     if not _RENDER_ONLY.value:
-        failed = run_missing(jobs, root, _JOBS.value, lambda: _write(studies, root))
+        missing = jobs_of(studies, root, done=False)
+        failed = run_missing(missing, root, _JOBS.value, lambda: _write(studies, root))
     print(_write(studies, root))
     return cli.failures("study", failed, root)
 

@@ -31,6 +31,9 @@ class _Fake:
             def terminate(self):
                 fake.stopped.append(job.name)
 
+            def wait(self):
+                return 143
+
         return Handle()
 
 

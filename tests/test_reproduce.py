@@ -104,7 +104,8 @@ def test_what_a_table_does_not_have_is_refused_with_what_it_has():
 
 
 def _record(value, interval=(0.3, 0.5)):
-    return {"map": value, "chance": 0.2, "map_interval": list(interval)}
+    record = {"map": value, "chance": 0.2, "map_interval": list(interval)}
+    return record | {"budget": 8 / 255, "map_at": 5000, "attack_settings": {}}
 
 
 def test_numbers_stand_beside_the_papers_with_an_interval():

@@ -75,7 +75,7 @@ class Honest:
         )
         return float((slope * self.centers @ self.weights.T == 0).mean())
 
-    def transferred(self, name):
+    def transferred(self, name, **changes):
         halfway = self.images + 0.5 * (self.move(name, self.epsilon) - self.images)
         return self.signs(halfway)
 
@@ -121,7 +121,7 @@ class LuckyStarts(Honest):
 class TransferWins(Honest):
     """Images of another network fool it more than its own gradients: masking."""
 
-    def transferred(self, name):
+    def transferred(self, name, **changes):
         return self.signs(super().move(name, 4 * self.epsilon))
 
 
@@ -138,6 +138,13 @@ class SaturatedTanh(Honest):
 
     def logits(self, images):
         return 1e4 * super().logits(images)
+
+
+class FlatEverywhere(Honest):
+    """Rounded inputs: no gradient reaches the image, through whatever surrogate."""
+
+    def zero_gradients(self, surrogate):
+        return 1.0
 
 
 class LogitsHelp(Honest):
@@ -211,6 +218,7 @@ BROKEN = [
     ("order", TransferWins),
     ("black box", SquareWins),
     ("zero gradients", SaturatedTanh),
+    ("zero gradients", FlatEverywhere),
     ("saturation", LogitsHelp),
     ("deterministic", DropoutLeftOn),
     ("ball", IgnoresTheBudget),
@@ -246,7 +254,7 @@ def test_every_check_is_broken_on_purpose_somewhere():
 
 def test_a_network_alone_has_no_order():
     class Alone(Honest):
-        def transferred(self, name):
+        def transferred(self, name, **changes):
             return None
 
     checks, curve = examine(Alone())

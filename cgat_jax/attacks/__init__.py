@@ -25,6 +25,7 @@ from cgat_jax.types import Attack, Bank, PyTree
 
 __all__ = [
     "ATTACKS",
+    "BOUNDED_CODES",
     "PRESETS",
     "WORST_CASE",
     "AttackEntry",
@@ -85,6 +86,8 @@ class AttackEntry(NamedTuple):
 
 WORST_CASE = "worst_case"
 """In a list of attacks: the ensemble of ``cgat_jax.worst_case``."""
+BOUNDED_CODES = ("hag", "sdha", "saat", "saat_targeted", "apgd_ap")
+"""Attacks whose objectives mean something for codes of about 1 alone."""
 TARGETED = ("image", "anchor", "prototype", "target_mainstay", "generated")
 _SIGNS = Budget(steps=100, step_size=1 / 255)
 _LONG = Budget(steps=2000, step_size=1 / 255, random_start=False, alpha="annealed")

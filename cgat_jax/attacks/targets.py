@@ -1,5 +1,7 @@
 """Whom targeted attacks imitate: label sets of the database, drawn once a data set."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cgat_jax.retrieval import average_precision_at
@@ -90,37 +92,41 @@ def hardest_codes(
     database_codes: np.ndarray,
     database_labels: np.ndarray,
     top_k: int,
-    rng: np.random.Generator,
+    seed: Sequence[int],
 ) -> np.ndarray:
     """For each query, of nine anchor codes that which retrieves least for its labels.
 
     The nine label sets are drawn from those that share no class with the query, each
     once before any comes again; a query that shares a class with every image draws from
-    all label sets.
+    all label sets. A query's draws do not depend on the others.
 
     Args:
         query_labels: multi-hot [Q, C].
         database_codes: binary codes [M, K].
         database_labels: multi-hot [M, C].
         top_k: where average precision cuts.
-        rng: draws nine label sets a query, in order, then their images.
+        seed: of the draws, to which each query's row is added.
 
     Returns:
         Codes in {-1, +1}, float32 [Q, K].
     """
-    sets = np.unique(database_labels, axis=0)
+    sets, set_of = np.unique(database_labels, axis=0, return_inverse=True)
+    members = [np.flatnonzero(set_of == number) for number in range(len(sets))]
     disjoint = query_labels.astype(np.int64) @ sets.T.astype(np.int64) == 0
     disjoint[~disjoint.any(axis=1)] = True
-    drawn = np.stack(
-        [np.resize(rng.permutation(np.flatnonzero(row)), ANCHORS) for row in disjoint]
+    anchors = np.zeros((len(query_labels), ANCHORS, database_codes.shape[1]), np.int8)
+    for row, allowed in enumerate(disjoint):
+        rng = np.random.default_rng([*seed, row])
+        drawn = np.resize(rng.permutation(np.flatnonzero(allowed)), ANCHORS)
+        for place, number in enumerate(drawn):
+            codes = database_codes[rng.choice(members[number], ANCHORS)]
+            anchors[row, place] = np.sign(codes.astype(np.int64).sum(axis=0))
+    precision = average_precision_at(
+        anchors.reshape(-1, anchors.shape[2]),
+        query_labels.repeat(ANCHORS, axis=0),
+        database_codes,
+        database_labels,
+        top_k=top_k,
     )
-    anchors, harms = [], []
-    for wanted in drawn.T:
-        codes = anchor_codes(
-            sets[wanted], database_codes, database_labels, ANCHORS, rng
-        )
-        searched = codes.astype(np.int8), query_labels, database_codes, database_labels
-        anchors.append(codes)
-        harms.append(average_precision_at(*searched, top_k=top_k))
-    hardest = np.argmin(harms, axis=0)
-    return np.stack(anchors)[hardest, np.arange(len(query_labels))]
+    hardest = precision.reshape(-1, ANCHORS).argmin(axis=1)
+    return anchors[np.arange(len(anchors)), hardest].astype(np.float32)

@@ -9,12 +9,13 @@ import collections
 import io
 import math
 import pickle
-import pickletools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+
+from cgat_jax.pickles import Refused, scan_pickle
 
 MAX_PICKLE = 1 << 24
 """Bytes of a pickle without its tensors' values; that of a VGG has a few thousand."""
@@ -30,10 +31,6 @@ _TYPES = {
     "ByteStorage": "u1",
     "BoolStorage": "?",
 }
-
-
-class Refused(ValueError):
-    """The file is not what this module reads; the message says why."""
 
 
 class Storage(NamedTuple):
@@ -63,6 +60,9 @@ class Tensor(NamedTuple):
         return math.prod(self.size) * self.storage.dtype.itemsize
 
 
+_MOST_AXES = 8
+
+
 class _Call:
     """A function that a pickle may call; a pickle cannot change it."""
 
@@ -82,6 +82,8 @@ def _rebuild_tensor(storage, offset, size, strides, *_) -> Tensor:
     whole = isinstance(size, tuple) and isinstance(strides, tuple)
     if not isinstance(storage, Storage) or not whole or len(size) != len(strides):
         raise Refused("a tensor's parts are of the wrong kinds")
+    if len(size) > _MOST_AXES:
+        raise Refused(f"a tensor has {len(size)} axes, more than {_MOST_AXES}")
     numbers = (offset, *size, *strides)
     if any(type(number) is not int or number < 0 for number in numbers):
         raise Refused("a tensor's sizes must be numbers of at least 0")
@@ -129,16 +131,14 @@ def load_pickle(file: io.BufferedIOBase) -> Any:
     """The object of the next pickle of a file, which then stands behind it.
 
     The pickle is first scanned without being run, so that lengths beyond its end and a
-    memo larger than itself are found before memory is taken for them.
+    what costs more than its length are found before memory or time is taken for them.
 
     Raises:
-        Refused: it names something else than tensors, or has too large a memo.
+        Refused: it names something else than tensors, or see ``scan_pickle``.
         ValueError, EOFError, ...: it is damaged.
     """
-    start, end = file.tell(), 0
+    start = file.tell()
     raw = file.read(MAX_PICKLE)
-    for opcode, argument, end in pickletools.genops(raw):
-        if "PUT" in opcode.name and argument > end:
-            raise Refused("its memo is larger than its pickle")
+    end = scan_pickle(raw)
     file.seek(start + end + 1)
     return _Unpickler(io.BytesIO(raw[: end + 1]), encoding="utf-8").load()

@@ -18,6 +18,10 @@ NEUTRAL = {
     "log_steps",
     "checkpoint_seconds",
     "compilation_cache",
+    "pretrained",  # the same network of another seed
+    "evaluate.sources",
+    "evaluate.transfer",
+    "evaluate.sanity_queries",
 }
 
 

@@ -31,8 +31,11 @@ def sanity_lines(sanity: Sequence[Record]) -> list[str]:
 def sanity_summary(entry: Record) -> str:
     """How many checks passed; those that failed with value and threshold."""
     made = [check for check in entry["checks"] if check["passed"] is not None]
+    skipped = [check["name"] for check in entry["checks"] if check not in made]
     failed = [check for check in made if not check["passed"]]
     text = f"{len(made) - len(failed)} of {len(made)} checks passed"
+    if skipped:
+        text += f"; not made: {', '.join(skipped)}"
     if not failed:
         return text
     return text + "; failed: " + "; ".join(map(_failure, failed))
@@ -51,6 +54,7 @@ def doubt_tables(
 
 def _sanity_table(entry: Record) -> Table:
     name = names.display(names.DEFENSES, entry["defense"])
+    name += f", seed {entry['seed']}" if entry.get("seed") else ""
     rows = [
         [
             check["name"],
@@ -72,9 +76,13 @@ def _sanity_table(entry: Record) -> Table:
 
 def _ensembles(cells: Sequence[Cell]) -> list[Table]:
     """What each attack of the worst case reaches alone, and how often it is worst."""
-    rows, version = [], ""
+    rows, version, together = [], "", []
     for cell in cells:
         record = cell.records[0]
+        if record.get("others"):
+            name = names.display(names.DEFENSES, cell.defense)
+            both = names.percent(record["map_with_others"])
+            together.append(f"{name} {both}")
         for part in record.get("components") or []:
             version = record["version"]
             rows.append(
@@ -89,6 +97,9 @@ def _ensembles(cells: Sequence[Cell]) -> list[Table]:
         "MAP of each attack alone, and for which share of the queries, restarts "
         "included, it was the worst; percent, of the first seed."
     )
+    if together:
+        note += " The worst over these and the run's other attacks in the ball: "
+        note += f"{', '.join(together)}."
     header = ["defense", "attack", "MAP alone", "worst for"]
     return [Table(f"The worst case ({version})", note, header, rows)] if rows else []
 

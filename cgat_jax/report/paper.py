@@ -107,7 +107,7 @@ def compare(cells: Sequence[Cell]) -> list[Comparison]:
                     ours=ours,
                     difference=round(ours - paper, 2),
                     chance=cell.chance,
-                    note="; ".join([*_conflict(printed), *_unlike(cell)]),
+                    note="; ".join([*_conflict(printed), *unlike(cell)]),
                 )
             )
     return rows
@@ -121,7 +121,7 @@ def _conflict(printed: list[tuple[str, float]]) -> list[str]:
     ]
 
 
-def _unlike(cell: Cell) -> list[str]:
+def unlike(cell: Cell) -> list[str]:
     """What keeps our number from being measured as the paper's was."""
     record, notes = cell.records[0], []
     if record.get("map_at") not in (None, PAPER_MAP_AT):

@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 import jinja2
 import numpy as np
 
+from cgat_jax.attacks import ATTACKS
 from cgat_jax.report import names
+from cgat_jax.report.cells import Cell as TableCell
 from cgat_jax.report.figures import draw_charts
 from cgat_jax.report.gallery import data_uri
+from cgat_jax.report.paper import unlike
 from cgat_jax.report.plotting import Chart, Line
 from cgat_jax.report.records import Record
 from cgat_jax.report.study import Study, records_of
@@ -20,7 +23,7 @@ from cgat_jax.reproduce import TITLES, Cell, curve_of, folder_of
 from cgat_jax.workdir import write_json, write_text
 
 HEADER = ("data", "loss", "bits", "defense", "attack")
-NUMBERS = ("paper", "ours", "difference", "95% interval", "chance", "seeds")
+NUMBERS = ("paper", "ours", "difference", "95% interval", "chance", "seeds", "note")
 
 
 class Row(NamedTuple):
@@ -34,6 +37,7 @@ class Row(NamedTuple):
     high: float | None
     chance: float | None
     seeds: int
+    note: str = ""
 
 
 def measured(
@@ -78,7 +82,19 @@ def _row(cell: Cell, records: list[Record]) -> Row:
     ours, chance = float(np.mean(values)), 100 * records[0]["chance"]
     low, high = _interval(values, records[0])
     gap = None if cell.paper is None else ours - cell.paper
-    return Row(cell, cell.paper, ours, gap, low, high, chance, len(values))
+    note = "" if cell.paper is None else "; ".join(_unlike(cell, records))
+    return Row(cell, cell.paper, ours, gap, low, high, chance, len(values), note)
+
+
+def _unlike(cell: Cell, records: list[Record]) -> list[str]:
+    """What keeps our number from being measured as the paper's was."""
+    record = records[0]
+    notes = unlike(TableCell(cell.defense, cell.attack, record["budget"], (record,)))
+    paper_steps = ATTACKS[cell.attack].budget.steps if cell.attack in ATTACKS else None
+    steps = (record.get("attack_settings") or {}).get("steps")
+    if steps is not None and steps != paper_steps:
+        notes.append(f"ours has {steps} iterations, the paper's {paper_steps}")
+    return notes
 
 
 # Student's t at 97.5 % for 1 to 9 degrees of freedom.
@@ -119,7 +135,7 @@ def _numbers(row: Row) -> list[str]:
     interval = "-" if row.low is None else f"{row.low:.2f} to {row.high:.2f}"
     return [
         *(two(row.paper), two(row.ours), gap),
-        *(interval, two(row.chance), str(row.seeds)),
+        *(interval, two(row.chance), str(row.seeds), row.note),
     ]
 
 

@@ -1,16 +1,20 @@
 """A study: a table whose cells are runs that differ in a few settings."""
 
 import dataclasses
+import importlib.util
+import json
 import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cgat_jax.config import Config
 from cgat_jax.report import names
 from cgat_jax.report.records import Record, read_run
 from cgat_jax.report.tables import markdown_table
-from cgat_jax.workdir import shares_pretraining
+from cgat_jax.settings import difference, to_json
+from cgat_jax.workdir import FREE_SETTINGS, shares_pretraining
 
 MISSING = "-"
 
@@ -66,6 +70,43 @@ def command(study: Study, cell: Cell, root: Path) -> list[str]:
     settings = study.overrides | dict(cell.overrides)
     arguments += [f"--config.{key}={value}" for key, value in settings.items()]
     return [*arguments, f"--config.compilation_cache={root / 'compiled'}"]
+
+
+def config_of(study: Study, overrides: Mapping[str, Any]) -> Config:
+    """The configuration that a cell's command line makes, but for its workdirs."""
+    spec = importlib.util.spec_from_file_location("cell_config", study.config)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config()
+    for key, value in (dict(study.overrides) | dict(overrides)).items():
+        section, _, name = key.rpartition(".")
+        part = getattr(config, section) if section else config
+        kind = type(getattr(part, name))
+        is_no = kind is bool and str(value).lower() in ("false", "0")
+        setattr(part, name, False if is_no else kind(value))
+    return config
+
+
+def is_done(study: Study, cell: Cell, root: Path) -> bool:
+    """Whether a cell's run has finished with these settings and all its attacks.
+
+    A run with other settings counts as not done: started, it refuses with what differs.
+    """
+    folder = root / cell.folder
+    if not (folder / "results.json").is_file():
+        return False
+    wanted = config_of(study, dict(cell.overrides))
+    wanted.seed = cell.seed
+    found = read_run(folder)
+    free = (*FREE_SETTINGS, "pretrained")
+    changed = [
+        line
+        for line in difference(found.config, json.loads(to_json(wanted)))
+        if not line.startswith(tuple(f"{key}:" for key in free))
+    ]
+    attacks = {record["attack"] for record in found.records}
+    names = [n.strip() for n in wanted.evaluate.attacks.split(",") if n.strip()]
+    return not changed and attacks >= {"clean", *names}
 
 
 def study_table(study: Study, root: Path) -> str:

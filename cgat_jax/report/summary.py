@@ -44,8 +44,8 @@ def meaning(record: Record) -> str:
 
 
 def strongest(cells: Sequence[Cell], defense: str) -> Cell | None:
-    """A defense's cell with the lowest MAP; noise counts where nothing else ran."""
-    own = [c for c in cells if c.defense == defense and c.attack != "clean"]
+    """A defense's cell with the lowest MAP in a ball; noise if nothing else ran."""
+    own = [c for c in cells if c.defense == defense and c.budget is not None]
     real = [cell for cell in own if cell.attack not in BASELINES]
     return min(real or own, key=lambda cell: cell.map, default=None)
 

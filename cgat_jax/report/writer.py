@@ -10,7 +10,7 @@ import jinja2
 
 from cgat_jax.report import names
 from cgat_jax.report.cells import Cell, check_comparable, group
-from cgat_jax.report.doubt import doubt_tables
+from cgat_jax.report.doubt import Table, doubt_tables
 from cgat_jax.report.export import table_notes, to_csv, to_markdown
 from cgat_jax.report.figures import charts, draw_charts
 from cgat_jax.report.gallery import data_uri, load_galleries
@@ -47,7 +47,7 @@ def write_reports(workdirs: Sequence[Path], out: Path) -> Path:
     check_comparable(runs)
     records = [record for run in runs for record in run.records]
     cells, missing = group(records), _missing(runs)
-    doubts = doubt_tables(cells, runs[0].transfers, runs[0].sanity)
+    doubts = _doubts(runs, cells)
     wanted = charts(runs, cells)
     images = draw_charts(wanted)
     title = page_title(runs[0])
@@ -102,7 +102,7 @@ def _page(
         below=BELOW,
         paper=paper_table(cells),
         details=detail_table(cells),
-        doubts=doubt_tables(cells, runs[0].transfers, runs[0].sanity),
+        doubts=_doubts(runs, cells),
         figures=figures,
         galleries=load_galleries(runs[0], cells),
         provenance=provenance(records),
@@ -110,6 +110,12 @@ def _page(
         settings=settings(runs[0]),
         missing=missing,
     )
+
+
+def _doubts(runs: Sequence[Run], cells: list[Cell]) -> list[Table]:
+    """Checks of all seeds; transfers of the first."""
+    sanity = [entry for run in runs for entry in run.sanity]
+    return doubt_tables(cells, runs[0].transfers, sanity)
 
 
 def _figures(

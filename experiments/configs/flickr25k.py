@@ -12,12 +12,11 @@ queries, and 4,496 different training images in 5,000 lines) and are used with
     --config.data.splits=LISTS --config.data.split=released
 
 The paper starts from ImageNet weights: give them with --config.model.weights=FILE
-(safetensors). Without them the network first learns the labels of its training images
-(stage ``backbone``), which is not the paper's setting. Not yet measured; the paper's
+(see ``experiments.convert_weights``). Not yet measured; the paper's
 MAP@5000 is 77.12 clean and 37.89 under CgAT's own attack, chance is 53.3.
 """
 
-from cgat_jax.config import Config, Data, Model, Training
+from cgat_jax.config import Config, Data, Evaluate, Model
 
 
 def get_config() -> Config:
@@ -25,5 +24,5 @@ def get_config() -> Config:
     return Config(
         data=Data(name="flickr25k", num_queries=1_000, num_train=5_000),
         model=Model(name="alexnet"),
-        backbone=Training(epochs=30, schedule="cosine"),
+        evaluate=Evaluate(prosgan_reconstruction=100.0),
     )

@@ -11,17 +11,13 @@ NUSWIDE holds the images, the image lists, ``Concepts81.txt`` and the label file
     --config.data.splits=LISTS --config.data.split=released
 
 The paper starts from ImageNet weights: give them with --config.model.weights=FILE
-(safetensors). Without them the network first learns the labels of its training images
-(stage ``backbone``), which is not the paper's setting. Not yet measured; the paper's
+(see ``experiments.convert_weights``). Not yet measured; the paper's
 MAP@5000 is 72.05 clean and 54.36 under CgAT's own attack, chance is 36.4.
 """
 
-from cgat_jax.config import Config, Data, Training
+from cgat_jax.config import Config, Data
 
 
 def get_config() -> Config:
     """The paper's settings."""
-    return Config(
-        data=Data(name="nus_wide", num_queries=2_100, num_train=10_500),
-        backbone=Training(epochs=30, schedule="cosine"),
-    )
+    return Config(data=Data(name="nus_wide", num_queries=2_100, num_train=10_500))

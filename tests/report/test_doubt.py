@@ -25,7 +25,8 @@ def _sanity(defense, **values):
 def test_a_line_counts_what_was_made_and_names_what_failed():
     lines = sanity_lines([_sanity("cgat", ball=0.0, restarts=0.025, order=None)])
     assert lines == [
-        "sanity of CgAT: 1 of 2 checks passed; failed: restarts (0.025, at most 0.01)"
+        "sanity of CgAT: 1 of 2 checks passed; not made: order; "
+        "failed: restarts (0.025, at most 0.01)"
     ]
     assert sanity_lines([_sanity("none", ball=0.0)]) == [
         "sanity of undefended: 1 of 1 checks passed"

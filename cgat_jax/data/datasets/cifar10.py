@@ -25,6 +25,7 @@ from cgat_jax.data.dataset import DataError, Dataset
 from cgat_jax.data.listing import Listing
 from cgat_jax.data.places import Place, find, read_bytes, search
 from cgat_jax.data.splits import draw_balanced, load_prepared
+from cgat_jax.pickles import scan_pickle
 
 NAME = "cifar10"
 CLASS_NAMES = (
@@ -98,6 +99,7 @@ def _read_binary(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
 def _read_pickled(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Pixels uint8 [n, 3072] and classes uint8 [n] of a python batch."""
     try:
+        scan_pickle(data)
         batch = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
         batch = {_text(key): value for key, value in batch.items()}
         pixels, labels = batch["data"].values(), np.array(batch["labels"], np.int64)
