@@ -67,15 +67,15 @@ def _settings(config: Config, attack: str) -> dict[str, Any]:
     budget = budget_of(attack, given)
     if entry.references == "generated":
         gan = {f"prosgan_{key}" for key in ("width", "reconstruction", "rate")}
-        found = {key: getattr(settings, key) for key in sorted(gan)}
-        found["prosgan_epochs"] = generator_epochs(settings)
-        found["prototype_steps"] = prototype_steps(settings)
+        found = {key: getattr(given, key) for key in sorted(gan)}
+        found["prosgan_epochs"] = generator_epochs(given)
+        found["prototype_steps"] = prototype_steps(given)
         return found | ({"epsilon": budget.epsilon} if entry.bounded else {})
-    found = dataclasses.asdict(budget) | {"restarts": settings.restarts}
+    found = dataclasses.asdict(budget) | {"restarts": given.restarts}
     if entry.references == "prototype":
-        found["prototype_steps"] = prototype_steps(settings)
+        found["prototype_steps"] = prototype_steps(given)
     if entry.black_box:
-        found["queries_per_image"] = budget.steps * settings.restarts
+        found["queries_per_image"] = budget.steps * given.restarts
     return found
 
 
