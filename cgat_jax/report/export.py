@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 
 from cgat_jax.report import names
-from cgat_jax.report.cells import Cell
+from cgat_jax.report.cells import Cell, mean
 from cgat_jax.report.doubt import Table
 from cgat_jax.report.paper import paper_values
 from cgat_jax.report.records import Record
@@ -86,10 +86,29 @@ def table_notes(cells: Sequence[Cell]) -> list[str]:
         notes.append("Not every number has all seeds; results.csv lists them.")
     if any(cell.below_chance for cell in cells):
         notes.append(f"{BELOW} marks a MAP below chance.")
-    for cell in cells:
-        attacked = cell.records[0].get("num_attacked")
-        total = cell.records[0].get("num_queries")
-        if attacked and total and attacked < total:
-            name = names.display(names.ATTACKS, cell.attack)
-            notes.append(f"{name}: the first {attacked:,} of {total:,} queries only.")
-    return list(dict.fromkeys(notes))
+    notes += filter(None, map(_unbounded, cells))
+    parts = {cell.attack: _part(cell.records[0]) for cell in cells}
+    if len(set(parts.values())) == 1 and "" not in parts.values():
+        return [*notes, f"Every number: {next(iter(parts.values()))}."]
+    named = {names.display(names.ATTACKS, a): part for a, part in parts.items() if part}
+    return notes + [f"{name}: {part}." for name, part in named.items()]
+
+
+def _unbounded(cell: Cell) -> str | None:
+    """What an attack without a budget changed."""
+    if cell.budget is not None or cell.attack == "clean":
+        return None
+    largest, rms = (mean(cell, "perturbation", key) for key in ("linf", "rmse"))
+    return (
+        f"{names.display(names.ATTACKS, cell.attack)} has no budget: on "
+        f"{names.display(names.DEFENSES, cell.defense)} it changed pixels by up to "
+        f"{names.level(largest)}, {names.level(rms)} RMS."
+    )
+
+
+def _part(record: Record) -> str:
+    """How many of the queries a record is about, where not all."""
+    attacked, total = record.get("num_attacked"), record.get("num_queries")
+    if not attacked or not total or attacked >= total:
+        return ""
+    return f"the first {attacked:,} of {total:,} queries only"
