@@ -197,7 +197,9 @@ class Evaluate:
         8 / 255, "budget of the attacks, L-infinity, of [0, 1]", high=1
     )
     preset: str = setting(
-        "paper", "iterations: paper (each attack's own) or fast (at most 100)"
+        "paper",
+        "iterations: paper (each attack's own) or fast (at most 100; sdha and square "
+        "keep their own)",
     )
     steps: int = setting(0, "iterations of every attack; 0: as the preset says")
     step_size: float = setting(

@@ -168,8 +168,10 @@ def test_settings_and_presets_change_the_budget():
         budget_of("hag", Evaluate(preset="fats"))
 
 
-def test_a_preset_does_not_cut_the_queries_of_a_black_box_attack():
-    assert budget_of("square", Evaluate(preset="fast")).steps == 5000
+@pytest.mark.parametrize(("name", "steps"), [("square", 5000), ("sdha", 1500)])
+def test_a_preset_does_not_cut_what_needs_all_its_iterations(name, steps):
+    assert budget_of(name, Evaluate(preset="fast")).steps == steps
+    assert budget_of(name, Evaluate(preset="fast", steps=7)).steps == 7
 
 
 def test_the_unit_surrogate_sees_no_scale(problem):
