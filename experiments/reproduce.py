@@ -185,7 +185,8 @@ def _write(name: str, cells, found: dict[str, Study], root: Path) -> str:
     number = int(name.removeprefix("table").removeprefix("figure"))
     charts = charts_of(number, records) if name.startswith("figure") else {}
     missing = sum(row.ours is None for row in rows)
-    notes = list(reproduce.errata(number)) if name.startswith("table") else []
+    printed = any(row.paper is not None for row in rows)
+    notes = list(reproduce.errata(number)) if printed else []
     if missing:
         notes.append(f"{missing} of {len(rows)} numbers are not measured yet.")
     title = f"CgAT, WWW 2023: {name[:-1]} {number}"
