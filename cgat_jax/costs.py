@@ -4,10 +4,17 @@ import jax
 import jax.numpy as jnp
 
 from cgat_jax.attacks import ATTACKS, WORST_CASE, budget_of, parse_attacks
+from cgat_jax.attacks.nag import COPIES
 from cgat_jax.config import Config
 from cgat_jax.data.known import KNOWN
+from cgat_jax.generators import generator_epochs
 from cgat_jax.models import make_model
 from cgat_jax.worst_case import ENSEMBLE, QUERIES
+
+# Of an image in an epoch, at 224 pixels: 29.9 GMAC of the generator and 1.7 of the
+# discriminator, which sees three images, some of them every third step.
+_GAN_FLOPS = 196e9
+_SANITY_PASSES = 4_300  # forward passes a query of all checks
 
 
 def forward_flops(config: Config) -> float:
@@ -24,9 +31,10 @@ def run_flops(config: Config, *, pretrains: bool) -> float:
     """Operations of a run: training, encoding and attacks.
 
     With F for a forward pass of an image, a training step is 3F, one of a defense with
-    T inner iterations (2T + 6)F, and an iteration of an attack 2F (Square: F). Losses,
-    metrics and ProS-GAN's own networks are not counted. Where the configuration says
-    all images, they are as many as the paper has.
+    T inner iterations (2T + 6)F, and an iteration of an attack 2F (Square: F). The
+    training of ProS-GAN is counted by the size of its networks, the sanity checks
+    roughly; losses, metrics and the restarts of a worst case are not. Where the
+    configuration says all images, they are as many as the paper has.
     """
     forward, data, settings = forward_flops(config), config.data, config.evaluate
     known = KNOWN.get(data.name)
@@ -43,12 +51,26 @@ def run_flops(config: Config, *, pretrains: bool) -> float:
     names = parse_attacks(settings.attacks)
     attacked = settings.num_queries or queries
     passes += attacked * sum(_passes(name, config) for name in names)
-    return passes * forward
+    passes += settings.sanity_queries * _SANITY_PASSES
+    return passes * forward + _generator_flops(config, names, train)
 
 
-def _passes(name: str, config: Config) -> float:
+def _generator_flops(config: Config, names: list[str], train: int) -> float:
+    """Training of ProS-GAN's generator and discriminator, if an attack has them."""
+    if not any(
+        ATTACKS[name].references == "generated" for name in names if name in ATTACKS
+    ):
+        return 0.0
+    settings = config.evaluate
+    size = (config.data.crop_size / 224) ** 2 * settings.prosgan_width**2
+    return _GAN_FLOPS * size * train * generator_epochs(settings)
+
+
+def _passes(name: str, config: Config) -> int:
     """Forward passes that an attack costs for one query."""
     if name == WORST_CASE:
         return 2 * 100 * (len(ENSEMBLE) - 1) + QUERIES
     steps = budget_of(name, config.evaluate).steps * config.evaluate.restarts
-    return steps if ATTACKS[name].black_box else 2 * steps
+    if ATTACKS[name].black_box:
+        return steps
+    return 2 * steps * (COPIES if name == "nag" else 1)
