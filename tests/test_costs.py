@@ -1,4 +1,4 @@
-"""Costs against the counts of spec-independent arithmetic: layers times positions."""
+"""Costs against operations counted by hand."""
 
 import pytest
 
