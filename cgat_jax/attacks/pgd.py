@@ -16,8 +16,9 @@ import optax
 from jaxtyping import Array, Float
 
 from cgat_jax.attacks import objectives
-from cgat_jax.types import Attack, Codes, Images, Keys, Logits
+from cgat_jax.types import Attack, Codes, Images, Keys, Logits, Scalar
 
+Radius = float | Scalar  # traced, one program serves all sizes of the ball
 Objective = Callable[[Images, int], Float[Array, " B"]]
 _SMALL = 1e-8
 ANNEALED = (0.1, 0.1, 0.1, 0.1, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
@@ -33,7 +34,7 @@ class Budget:
     ``alpha`` ``one`` is 1, ``annealed`` grows from 0.1 to 1 over the iterations.
     """
 
-    epsilon: float = 8 / 255
+    epsilon: Radius = 8 / 255
     step_size: float = 2 / 255
     steps: int = 7
     random_start: bool = True
@@ -64,12 +65,12 @@ def relax(logits: Logits, iteration: Array | int, budget: Budget) -> Codes:
     return jnp.tanh(alpha_at(budget, iteration).astype(logits.dtype) * logits)
 
 
-def ball(images: Images, epsilon: float) -> tuple[Images, Images]:
+def ball(images: Images, epsilon: Radius) -> tuple[Images, Images]:
     """Lowest and highest allowed pixels: the L-infinity ball within [0, 1]."""
     return jnp.maximum(images - epsilon, 0.0), jnp.minimum(images + epsilon, 1.0)
 
 
-def uniform_noise(images: Images, keys: Keys, epsilon: float) -> Images:
+def uniform_noise(images: Images, keys: Keys, epsilon: Radius) -> Images:
     """Images moved by uniform noise in [-epsilon, epsilon), clipped to [0, 1].
 
     Each image has its own key, so that its noise does not depend on its batch.

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from cgat_jax.attacks.pgd import ball
+from cgat_jax.attacks.pgd import Radius, ball
 from cgat_jax.attacks.prototypes import STEPS, descend_prototypes, fit_prototypes
 from cgat_jax.losses.prototype import classified_prototype_loss
 from cgat_jax.models.gan import Generator
@@ -36,7 +36,7 @@ def prosgan(
     params: PyTree,
     images: Images,
     features: Float[Array, "B F"],
-    epsilon: float | None = None,
+    epsilon: Radius | None = None,
 ) -> Images:
     """Adversarial images in [0, 1], whose codes are to be near the features' codes.
 
