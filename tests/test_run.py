@@ -330,6 +330,13 @@ def test_logged_steps_are_strictly_increasing(finished):
         assert steps == sorted(set(steps)) and len(steps) > 2
 
 
+def _events(workdir):
+    """How much a run has written: logged steps and records, 21 in the end."""
+    logs = workdir.glob("*/metrics.jsonl")
+    lines = sum(len(log.read_bytes().splitlines()) for log in logs)
+    return lines + len(list(workdir.glob("evaluate/*/record.json")))
+
+
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_sigkill_at_random_moments_changes_no_byte(finished, cache, tmp_path, seed):
     """Kills fall anywhere, saving included: a checkpoint is written every step."""
@@ -341,13 +348,15 @@ def test_sigkill_at_random_moments_changes_no_byte(finished, cache, tmp_path, se
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        try:
-            process.wait(timeout=rng.uniform(5, 12))
+        target = _events(tmp_path) + rng.integers(1, 8)
+        while process.poll() is None and _events(tmp_path) < target:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.2))
+        if process.poll() is not None:
             break
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            kills += 1
+        process.kill()
+        process.wait()
+        kills += 1
     assert kills > 0
     done = _run(tmp_path, cache)
     assert done.returncode == 0, done.stderr
