@@ -40,18 +40,10 @@ def write_gallery(
         after: scores of the attacked queries.
         aim: the code that the attack moves each query's towards, if it has one.
     """
-    crop = config.data.crop_size
-    entries = []
+    crop, entries = config.data.crop_size, []
     for row, moved in enumerate(left.images):
         position = dataset.split.query[row]
         original = center_crop(dataset.read(int(position)), crop)
-        adversarial = np.round(np.asarray(moved) * 255).astype(np.uint8)
-        change = (np.asarray(moved) - original / 255) * MAGNIFIED
-        pictures = {
-            "clean": original,
-            "adversarial": adversarial,
-            "difference": np.round(np.clip(0.5 + change / 2, 0, 1) * 255),
-        }
         lists = {"before": clean[row], "after": left.codes[row]}
         strips = {"clean": clean[row], "adversarial": left.codes[row]}
         if aim is not None:
@@ -65,10 +57,7 @@ def write_gallery(
                 "average_precision_after": float(after.average_precision[row]),
                 "codes": {name: _bits(code) for name, code in strips.items()},
             }
-            | {
-                kind: _picture(folder, f"q{row}_{kind}.png", pixels)
-                for kind, pixels in pictures.items()
-            }
+            | _pictures(folder, row, original, np.asarray(moved))
             | {
                 moment: _retrieved(
                     folder, f"q{row}_{moment}", dataset, code, codes, position, crop
@@ -77,6 +66,20 @@ def write_gallery(
             }
         )
     write_json(folder / "gallery.json", {"queries": entries})
+
+
+def _pictures(folder: Path, row: int, original, moved) -> dict[str, str]:
+    """The query, its adversarial image and the magnified difference, as files."""
+    change = (moved - original / 255) * MAGNIFIED
+    pictures = {
+        "clean": original,
+        "adversarial": np.round(moved * 255).astype(np.uint8),
+        "difference": np.round(np.clip(0.5 + change / 2, 0, 1) * 255),
+    }
+    return {
+        kind: _picture(folder, f"q{row}_{kind}.png", pixels)
+        for kind, pixels in pictures.items()
+    }
 
 
 def _retrieved(folder, prefix, dataset, code, codes, query, crop) -> list[dict]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import numpy as np
 
 from cgat_jax.attacks import ATTACKS
@@ -14,6 +13,7 @@ from cgat_jax.report import names
 from cgat_jax.report.cells import Cell as TableCell
 from cgat_jax.report.figures import draw_charts
 from cgat_jax.report.gallery import data_uri
+from cgat_jax.report.pages import render
 from cgat_jax.report.paper import unlike
 from cgat_jax.report.plotting import Chart, Line
 from cgat_jax.report.records import Record
@@ -210,14 +210,8 @@ def write_reproduction(
     write_json(out / "table.json", {"title": title, "rows": _plain(rows)})
     for name, content in images.items():
         (out / name).write_bytes(content)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cgat_jax", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("reproduction.html").render(
+    page = render(
+        "reproduction.html",
         title=title,
         header=header,
         rows=table,

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from cgat_jax.report import names
 from cgat_jax.report.cells import Cell, check_comparable, group
 from cgat_jax.report.doubt import Table, doubt_tables
 from cgat_jax.report.export import table_notes, to_csv, to_markdown
 from cgat_jax.report.figures import charts, draw_charts
 from cgat_jax.report.gallery import data_uri, load_galleries
+from cgat_jax.report.pages import render
 from cgat_jax.report.plotting import Chart
 from cgat_jax.report.provenance import attack_settings, provenance, settings
 from cgat_jax.report.records import Run, read_run, setting
@@ -84,15 +83,9 @@ def _page(
     figures: dict[str, list[dict[str, str]]],
     missing: Sequence[str],
 ) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cgat_jax", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     records = [record for run in runs for record in run.records]
-    return environment.get_template("page.html").render(
+    return render(
+        "page.html",
         title=page_title(runs[0]),
         seeds=_seeds(runs),
         findings=findings(cells),

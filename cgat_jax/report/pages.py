@@ -1,0 +1,17 @@
+"""Pages from the templates of this folder."""
+
+from typing import Any
+
+import jinja2
+
+
+def render(template: str, **values: Any) -> str:
+    """A page; what its template names must be given, and text is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("cgat_jax", "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(values)
