@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import hypothesis
 import jax
 import numpy as np
 import pytest
@@ -11,6 +12,11 @@ import pytest
 from cgat_jax.xla import prefer_fast_cpu_convolutions
 
 prefer_fast_cpu_convolutions()
+
+# The same examples every time, so that a failure is a change's own;
+# --hypothesis-profile=default draws new ones.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 
 def pytest_addoption(parser):

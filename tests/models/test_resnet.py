@@ -43,7 +43,8 @@ def test_training_normalizes_by_the_real_rows(seed, real):
     )
     expected, new_mean, new_var = normalized(x, mask, mean, var, scale, bias)
     np.testing.assert_allclose(y[mask], expected[mask], rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(updated["batch_stats"]["mean"], new_mean, rtol=1e-5)
+    moved = updated["batch_stats"]["mean"]  # a sum near 0 is as exact as its terms
+    np.testing.assert_allclose(moved, new_mean, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(updated["batch_stats"]["var"], new_var, rtol=1e-4)
 
     y = BatchNorm().apply(variables, jnp.float32(x[mask]), False)
