@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from cgat_jax.workdir import is_trained
+
 
 class Job(NamedTuple):
     """A command with a name; ``needs`` names another job, or nothing."""
@@ -56,13 +58,15 @@ def run_jobs(
     *,
     limit: int = 1,
     launcher: Launcher = start_process,
+    suffices: Callable[[str], bool] = lambda name: False,
     on_start: Callable[[Job], None] = lambda job: None,
     on_end: Callable[[Job, int], None] = lambda job, code: None,
     pause: float = 0.2,
 ) -> dict[str, str]:
     """Runs jobs, up to ``limit`` at a time, in order as far as what they need allows.
 
-    A job that fails does not stop the others, but those that need it are not started.
+    A job that fails does not stop the others; those that need it are not started,
+    unless what it left suffices.
     A job that needs one which is not among ``jobs`` takes it as finished. When this
     function is interrupted, running jobs are asked to stop and waited for.
 
@@ -71,6 +75,8 @@ def run_jobs(
         log_of: where a job's output goes.
         limit: how many run at the same time.
         launcher: starts a job.
+        suffices: whether what a job that failed, by name, left is enough for those
+            that need it.
         on_start: called before a job is started.
         on_end: called with its exit code.
         pause: seconds between two looks at what runs.
@@ -83,7 +89,7 @@ def run_jobs(
     try:
         while waiting or running:
             waiting = _start_ready(
-                waiting, running, failed, log_of, limit, launcher, on_start
+                waiting, running, failed, log_of, limit, launcher, suffices, on_start
             )
             time.sleep(pause)
             for name, (job, handle) in list(running.items()):
@@ -108,7 +114,10 @@ def run_missing(
     limit: int,
     after_each: Callable[[], object] = lambda: None,
 ) -> dict[str, str]:
-    """Runs jobs and says so; a SIGTERM stops them and ends with exit code 143.
+    """Runs ``experiments.main`` and says so; a SIGTERM stops all, with exit code 143.
+
+    A run that fails after its training, in an attack, does not keep others from
+    defending its network.
 
     Returns:
         As ``run_jobs``; logs are ``root / job / log.txt``.
@@ -127,6 +136,7 @@ def run_missing(
         missing,
         lambda job: root / job.name / LOG,
         limit=limit,
+        suffices=lambda name: is_trained(root / name),
         on_start=started,
         on_end=ended,
     )
@@ -136,12 +146,12 @@ def _end(number, frame):
     raise SystemExit(128 + number)
 
 
-def _start_ready(waiting, running, failed, log_of, limit, launcher, on_start):
+def _start_ready(waiting, running, failed, log_of, limit, launcher, suffices, on_start):
     """Starts what can start; returns what must wait on."""
     unfinished = {job.name for job in waiting} | set(running)
     still = []
     for job in waiting:
-        if job.needs in failed:
+        if job.needs in failed and not suffices(job.needs):
             failed[job.name] = f"needs {job.needs}, which failed"
         elif job.needs in unfinished or len(running) >= limit:
             still.append(job)

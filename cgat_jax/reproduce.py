@@ -31,7 +31,7 @@ ATTACKS = {
     "CgAT-attack": "cgat",
 }
 LOSSES = {"DSDH-C": "dsdh_c"}
-TABLES, FIGURES = (1, 2, 3, 4, 5), (2, 3, 4, 5, 6)
+TABLES, FIGURES = (1, 2, 3, 4, 5), (1, 2, 3, 4, 5, 6)
 WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Values of lambda that figure 6 sweeps; the paper's own are not printed."""
 
@@ -47,6 +47,7 @@ _ATRDH = {
 }
 _CURVES = {2: ("pr_curve", "dhta"), 3: ("precision_at", "dhta")}
 _CURVES |= {4: ("pr_curve", "sdha"), 5: ("precision_at", "sdha")}
+_SHOWN = {1: "cgat"} | {figure: attack for figure, (_, attack) in _CURVES.items()}
 
 
 class Cell(NamedTuple):
@@ -93,8 +94,9 @@ def cells_of_table(table: int, dataset: str = "", bits: int = 0) -> list[Cell]:
 
 
 def cells_of_figure(figure: int, dataset: str = "", bits: int = 0) -> list[Cell]:
-    """The cells behind a figure: 2 to 5 are curves, 6 sweeps lambda.
+    """The cells behind a figure: 1 is a picture, 2 to 5 are curves, 6 sweeps lambda.
 
+    Figure 1 is an image, its codes and its answers, before and after CgAT's attack.
     Figures 2 and 3 are precision-recall and precision of the first N under DHTA, 4 and
     5 under SDHA (assigned by their order), with DPSH codes of 32 bits on the three data
     sets; figure 6 is CgAT under every attack of table 4.
@@ -102,12 +104,12 @@ def cells_of_figure(figure: int, dataset: str = "", bits: int = 0) -> list[Cell]
     datasets = [dataset] if dataset else list(DATASETS.values())
     bits = bits or 32
     if figure != 6:
-        attacks = ("clean", _CURVES[figure][1])
+        defenses = ("none", "cgat") if figure == 1 else ("none", "atrdh", "cgat")
         return [
             Cell(name, "dpsh", bits, defense, attack, None, None)
             for name in datasets
-            for defense in ("none", "atrdh", "cgat")
-            for attack in attacks
+            for defense in defenses
+            for attack in ("clean", _SHOWN[figure])
         ]
     return [
         Cell(name, "dpsh", bits, "cgat", attack, weight, None)

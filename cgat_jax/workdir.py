@@ -35,6 +35,11 @@ def shares_pretraining(key: str) -> bool:
     return key.startswith(_PRETRAINING) and key not in free
 
 
+def is_trained(workdir: Path) -> bool:
+    """Whether a run's networks are trained: it has begun to measure them."""
+    return any(workdir.glob("evaluate/*/record.json"))
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a file that appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,11 +4,12 @@
     python -m experiments.reproduce --table=4 --dataset=quickstart --preset=fast \
         --workdir=runs/small
 
-Tables 1 to 5, figures 2 to 6. What is needed is run, each cell as a process of its own;
-what is there is kept and shared between tables, so that the same command again goes on
-where it stopped. --dry-run prints the plan with its cost, --render-only writes what has
-been measured. The result is WORKDIR/table1/ (or figure2/, ...): table.md, table.csv,
-table.json, charts and index.html. A cell that fails is named and stops no other.
+Tables 1 to 5; figures 1 (an image under attack), 2 to 5 (curves), 6 (lambda). What is
+needed is run, each cell as a process of its own; what is there is kept and shared
+between tables, so that the same command again goes on where it stopped. --dry-run
+prints the plan with its cost, --render-only writes what has been measured. The result
+is WORKDIR/table1/ (or figure2/, ...): table.md, table.csv, table.json, pictures and
+index.html. A cell that fails is named and stops no other.
 
 --dataset=quickstart does the same in small, without data or weights: its scenes stand
 in for all three data sets.
@@ -23,8 +24,8 @@ from absl import flags
 
 from cgat_jax import reproduce
 from cgat_jax.launch import Job, run_missing
+from cgat_jax.report.paper_figures import CAPTIONS, pictures_of
 from cgat_jax.report.reproduction import (
-    charts_of,
     compare_cells,
     measured,
     text_table,
@@ -35,7 +36,7 @@ from cgat_jax.settings import lookup
 from experiments import cli
 
 _TABLE = flags.DEFINE_integer("table", None, "table of the paper, 1 to 5")
-_FIGURE = flags.DEFINE_integer("figure", None, "figure of the paper, 2 to 6")
+_FIGURE = flags.DEFINE_integer("figure", None, "figure of the paper, 1 to 6")
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the runs and results")
 _DATASET = flags.DEFINE_string(
     "dataset", "", "flickr25k, nus_wide, coco or quickstart; empty: all of the table"
@@ -97,7 +98,7 @@ def wanted_cells() -> tuple[str, list[reproduce.Cell]]:
     """
     asked = _TABLE.value is not None, _FIGURE.value is not None
     if sum(asked) != 1:
-        raise ValueError("give one of --table=1..5 and --figure=2..6")
+        raise ValueError("give one of --table=1..5 and --figure=1..6")
     if _DATASET.value:
         lookup("data set", _DATASET.value, reproduce.CONFIGS)
     which = _DATASET.value, _BITS.value
@@ -106,7 +107,7 @@ def wanted_cells() -> tuple[str, list[reproduce.Cell]]:
             raise ValueError(f"no table {_TABLE.value}: there are 1 to 5")
         return f"table{_TABLE.value}", reproduce.cells_of_table(_TABLE.value, *which)
     if _FIGURE.value not in reproduce.FIGURES:
-        raise ValueError(f"no figure {_FIGURE.value}: there are 2 to 6")
+        raise ValueError(f"no figure {_FIGURE.value}: there are 1 to 6")
     return f"figure{_FIGURE.value}", reproduce.cells_of_figure(_FIGURE.value, *which)
 
 
@@ -182,15 +183,17 @@ def _write(name: str, cells, found: dict[str, Study], root: Path) -> str:
     """Writes the result; returns its table and the path of the page."""
     records = measured(cells, found, root)
     rows = compare_cells(records)
-    number = int(name.removeprefix("table").removeprefix("figure"))
-    charts = charts_of(number, records) if name.startswith("figure") else {}
+    number, pictures = int(name[-1]), {}
     missing = sum(row.ours is None for row in rows)
     printed = any(row.paper is not None for row in rows)
     notes = list(reproduce.errata(number)) if printed else []
     if missing:
         notes.append(f"{missing} of {len(rows)} numbers are not measured yet.")
+    if name.startswith("figure"):
+        pictures = pictures_of(number, records, found, root)
+        notes += [CAPTIONS[number]] if number in CAPTIONS and pictures else []
     title = f"CgAT, WWW 2023: {name[:-1]} {number}"
-    page = write_reproduction(root / name, title, rows, charts, notes)
+    page = write_reproduction(root / name, title, records, pictures, notes)
     header, table = text_table(rows)
     widths = [max(map(len, column)) for column in zip(header, *table, strict=True)]
     lines = [

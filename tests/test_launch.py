@@ -70,6 +70,13 @@ def test_a_failure_stops_only_those_who_need_it(tmp_path):
     }
 
 
+def test_those_who_need_a_failure_start_if_it_left_enough(tmp_path):
+    fake = _Fake({"a": 2, "c": 1})
+    failed = _run(tmp_path, JOBS, fake, suffices=lambda name: name == "a")
+    assert fake.started == ["a", "b", "c", "d"]
+    assert set(failed) == {"a", "c"}
+
+
 def test_what_is_needed_and_not_listed_is_finished_already(tmp_path):
     fake = _Fake()
     assert _run(tmp_path, JOBS[1:2], fake) == {} and fake.started == ["b"]

@@ -9,6 +9,7 @@ from PIL import Image
 
 from cgat_jax.report import names
 from cgat_jax.report.cells import Cell
+from cgat_jax.report.plotting import Picture
 from cgat_jax.report.records import Run, read_json
 from cgat_jax.report.summary import strongest
 
@@ -42,6 +43,19 @@ def load_galleries(run: Run, cells: list[Cell]) -> list[dict[str, Any]]:
 def data_uri(content: bytes, kind: str = "png") -> str:
     """An image as the address of itself, so that a page needs no other file."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def inline(drawn: Picture) -> dict[str, Any]:
+    """A drawing for a page: what it shows, its size, and its two versions."""
+    with Image.open(io.BytesIO(drawn.light)) as image:
+        width, height = image.size
+    return {
+        "alt": drawn.title,
+        "width": width,
+        "height": height,
+        "light": data_uri(drawn.light),
+        "dark": data_uri(drawn.dark),
+    }
 
 
 def picture(folder: Path, name: Any, largest: int | None = None) -> dict[str, Any]:

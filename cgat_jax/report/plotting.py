@@ -83,6 +83,14 @@ class Chart(NamedTuple):
     y_range: tuple[float, float] | None
 
 
+class Picture(NamedTuple):
+    """A drawing as PNG files for light and dark pages; ``title`` says what it shows."""
+
+    title: str
+    light: bytes
+    dark: bytes
+
+
 def draw(chart: Chart, theme: Theme) -> bytes:
     """The chart as PNG; the same bytes for the same chart."""
     with rc_context({"font.family": "DejaVu Sans", "font.size": 10}):
@@ -99,9 +107,20 @@ def draw(chart: Chart, theme: Theme) -> bytes:
             level = float(chart.level)
             ends.append(End("chance", theme.faint, "_", float(edge), level, level))
         _label_ends(axes, [end for end in ends if end is not None])
-        buffer = io.BytesIO()
-        # Without a software line the bytes do not depend on matplotlib's version.
-        canvas.print_png(buffer, metadata={"Software": None})
+        return png(canvas)
+
+
+def describe(chart: Chart) -> str:
+    """What a chart shows, for those who do not see it."""
+    lines = ", ".join(line.label for line in chart.lines)
+    return f"{chart.title}: {chart.y_label} by {chart.x_label}; {lines}"
+
+
+def png(canvas: FigureCanvasAgg) -> bytes:
+    """A drawn figure as PNG."""
+    buffer = io.BytesIO()
+    # Without a software line the bytes do not depend on matplotlib's version.
+    canvas.print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
 
 

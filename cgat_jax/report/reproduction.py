@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import sem
+from scipy.stats import t as student
 
 from cgat_jax.attacks import ATTACKS
 from cgat_jax.report import names
 from cgat_jax.report.cells import Cell as TableCell
-from cgat_jax.report.figures import draw_charts
-from cgat_jax.report.gallery import data_uri
+from cgat_jax.report.gallery import inline
 from cgat_jax.report.pages import render
 from cgat_jax.report.paper import unlike
-from cgat_jax.report.plotting import Chart, Line
+from cgat_jax.report.plotting import Picture
+from cgat_jax.report.provenance import provenance
 from cgat_jax.report.records import Record
 from cgat_jax.report.study import Study, records_of
 from cgat_jax.report.tables import markdown_table
-from cgat_jax.reproduce import TITLES, Cell, curve_of, folder_of
+from cgat_jax.reproduce import TITLES, Cell, folder_of
 from cgat_jax.workdir import write_json, write_text
 
 HEADER = ("data", "loss", "bits", "defense", "attack")
@@ -97,16 +99,13 @@ def _unlike(cell: Cell, records: list[Record]) -> list[str]:
     return notes
 
 
-# Student's t at 97.5 % for 1 to 9 degrees of freedom.
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-
-
 def _interval(values: list[float], record: Record) -> tuple[float, float]:
     if len(values) == 1:
         return tuple(100 * end for end in record["map_interval"])
-    factor = _T[min(len(values) - 1, len(_T)) - 1]
-    half = factor * float(np.std(values, ddof=1)) / len(values) ** 0.5
-    return float(np.mean(values)) - half, float(np.mean(values)) + half
+    low, high = student.interval(
+        0.95, len(values) - 1, loc=np.mean(values), scale=sem(values)
+    )
+    return float(low), float(high)
 
 
 def text_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
@@ -139,77 +138,40 @@ def _numbers(row: Row) -> list[str]:
     ]
 
 
-def charts_of(figure: int, records: Mapping[Cell, list[Record]]) -> dict[str, Chart]:
-    """The charts of a figure, one a data set; without measured cells none."""
-    charts = {}
-    for dataset in dict.fromkeys(cell.dataset for cell in records):
-        own = {cell: found for cell, found in records.items() if found}
-        own = {cell: found for cell, found in own.items() if cell.dataset == dataset}
-        if own:
-            chart = _sweep(own) if figure == 6 else _curves(figure, own)
-            charts[f"figure{figure}_{dataset}"] = chart
-    return charts
-
-
-def _curves(figure: int, records: Mapping[Cell, list[Record]]) -> Chart:
-    key, attack = curve_of(figure)
-    x_key, x_label = {
-        "pr_curve": ("recall", "recall, %"),
-        "precision_at": ("n", "images retrieved"),
-    }[key]
-    lines = []
-    for cell, found in records.items():
-        x = np.asarray(found[0][key][x_key], float) * (100 if x_key == "recall" else 1)
-        ys = tuple([100 * (y or 0) for y in r[key]["precision"]] for r in found)
-        ys = tuple(y for y in ys if len(y) == len(x))
-        label = names.display(names.DEFENSES, cell.defense)
-        label += ", clean" if cell.attack == "clean" else ""
-        lines.append(Line(label, len(lines) + 2, list(x), ys))
-    first = next(iter(records))
-    title = f"{TITLES[first.dataset]}: {names.display(names.ATTACKS, attack)}"
-    level = 100 * records[first][0]["chance"]
-    return Chart(title, x_label, "precision, %", tuple(lines), level, (0.0, 103.0))
-
-
-def _sweep(records: Mapping[Cell, list[Record]]) -> Chart:
-    """MAP by lambda, a line an attack, at the lambdas that have been measured."""
-    lines = []
-    for attack in dict.fromkeys(cell.attack for cell in records):
-        own = {c: found for c, found in records.items() if c.attack == attack}
-        seeds = min(len(found) for found in own.values())
-        ys = tuple([100 * f[i]["map"] for f in own.values()] for i in range(seeds))
-        label, style = names.display(names.ATTACKS, attack), len(lines)
-        lines.append(Line(label, style, [float(c.weight) for c in own], ys))
-    first = next(iter(records))
-    level = 100 * records[first][0]["chance"]
-    title = f"{TITLES[first.dataset]}: CgAT by lambda"
-    return Chart(title, "lambda", "MAP, %", tuple(lines), level, (0.0, 103.0))
-
-
 def write_reproduction(
     out: Path,
     title: str,
-    rows: Sequence[Row],
-    charts: Mapping[str, Chart],
+    records: Mapping[Cell, list[Record]],
+    pictures: Mapping[str, Picture],
     notes: Sequence[str],
 ) -> Path:
-    """Writes Markdown, CSV, JSON, the charts and a page; returns the page.
+    """Writes Markdown, CSV, JSON, pictures and a page; returns the page.
 
     Args:
         out: folder; created.
         title: of the table or figure.
-        rows: what was measured.
-        charts: of a figure, by name.
+        records: what was measured of each cell.
+        pictures: of a figure, by name.
         notes: footnotes.
     """
-    images = draw_charts(dict(charts))
+    rows = compare_cells(records)
     header, table = text_table(rows)
+    every = [record for found in records.values() for record in found]
+    made = {name: value for name, value in provenance(every) if every}
+    made.pop("config sha256", None)  # one for each run: with the rows
     text = f"# {title}\n\n{markdown_table(header, table)}\n"
-    write_text(out / "table.md", text + "".join(f"- {note}\n" for note in notes))
+    footnotes = [*notes, *(f"{name}: {value}" for name, value in made.items())]
+    write_text(out / "table.md", text + "".join(f"- {note}\n" for note in footnotes))
     write_text(out / "table.csv", _csv(rows))
-    write_json(out / "table.json", {"title": title, "rows": _plain(rows)})
-    for name, content in images.items():
-        (out / name).write_bytes(content)
+    plain = [
+        each | {"runs": [_run(record) for record in found]}
+        for each, found in zip(_plain(rows), records.values(), strict=True)
+    ]
+    content = {"title": title, "notes": list(notes), "made": made, "rows": plain}
+    write_json(out / "table.json", content)
+    for name, picture in pictures.items():
+        (out / f"{name}.png").write_bytes(picture.light)
+        (out / f"{name}_dark.png").write_bytes(picture.dark)
     page = render(
         "reproduction.html",
         title=title,
@@ -217,17 +179,18 @@ def write_reproduction(
         rows=table,
         notes=list(notes),
         left=HEADER,
-        images=[
-            {
-                "alt": chart.title,
-                "light": data_uri(images[f"{name}.png"]),
-                "dark": data_uri(images[f"{name}_dark.png"]),
-            }
-            for name, chart in charts.items()
-        ],
+        made=made,
+        images=[inline(picture) for picture in pictures.values()],
     )
     write_text(out / "index.html", page)
     return out / "index.html"
+
+
+def _run(record: Record) -> dict[str, Any]:
+    """Where a seed's number comes from: its settings, code and machine."""
+    keys = ("seed", "map", "num_attacked", "budget", "attack_settings", "split_sha256")
+    keys += ("config_sha256", "commit", "device", "versions")
+    return {key: record.get(key) for key in keys}
 
 
 def _plain(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -11,9 +11,9 @@ from cgat_jax.report.cells import Cell, check_comparable, group
 from cgat_jax.report.doubt import Table, doubt_tables
 from cgat_jax.report.export import table_notes, to_csv, to_markdown
 from cgat_jax.report.figures import charts, draw_charts
-from cgat_jax.report.gallery import data_uri, load_galleries
+from cgat_jax.report.gallery import inline, load_galleries
 from cgat_jax.report.pages import render
-from cgat_jax.report.plotting import Chart
+from cgat_jax.report.plotting import Chart, Picture, describe
 from cgat_jax.report.provenance import attack_settings, provenance, settings
 from cgat_jax.report.records import Run, read_run, setting
 from cgat_jax.report.summary import findings, meaning, story
@@ -119,14 +119,8 @@ def _figures(
         name: [] for name in ("loss", "precision", "pr", "budget")
     }
     for name, chart in wanted.items():
-        lines = ", ".join(line.label for line in chart.lines)
-        kinds[name.split("_")[0]].append(
-            {
-                "alt": f"{chart.title}: {chart.y_label} by {chart.x_label}; {lines}",
-                "light": data_uri(images[f"{name}.png"]),
-                "dark": data_uri(images[f"{name}_dark.png"]),
-            }
-        )
+        files = images[f"{name}.png"], images[f"{name}_dark.png"]
+        kinds[name.split("_")[0]].append(inline(Picture(describe(chart), *files)))
     return kinds
 
 

@@ -1,6 +1,7 @@
 """The written report: self-contained, escaped, repeatable, complete or not."""
 
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -41,7 +42,9 @@ def workdir(tmp_path_factory):
 @pytest.fixture
 def no_drawing(monkeypatch):
     """Charts take most of a report's time; these tests look at its words."""
-    monkeypatch.setattr(figures, "draw", lambda chart, theme: b"chart")
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 6)).save(buffer, "PNG")
+    monkeypatch.setattr(figures, "draw", lambda chart, theme: buffer.getvalue())
 
 
 def hashes(folder):
