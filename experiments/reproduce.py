@@ -24,13 +24,14 @@ from absl import flags
 
 from cgat_jax import reproduce
 from cgat_jax.launch import Job, run_missing
+from cgat_jax.report.orderings import orderings
 from cgat_jax.report.paper_figures import CAPTIONS, pictures_of
 from cgat_jax.report.reproduction import (
     compare_cells,
     measured,
     text_table,
-    write_reproduction,
 )
+from cgat_jax.report.reproduction_page import write_reproduction
 from cgat_jax.report.study import Study, cells_of, command, config_of, is_done
 from cgat_jax.settings import lookup
 from experiments import cli
@@ -186,7 +187,7 @@ def _write(name: str, cells, found: dict[str, Study], root: Path) -> str:
     number, pictures = int(name[-1]), {}
     missing = sum(row.ours is None for row in rows)
     printed = any(row.paper is not None for row in rows)
-    notes = list(reproduce.errata(number)) if printed else []
+    notes = orderings(rows) + (reproduce.errata(number) if printed else [])
     if missing:
         notes.append(f"{missing} of {len(rows)} numbers are not measured yet.")
     if name.startswith("figure"):

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from cgat_jax import reproduce
+from cgat_jax.report.orderings import orderings, paper_layout
 from cgat_jax.report.paper import paper_rows
-from cgat_jax.report.reproduction import compare_cells, write_reproduction
+from cgat_jax.report.reproduction import compare_cells
+from cgat_jax.report.reproduction_page import write_reproduction
 from cgat_jax.report.study import cells_of
 
 ROOT = Path(__file__).parents[1]
@@ -139,6 +141,36 @@ def test_a_result_is_written_in_every_form(tmp_path):
         "| FLICKR-25K | DPSH | 16 | undefended | clean |"
         in (tmp_path / "table.md").read_text()
     )
+
+
+def test_the_paper_keeps_its_orderings_but_where_it_says():
+    rows = [
+        row._replace(ours=row.paper)
+        for row in compare_cells({cell: [] for cell in reproduce.cells_of_table(5)})
+    ]
+    lines = orderings(rows)
+    printed = [row for row in _printed() if row["table"] == "5"]
+    value = {
+        (r["hash_method"], r["attack"], r["defense"]): float(r["map"]) for r in printed
+    }
+    attacked = {(loss, attack) for loss, attack, _ in value if attack != "Clean"}
+    holds = sum(value[*key, "ATRDH"] > value[*key, "none"] for key in attacked)
+    assert holds < len(attacked) == 30  # the paper's own numbers do not always
+    assert lines[0].startswith(f"ATRDH above undefended under attack: {holds} of 30")
+    assert "DCH, 32 bits, ProS-GAN (\N{MINUS SIGN}4.66)" in lines[0]
+    holds = sum(value[*key, "CgAT"] > value[*key, "ATRDH"] for key in attacked)
+    assert lines[1].startswith(f"CgAT above ATRDH under attack: {holds} of 30")
+    assert "CSQ, 32 bits, ProS-GAN" in lines[1] and len(lines) == 4
+    assert orderings([row for row in rows if row.cell.defense == "cgat"]) == []
+
+
+def test_the_papers_layout_has_a_network_a_row_and_an_attack_a_column():
+    cells = reproduce.cells_of_table(4, "flickr25k")
+    rows = compare_cells({cells[0]: [_record(0.5)]} | {cell: [] for cell in cells[1:]})
+    header, table = paper_layout(rows)
+    assert header[4:6] == ["clean", "P2P"] and len(table) == 3
+    assert table[0][3:6] == ["undefended", f"50.00 ({cells[0].paper:.2f})", table[0][5]]
+    assert table[0][5].startswith("- (")
 
 
 _PROGRAM = """

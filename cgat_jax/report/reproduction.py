@@ -1,10 +1,8 @@
 """The paper's numbers beside ours: a table, curves, and one page."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import sem
@@ -13,16 +11,10 @@ from scipy.stats import t as student
 from cgat_jax.attacks import ATTACKS
 from cgat_jax.report import names
 from cgat_jax.report.cells import Cell as TableCell
-from cgat_jax.report.gallery import inline
-from cgat_jax.report.pages import render
 from cgat_jax.report.paper import unlike
-from cgat_jax.report.plotting import Picture
-from cgat_jax.report.provenance import provenance
 from cgat_jax.report.records import Record
 from cgat_jax.report.study import Study, records_of
-from cgat_jax.report.tables import markdown_table
 from cgat_jax.reproduce import TITLES, Cell, folder_of
-from cgat_jax.workdir import write_json, write_text
 
 HEADER = ("data", "loss", "bits", "defense", "attack")
 NUMBERS = ("paper", "ours", "difference", "95% interval", "chance", "seeds", "note")
@@ -110,20 +102,23 @@ def _interval(values: list[float], record: Record) -> tuple[float, float]:
 
 def text_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Header and rows as text."""
-    return [*HEADER, *NUMBERS], [[*_names(row.cell), *_numbers(row)] for row in rows]
+    return [*HEADER, *NUMBERS], [
+        [*cell_names(row.cell), *_numbers(row)] for row in rows
+    ]
 
 
-def _names(cell: Cell) -> list[str]:
+def cell_names(cell: Cell) -> tuple[str, ...]:
+    """What a table calls data, loss, bits, defense and attack of a cell."""
     defense = names.display(names.DEFENSES, cell.defense)
     if cell.weight is not None:
         defense += f", lambda {cell.weight:g}"
-    return [
+    return (
         TITLES[cell.dataset],
         names.display(names.LOSSES, cell.loss),
         str(cell.bits),
         defense,
         names.display(names.ATTACKS, cell.attack),
-    ]
+    )
 
 
 def _numbers(row: Row) -> list[str]:
@@ -136,71 +131,3 @@ def _numbers(row: Row) -> list[str]:
         *(two(row.paper), two(row.ours), gap),
         *(interval, two(row.chance), str(row.seeds), row.note),
     ]
-
-
-def write_reproduction(
-    out: Path,
-    title: str,
-    records: Mapping[Cell, list[Record]],
-    pictures: Mapping[str, Picture],
-    notes: Sequence[str],
-) -> Path:
-    """Writes Markdown, CSV, JSON, pictures and a page; returns the page.
-
-    Args:
-        out: folder; created.
-        title: of the table or figure.
-        records: what was measured of each cell.
-        pictures: of a figure, by name.
-        notes: footnotes.
-    """
-    rows = compare_cells(records)
-    header, table = text_table(rows)
-    every = [record for found in records.values() for record in found]
-    made = {name: value for name, value in provenance(every) if every}
-    made.pop("config sha256", None)  # one for each run: with the rows
-    text = f"# {title}\n\n{markdown_table(header, table)}\n"
-    footnotes = [*notes, *(f"{name}: {value}" for name, value in made.items())]
-    write_text(out / "table.md", text + "".join(f"- {note}\n" for note in footnotes))
-    write_text(out / "table.csv", _csv(rows))
-    plain = [
-        each | {"runs": [_run(record) for record in found]}
-        for each, found in zip(_plain(rows), records.values(), strict=True)
-    ]
-    content = {"title": title, "notes": list(notes), "made": made, "rows": plain}
-    write_json(out / "table.json", content)
-    for name, picture in pictures.items():
-        (out / f"{name}.png").write_bytes(picture.light)
-        (out / f"{name}_dark.png").write_bytes(picture.dark)
-    page = render(
-        "reproduction.html",
-        title=title,
-        header=header,
-        rows=table,
-        notes=list(notes),
-        left=HEADER,
-        made=made,
-        images=[inline(picture) for picture in pictures.values()],
-    )
-    write_text(out / "index.html", page)
-    return out / "index.html"
-
-
-def _run(record: Record) -> dict[str, Any]:
-    """Where a seed's number comes from: its settings, code and machine."""
-    keys = ("seed", "map", "num_attacked", "budget", "attack_settings", "split_sha256")
-    keys += ("config_sha256", "commit", "device", "versions")
-    return {key: record.get(key) for key in keys}
-
-
-def _plain(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    return [row.cell._asdict() | row._asdict() | {"cell": row.cell.row} for row in rows]
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    buffer = io.StringIO()
-    plain = _plain(rows)
-    writer = csv.DictWriter(buffer, list(plain[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(plain)
-    return buffer.getvalue()

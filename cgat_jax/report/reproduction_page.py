@@ -1,0 +1,89 @@
+"""What is written of a table or figure of the paper: Markdown, CSV, JSON and a page."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cgat_jax.report.gallery import inline
+from cgat_jax.report.orderings import paper_layout
+from cgat_jax.report.pages import render
+from cgat_jax.report.plotting import Picture
+from cgat_jax.report.provenance import provenance
+from cgat_jax.report.records import Record
+from cgat_jax.report.reproduction import HEADER, Row, compare_cells, text_table
+from cgat_jax.report.tables import markdown_table
+from cgat_jax.reproduce import Cell
+from cgat_jax.workdir import write_json, write_text
+
+
+def write_reproduction(
+    out: Path,
+    title: str,
+    records: Mapping[Cell, list[Record]],
+    pictures: Mapping[str, Picture],
+    notes: Sequence[str],
+) -> Path:
+    """Writes Markdown, CSV, JSON, pictures and a page; returns the page.
+
+    Args:
+        out: folder; created.
+        title: of the table or figure.
+        records: what was measured of each cell.
+        pictures: of a figure, by name.
+        notes: footnotes.
+    """
+    rows = compare_cells(records)
+    header, table = text_table(rows)
+    layout = paper_layout(rows)
+    every = [record for found in records.values() for record in found]
+    made = {name: value for name, value in provenance(every) if every}
+    made.pop("config sha256", None)  # one for each run: with the rows
+    tables = f"{markdown_table(*layout)}\n\n{markdown_table(header, table)}\n"
+    footnotes = [*notes, *(f"{name}: {value}" for name, value in made.items())]
+    listed = "".join(f"- {note}\n" for note in footnotes)
+    write_text(out / "table.md", f"# {title}\n\n{tables}\n{listed}")
+    write_text(out / "table.csv", _csv(rows))
+    plain = [
+        each | {"runs": [_run(record) for record in found]}
+        for each, found in zip(_plain(rows), records.values(), strict=True)
+    ]
+    content = {"title": title, "notes": list(notes), "made": made, "rows": plain}
+    write_json(out / "table.json", content)
+    for name, picture in pictures.items():
+        (out / f"{name}.png").write_bytes(picture.light)
+        (out / f"{name}_dark.png").write_bytes(picture.dark)
+    page = render(
+        "reproduction.html",
+        title=title,
+        layout=layout,
+        header=header,
+        rows=table,
+        notes=list(notes),
+        left=HEADER,
+        made=made,
+        images=[inline(picture) for picture in pictures.values()],
+    )
+    write_text(out / "index.html", page)
+    return out / "index.html"
+
+
+def _run(record: Record) -> dict[str, Any]:
+    """Where a seed's number comes from: its settings, code and machine."""
+    keys = ("seed", "map", "num_attacked", "budget", "attack_settings", "split_sha256")
+    keys += ("config_sha256", "commit", "device", "versions")
+    return {key: record.get(key) for key in keys}
+
+
+def _plain(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    return [row.cell._asdict() | row._asdict() | {"cell": row.cell.row} for row in rows]
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    buffer = io.StringIO()
+    plain = _plain(rows)
+    writer = csv.DictWriter(buffer, list(plain[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(plain)
+    return buffer.getvalue()
