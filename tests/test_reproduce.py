@@ -134,6 +134,7 @@ def test_a_result_is_written_in_every_form(tmp_path):
     assert "A note &lt;with signs&gt;." in page.read_text()
     plain = json.loads((tmp_path / "table.json").read_text())["rows"]
     assert plain[0]["ours"] == 40 and plain[0]["paper"] == rows[0].paper
+    assert plain[0]["runs"][0]["map"] == 0.4
     with (tmp_path / "table.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert float(lines[1]["ours"]) == 40 and lines[1]["attack"] == "p2p"

@@ -56,7 +56,7 @@ def _queries(folder: Path) -> dict[str, dict[str, Any]]:
     """Queries of a gallery that have a code to leave, by their id."""
     file = folder / "gallery.json"
     queries = read_json(file).get("queries") or [] if file.is_file() else []
-    return {query["id"]: query for query in queries if "aim" in query["codes"]}
+    return {query["id"]: query for query in queries if "aim" in query.get("codes", {})}
 
 
 def _fall(query: dict[str, Any]) -> float:

@@ -38,19 +38,15 @@ def write_reproduction(
     header, table = text_table(rows)
     layout = paper_layout(rows)
     every = [record for found in records.values() for record in found]
-    made = {name: value for name, value in provenance(every) if every}
-    made.pop("config sha256", None)  # one for each run: with the rows
+    made = dict(provenance(every)) if every else {}
+    made.pop("config sha256", None)  # one for each run: in table.json
     tables = f"{markdown_table(*layout)}\n\n{markdown_table(header, table)}\n"
     footnotes = [*notes, *(f"{name}: {value}" for name, value in made.items())]
     listed = "".join(f"- {note}\n" for note in footnotes)
     write_text(out / "table.md", f"# {title}\n\n{tables}\n{listed}")
     write_text(out / "table.csv", _csv(rows))
-    plain = [
-        each | {"runs": [_run(record) for record in found]}
-        for each, found in zip(_plain(rows), records.values(), strict=True)
-    ]
-    content = {"title": title, "notes": list(notes), "made": made, "rows": plain}
-    write_json(out / "table.json", content)
+    content = {"title": title, "notes": list(notes), "made": made}
+    write_json(out / "table.json", content | {"rows": _with_runs(rows, records)})
     for name, picture in pictures.items():
         (out / f"{name}.png").write_bytes(picture.light)
         (out / f"{name}_dark.png").write_bytes(picture.dark)
@@ -67,6 +63,13 @@ def write_reproduction(
     )
     write_text(out / "index.html", page)
     return out / "index.html"
+
+
+def _with_runs(rows, records: Mapping[Cell, list[Record]]) -> list[dict[str, Any]]:
+    return [
+        each | {"runs": [_run(record) for record in found]}
+        for each, found in zip(_plain(rows), records.values(), strict=True)
+    ]
 
 
 def _run(record: Record) -> dict[str, Any]:
