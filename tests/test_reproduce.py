@@ -127,6 +127,12 @@ def test_numbers_stand_beside_the_papers_with_an_interval():
     assert rows[2].ours is None and rows[2].seeds == 0
 
 
+def test_seeds_that_agree_have_an_interval_without_width():
+    cell = reproduce.cells_of_table(1)[0]
+    row = compare_cells({cell: [_record(0.5), _record(0.5)]})[0]
+    assert row.low == row.high == row.ours == 50
+
+
 def test_a_result_is_written_in_every_form(tmp_path):
     records = {c: [_record(0.4)] for c in reproduce.cells_of_table(1)[:2]}
     rows = compare_cells(records)
