@@ -12,14 +12,22 @@ from typing import Any
 
 
 def setting(
-    default: Any, text: str, *, choices: tuple[str, ...] = (), low=0, high=math.inf
+    default: Any,
+    text: str,
+    *,
+    choices: tuple[str, ...] = (),
+    low=0,
+    high=math.inf,
+    affects_results: bool = True,
 ) -> Any:
     """A field with its default and the help text that ``--help`` shows.
 
     ``choices`` are the allowed words, ``low`` and ``high`` the bounds of a number;
-    other words are checked where they are looked up.
+    other words are checked where they are looked up. A run may go on with another
+    value of a setting that affects no result.
     """
     metadata = {"help": text, "choices": choices, "bounds": (low, high)}
+    metadata["affects_results"] = affects_results
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -30,10 +38,13 @@ class Data:
     name: str = setting(
         "coco", "data set: quickstart, lists, coco, flickr25k, nus_wide or cifar10"
     )
-    root: str = setting("", "folder of the prepared data; empty: WORKDIR/data")
+    root: str = setting(
+        "", "folder of the prepared data; empty: WORKDIR/data", affects_results=False
+    )
     source: str = setting(
         "",
         "folder of the original files or archives; prepared when root is empty",
+        affects_results=False,
     )
     split: str = setting(
         "paper",
@@ -44,7 +55,12 @@ class Data:
         "", "folder of the released split files; read once into the prepared data"
     )
     image_size: int = setting(
-        256, "short side of stored images, pixels; none enlarged", low=1
+        256, "short side of stored images, pixels; larger ones are reduced to it", low=1
+    )
+    enlarge: bool = setting(
+        True,
+        "enlarge smaller images to that side when they are read; else they must be at "
+        "least of the crop's size",
     )
     crop_size: int = setting(
         224, "side of the square that the network sees, pixels", low=1
@@ -56,9 +72,11 @@ class Data:
     num_database: int = setting(0, "database images; 0: all that are not queries")
     split_seed: int = setting(0, "seed of the split (lists: not used)")
     cache_gib: float = setting(
-        8.0, "keep decoded images in memory up to this size, GiB"
+        8.0, "keep decoded images in memory up to this size, GiB", affects_results=False
     )
-    threads: int = setting(2, "decoding threads; they never change the order", low=1)
+    threads: int = setting(
+        2, "decoding threads; they never change the order", low=1, affects_results=False
+    )
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -106,6 +124,12 @@ class Loss:
     )
     redraw: bool = setting(
         False, "csq: new random centers for the defense, as the released code does"
+    )
+    unseen: str = setting(
+        "labels",
+        "hashnet: in the first epoch, pairs with images not seen yet count by their "
+        "labels, or all as dissimilar, as in the released code",
+        choices=("labels", "dissimilar"),
     )
     train_classifier: bool = setting(
         True, "greedyhash: false leaves the classifier as drawn, as the released code"
@@ -192,6 +216,7 @@ class Evaluate:
         "comma separated: noise, p2p, dhta, prosgan, prosgan_projected, tha, hag, "
         "sdha, saat, saat_targeted, cgat, nag, square, apgd, apgd_ap, apgd_anchor, "
         "apgd_opposite, worst_case",
+        affects_results=False,
     )
     epsilon: float = setting(
         8 / 255, "budget of the attacks, L-infinity, of [0, 1]", high=1
@@ -228,18 +253,30 @@ class Evaluate:
         50.0, "weight of prosgan's reconstruction; the paper's for FLICKR-25K is 100"
     )
     prosgan_rate: float = setting(1e-4, "learning rate of prosgan's networks")
+    round_images: bool = setting(
+        False, "round adversarial images to 8 bits, in the ball, before they count"
+    )
+    without_relevant: str = setting(
+        "zero",
+        "queries that share no label with the database: count as zero, or exclude",
+        choices=("zero", "exclude"),
+    )
     top_k: int = setting(5000, "MAP looks at this many first retrieved images", low=1)
     batch_size: int = setting(64, "images at once, over all devices", low=1)
     num_queries: int = setting(0, "attack only the first queries; 0: all")
     gallery: int = setting(6, "queries shown in the report's galleries")
     transfer: str = setting(
-        "", "attacks whose images are tried on the other networks, comma separated"
+        "",
+        "attacks whose images are tried on the other networks, comma separated",
+        affects_results=False,
     )
     sources: str = setting(
-        "", "workdirs of other runs whose networks join transfer, comma separated"
+        "",
+        "workdirs of other runs whose networks join transfer, comma separated",
+        affects_results=False,
     )
     sanity_queries: int = setting(
-        64, "queries of the fourteen sanity checks; 0: no checks"
+        64, "queries of the fourteen sanity checks; 0: no checks", affects_results=False
     )
 
 
@@ -257,9 +294,15 @@ class Config:
     defense: Defense = dataclasses.field(default_factory=Defense)
     evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)
     seed: int = setting(0, "root of all randomness but the split's")
-    log_steps: int = setting(20, "steps between logged, checked metrics", low=1)
-    checkpoint_seconds: float = setting(300.0, "time between checkpoints")
-    compilation_cache: str = setting("", "folder of compiled programs; empty: none")
+    log_steps: int = setting(
+        20, "steps between logged, checked metrics", low=1, affects_results=False
+    )
+    checkpoint_seconds: float = setting(
+        300.0, "time between checkpoints", affects_results=False
+    )
+    compilation_cache: str = setting(
+        "", "folder of compiled programs; empty: none", affects_results=False
+    )
     pretrained: str = setting(
         "", "workdir of another run whose pretrained network is defended; empty: own"
     )

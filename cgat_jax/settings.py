@@ -8,12 +8,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from cgat_jax.config import Config
+from cgat_jax.errors import InputError
+from cgat_jax.io import parse_json
 
 
 def settings(config: Config) -> Iterator[tuple[str, Any, str]]:
     """Yields (dotted key, value, help text) of every setting, in order."""
     for key, value, metadata in _fields(config):
         yield key, value, metadata["help"]
+
+
+def free_settings() -> frozenset[str]:
+    """Keys of the settings that affect no result: a run may go on with other values."""
+    found = _fields(Config())
+    return frozenset(k for k, _, metadata in found if not metadata["affects_results"])
 
 
 def to_json(config: Config) -> str:
@@ -25,27 +33,34 @@ def from_json(text: str) -> Config:
     """The configuration that ``to_json`` wrote; settings it lacks get their defaults.
 
     Raises:
-        ValueError: it is no JSON object, or has a setting that is not known.
+        InputError: it is no JSON object, or has a setting that is not known.
     """
-    try:
-        config = Config()
-        _fill(config, json.loads(text), "")
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not valid JSON: {error}") from error
+    config = Config()
+    _fill(config, parse_json(text, "configuration"), "")
     return config
 
 
 def _fill(part: Any, values: Any, prefix: str) -> None:
     known = {field.name for field in dataclasses.fields(part)}
     if not isinstance(values, dict):
-        raise ValueError(f"{prefix or 'configuration'}: expected an object")
+        raise InputError(f"{prefix or 'configuration'}: expected an object")
     for key, value in values.items():
         if key not in known:
-            raise ValueError(f"unknown setting {prefix}{key}{nearest(key, known)}")
+            raise InputError(f"unknown setting {prefix}{key}{nearest(key, known)}")
         if dataclasses.is_dataclass(getattr(part, key)):
             _fill(getattr(part, key), value, f"{prefix}{key}.")
         else:
-            setattr(part, key, value)
+            setattr(part, key, _typed(f"{prefix}{key}", value, getattr(part, key)))
+
+
+def _typed(key: str, value: Any, default: Any) -> Any:
+    """The value, if it is of its default's type; a whole number may be a fraction."""
+    if type(value) is int and type(default) is float:
+        return float(value)
+    if type(value) is not type(default):
+        kind = type(default).__name__
+        raise InputError(f"{key}: expected {kind}, got {value!r}")
+    return value
 
 
 def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -70,11 +85,11 @@ def lookup(kind: str, name: str, table: dict[str, Any]) -> Any:
     """``table[name]``.
 
     Raises:
-        ValueError: naming the kind, the known names and the nearest one.
+        InputError: naming the kind, the known names and the nearest one.
     """
     if name not in table:
         hint = nearest(name, table)
-        raise ValueError(f"unknown {kind} {name!r}; known: {sorted(table)}{hint}")
+        raise InputError(f"unknown {kind} {name!r}; known: {sorted(table)}{hint}")
     return table[name]
 
 
@@ -82,22 +97,22 @@ def validate(config: Config) -> None:
     """Checks words and ranges that no type expresses.
 
     Raises:
-        ValueError: names the setting, what is allowed and what came.
+        InputError: names the setting, what is allowed and what came.
     """
     for key, value, metadata in _fields(config):
         choices, (low, high) = metadata["choices"], metadata["bounds"]
         if choices and value not in choices:
-            raise ValueError(f"{key}: expected one of {choices}, got {value!r}")
+            raise InputError(f"{key}: expected one of {choices}, got {value!r}")
         if isinstance(value, bool | str):
             continue
         if not low <= value <= high or value == math.inf:
             limit = f"up to {high}" if high < math.inf else "on"
-            raise ValueError(
+            raise InputError(
                 f"{key}: expected a number from {low} {limit}, got {value!r}"
             )
     if config.data.crop_size > config.data.image_size:
         sizes = f"{config.data.crop_size} > {config.data.image_size}"
-        raise ValueError(f"data.crop_size exceeds data.image_size: {sizes}")
+        raise InputError(f"data.crop_size exceeds data.image_size: {sizes}")
 
 
 def _fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

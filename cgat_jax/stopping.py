@@ -1,12 +1,31 @@
-"""Ending a run: when it is asked to, with everything saved, or when it diverged."""
+"""Ending a run: when it is asked to, with everything saved, or when it diverged.
 
+Asked by Ctrl-C, SIGTERM (a cluster's queue) or SIGHUP (a lost connection). The first
+signal ends the main thread there and then, or, within ``deferred``, is noted for the
+loop to save and end. A thread of its own watches the time, because a compilation or a
+program on a device keeps Python's signal handlers waiting. The second signal ends the
+process at once: files are written whole or not at all, so what is on disk stays good.
+"""
+
+import contextlib
+import os
+import select
 import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
 
-EXIT_STOPPED = 143
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PATIENCE, SAVING_PATIENCE = 9.0, 28.0
+"""Seconds from the first signal to the end, whatever runs; the latter where there is
+something to save (a cluster kills after 30)."""
+PARENT = "CGAT_JAX_PARENT"
+"""Environment variable: the process whose end asks this one to stop."""
 
 
 class Stopped(SystemExit):
-    """The run was asked to stop (SIGTERM) and has saved what it had."""
+    """The program was asked to stop; ``code`` is 128 and the signal's number."""
 
 
 class NonFiniteError(ArithmeticError):
@@ -14,20 +33,88 @@ class NonFiniteError(ArithmeticError):
 
 
 class StopSignal:
-    """Remembers a SIGTERM, so that the loop can end at a step's end."""
+    """The signals of a process; a program makes one and listens."""
 
-    def __init__(self):
-        """Not yet asked; the handler is installed by ``listen``."""
-        self.asked = False
+    def __init__(self, program: str = ""):
+        """Not yet asked; the handlers are installed by ``listen``.
 
-    def listen(self) -> None:
-        """Installs the handler; to be called in the main thread."""
-        signal.signal(signal.SIGTERM, self._ask)
+        Args:
+            program: its name, for the line that is printed at the end.
+        """
+        self.program = program
+        self.asked = 0  # the signal's number
+        self._deferred = self._saving = False
 
-    def _ask(self, number, frame):
-        self.asked = True
+    def listen(self, *, patience: float = PATIENCE) -> None:
+        """Installs the handlers; to be called in the main thread.
+
+        A signal that was ignored when the process started (nohup) stays so.
+        """
+        reading, writing = os.pipe()
+        for end in (reading, writing):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._ask)
+        watch = threading.Thread(target=self._watch, args=(reading, patience))
+        watch.daemon = True
+        watch.start()
+
+    @contextlib.contextmanager
+    def deferred(self, *, saving: bool = False) -> Iterator[None]:
+        """Within it a signal is noted, and raised by ``check`` and at the end.
+
+        Args:
+            saving: there is something to save, which may take longer.
+        """
+        before = self._deferred, self._saving
+        self._deferred, self._saving = True, saving
+        try:
+            yield
+        finally:
+            self._deferred, self._saving = before
+        if not self._deferred:
+            self.check()
 
     def check(self) -> None:
-        """Raises ``Stopped`` if a SIGTERM came."""
+        """Raises ``Stopped`` if a signal came."""
         if self.asked:
-            raise Stopped(EXIT_STOPPED)
+            raise Stopped(128 + self.asked)
+
+    def say(self) -> None:
+        """Prints the line with which a stopped program ends."""
+        name = signal.Signals(self.asked).name
+        text = f"{self.program}: stopped by {name}; the same command goes on from here"
+        print(text, file=sys.stderr, flush=True)
+
+    def _ask(self, number, frame) -> None:
+        if self.asked:
+            os._exit(128 + number)
+        self.asked = number
+        if not self._deferred:
+            raise Stopped(128 + number)
+
+    def _watch(self, reading: int, patience: float) -> None:
+        """Ends the process where the main thread does not, and with its parent."""
+        parent, first, since = int(os.environ.get(PARENT, 0)), 0, 0.0
+        while True:
+            for number in _arrived(reading):
+                if first:
+                    os._exit(128 + number)
+                first, since = number, time.monotonic()
+            limit = max(patience, SAVING_PATIENCE if self._saving else 0.0)
+            if first and time.monotonic() - since > limit:
+                self.asked = first
+                self.say()
+                os._exit(128 + first)
+            if parent and os.getppid() != parent:
+                parent = 0
+                os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _arrived(reading: int) -> list[int]:
+    """Our signals among those that came within half a second."""
+    if not select.select([reading], [], [], 0.5)[0]:
+        return []
+    return [number for number in os.read(reading, 64) if number in SIGNALS]

@@ -59,7 +59,7 @@ def test_a_configuration_survives_its_json():
     ("text", "message"),
     [
         ("{", "not valid JSON"),
-        ("[]", "expected an object"),
+        ("[]", "expected a JSON object"),
         ('{"defense": 3}', "defense.: expected an object"),
         ('{"sead": 3}', "unknown setting sead; did you mean 'seed'"),
     ],
