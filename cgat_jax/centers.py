@@ -4,13 +4,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from cgat_jax.exact import integer_sums, sign_of_difference
+from cgat_jax.precision import full_precision
 from cgat_jax.types import Bank, Codes, Labels, similarity
 
-MAX_EXACT_BANK = 46_340
-"""Largest bank whose N * N stays below 2^31: ties of a binary bank are then exact."""
 _SMALL = 1e-8
 
 
+@full_precision
 def center_codes(labels: Labels, bank: Bank, *, binary: bool = False) -> Codes:
     """Center code of each query: near its positives, far from its negatives.
 
@@ -24,9 +25,8 @@ def center_codes(labels: Labels, bank: Bank, *, binary: bool = False) -> Codes:
     Args:
         labels: multi-hot labels of the queries.
         bank: relaxed codes and labels of the training images.
-        binary: take the signs of the bank's codes, in integer arithmetic that keeps
-            ties exact (a bank of at most ``MAX_EXACT_BANK`` codes), as the paper
-            writes it. Otherwise the codes count as they are, as the released code
+        binary: take the signs of the bank's codes, as the paper writes it, in integer
+            arithmetic that is exact for any size of the bank, ties included. Otherwise the codes count as they are, as the released code
             does: its binary bank is one storage with the relaxed one.
 
     Returns:
@@ -38,18 +38,29 @@ def center_codes(labels: Labels, bank: Bank, *, binary: bool = False) -> Codes:
         Wang et al., CgAT, WWW 2023, Sec. 3, Eq. 4 and 5. Positives count equally, as
         in the official code, which discards its similarity weights.
     """
-    codes = jnp.sign(bank.codes) if binary else bank.codes
     positive = similarity(labels, bank.labels)
-    positive_sum, total_sum = positive @ codes, codes.sum(axis=0, keepdims=True)
-    positive_count = positive.sum(axis=1, keepdims=True)
-    if binary:
-        positive_sum, total_sum, positive_count = (
-            x.astype(jnp.int32) for x in (positive_sum, total_sum, positive_count)
-        )
-    size = len(codes)
-    margin = size * positive_sum - positive_count * total_sum
-    margin = jnp.where(positive_count == size, positive_sum, margin)
-    return jax.lax.stop_gradient(jnp.sign(margin).astype(bank.codes.dtype))
+    center = _hard_center if binary else _soft_center
+    margin = center(positive, bank.codes)
+    return jax.lax.stop_gradient(margin.astype(bank.codes.dtype))
+
+
+def _soft_center(positive: Float[Array, "B N"], codes: Float[Array, "N K"]) -> Codes:
+    """The center code of relaxed codes, in floating point."""
+    size, count = len(codes), positive.sum(axis=1, keepdims=True)
+    near, total = positive @ codes, codes.sum(axis=0, keepdims=True)
+    margin = size * near - count * total
+    return jnp.sign(jnp.where(count == size, near, margin))
+
+
+def _hard_center(positive: Float[Array, "B N"], codes: Float[Array, "N K"]):
+    """The center code of the codes' signs, in integers."""
+    size, signs = len(codes), jnp.sign(codes)
+    everyone = jnp.ones((1, size), codes.dtype)
+    near, total = integer_sums(positive, signs), integer_sums(everyone, signs)
+    count = integer_sums(positive, everyone.T)
+    sizes = jnp.full((1, 1), size, jnp.int32)
+    margin = sign_of_difference(sizes, near, count, total)
+    return jnp.where(count == size, jnp.sign(near), margin)
 
 
 def _jaccard(shared, count, other_count):
@@ -63,6 +74,7 @@ def _cosine(shared, count, other_count):
 LABEL_WEIGHTS = {"jaccard": _jaccard, "cosine": _cosine}
 
 
+@full_precision
 def weighted_center_codes(
     labels: Labels, bank: Bank, *, weights: str, binary: bool = False
 ) -> Codes:

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
+from cgat_jax.precision import full_precision
+
 Images = Float[Array, "B H W 3"]
 Logits = Float[Array, "B K"]
 Codes = Float[Array, "B K"]
@@ -150,6 +152,7 @@ def masked_mean(values: Float[Array, "B *rest"], mask: Mask) -> Scalar:
     return (values * weights).sum() / (weights.sum() * per_row)
 
 
+@full_precision
 def similarity(
     labels: Float[Array, "B C"], others: Float[Array, "N C"]
 ) -> Float[Array, "B N"]:

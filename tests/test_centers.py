@@ -1,10 +1,12 @@
 import functools
 import itertools
 
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from cgat_jax.centers import center_codes, weighted_center_codes
 from cgat_jax.types import Bank
@@ -79,6 +81,67 @@ def test_a_large_binary_bank_keeps_ties_exact():
     bank = Bank(jnp.array(codes), jnp.array(labels))
     expected = reference.center_code(np.array([1.0, 0]), codes, labels)
     got = center_codes(jnp.array([[1.0, 0.0]]), bank, binary=True)[0]
+    np.testing.assert_array_equal(got, expected)
+
+
+COPIES = (1, 12_000, 5_149)  # 9 times 5,149 is 46,341
+_binary_centers = jax.jit(functools.partial(center_codes, binary=True))
+
+
+def _tied_bank(rng, size):
+    """Half of the bank has class 0. Bits by their means of positives and of all:
+
+    the same (a tie), one code more, one less, all alike, all opposite, noise twice.
+    """
+    half = size // 2
+    labels = np.zeros((size, 3), np.float32)
+    labels[:half, 0], labels[half:, 1] = 1, 1
+    signs = rng.choice([-1.0, 1.0], (size, 7)).astype(np.float32)
+    quarter = np.where(np.arange(half) % 4 == 0, 1.0, -1.0)
+    for bit, change in enumerate((0, 1, -1)):
+        positives = quarter.copy()
+        if change:
+            positives[np.flatnonzero(positives == -change)[0]] = change
+        signs[:half, bit], signs[half:, bit] = positives, quarter
+    signs[:, 3] = 1
+    signs[:half, 4], signs[half:, 4] = 1, -1
+    order = rng.permutation(size)
+    return signs[order], labels[order]
+
+
+@pytest.mark.parametrize("size", [46_340, 46_344, 80_000, 1_000_000])
+def test_binary_centers_are_exact_for_any_bank(rng, size):
+    """Products of counts pass 2^31 from 46,341 codes on, and 2^39 at a million."""
+    signs, labels = _tied_bank(rng, size)
+    queries = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]], np.float32)
+    expected = reference.whole_center_codes(queries, signs, labels)
+    assert expected[0, :5].tolist() == [0, 1, -1, 0, 1]
+    scale = rng.choice(np.float32([0.1, 0.9]), signs.shape)
+    bank = Bank(jnp.array(signs * scale), jnp.array(labels))
+    got = _binary_centers(queries, bank)
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_half_positive_of_eighty_thousand():
+    """Positives all +1, negatives all -1: 32-bit products gave minus the center."""
+    labels = jnp.repeat(jnp.eye(2), 40_000, axis=0)
+    bank = Bank(labels[:, :1] * 2 - 1, labels)
+    bank = bank._replace(codes=jnp.tile(bank.codes, (1, 2)))
+    got = center_codes(jnp.array([[1.0, 0.0]]), bank, binary=True)
+    np.testing.assert_array_equal(got, [[1.0, 1.0]])
+
+
+@hypothesis.given(seed=st.integers(0, 2**32 - 1), copies=st.sampled_from(COPIES))
+@hypothesis.settings(max_examples=40)
+def test_copies_of_a_bank_have_its_centers(seed, copies):
+    """Means do not change, ties neither: small sums, which tie often, made large."""
+    rng = np.random.default_rng(seed)
+    signs = rng.choice([-1.0, 0.0, 1.0], (9, 6)).astype(np.float32)
+    labels, queries = rng.integers(0, 2, (9, 3)), rng.integers(0, 2, (4, 3))
+    whole = (np.tile(x, (copies, 1)).astype(np.float32) for x in (signs, labels))
+    bank = Bank(*map(jnp.array, whole))
+    got = _binary_centers(jnp.array(queries, jnp.float32), bank)
+    expected = reference.whole_center_codes(queries, signs, labels)
     np.testing.assert_array_equal(got, expected)
 
 

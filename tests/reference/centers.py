@@ -27,6 +27,17 @@ def center_code(label, bank_codes, bank_labels):
     return np.sign(total)
 
 
+def whole_center_codes(labels, signs, bank_labels):
+    """sign(N * sum of positives - n * sum of all) of each query, in 64-bit integers."""
+    signs, size = signs.astype(np.int64), len(signs)
+    total, centers = signs.sum(axis=0), []
+    for label in labels:
+        positive = (bank_labels[:, label > 0] > 0).any(axis=1)
+        near, count = signs[positive].sum(axis=0), int(positive.sum())
+        centers.append(np.sign(near if count == size else size * near - count * total))
+    return np.array(centers)
+
+
 def label_weight(label, other, weights):
     """Jaccard index or cosine of two label sets; 0 where one of them is empty."""
     shared = sum(1 for a, b in zip(label, other, strict=True) if a and b)
