@@ -4,14 +4,21 @@ A launcher starts one program and tells when it has ended. The one here starts p
 on this machine; one for a cluster would do no more.
 """
 
-import signal
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from cgat_jax.workdir import is_trained
+from cgat_jax.config_files import ROOT
+from cgat_jax.ownership import claim_folder
+from cgat_jax.stopping import PARENT
+from cgat_jax.workdir import is_run
+
+LOG = "log.txt"
+PATIENCE = 35.0
+"""Seconds that programs which were asked to stop get: they save within 30."""
 
 
 class Job(NamedTuple):
@@ -32,24 +39,45 @@ class Handle(Protocol):
     def terminate(self) -> None:
         """Asks it to stop."""
 
-    def wait(self) -> int:
-        """Waits for its end; its exit code."""
+    def kill(self) -> None:
+        """Ends it at once."""
 
 
-LOG = "log.txt"
 Launcher = Callable[[Job, Path], Handle]
 
 
 def start_process(job: Job, log: Path) -> Handle:
-    """Starts a job on this machine; its output goes to ``log``."""
+    """Starts a job on this machine; its output goes to ``log``.
+
+    The job is told who its parent is, and stops when that is gone, however it ended.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     with log.open("ab") as file:
         return subprocess.Popen(
             job.arguments,
+            stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
+            env=os.environ
+            | {PARENT: str(os.getpid()), "PYTHONPATH": os.pathsep.join(paths)},
             start_new_session=True,  # a Ctrl-C is ours: it becomes a SIGTERM for them
         )
+
+
+def start_run(job: Job, log: Path) -> Handle:
+    """As ``start_process``, in a workdir: the log's folder, which is made a run's.
+
+    Raises:
+        ForeignFilesError: the folder holds something else.
+    """
+    claim_folder(log.parent, "run", is_own=_is_run)
+    return start_process(job, log)
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder without a mark is a cell of an earlier version."""
+    return is_run(folder) or set(os.listdir(folder)) == {LOG}
 
 
 def run_jobs(
@@ -62,11 +90,12 @@ def run_jobs(
     on_start: Callable[[Job], None] = lambda job: None,
     on_end: Callable[[Job, int], None] = lambda job, code: None,
     pause: float = 0.2,
+    patience: float = PATIENCE,
 ) -> dict[str, str]:
     """Runs jobs, up to ``limit`` at a time, in order as far as what they need allows.
 
-    A job that fails does not stop the others; those that need it are not started,
-    unless what it left suffices.
+    A job that fails, or cannot be started, does not stop the others; those that need it
+    are not started, unless what it left suffices.
     A job that needs one which is not among ``jobs`` takes it as finished. When this
     function is interrupted, running jobs are asked to stop and waited for.
 
@@ -80,6 +109,7 @@ def run_jobs(
         on_start: called before a job is started.
         on_end: called with its exit code.
         pause: seconds between two looks at what runs.
+        patience: seconds that jobs get to stop before they are ended.
 
     Returns:
         For each job that did not end well, by name, why.
@@ -101,49 +131,21 @@ def run_jobs(
                     failed[name] = f"exit code {code}: {last_line(log_of(job))}"
                 on_end(job, code)
     finally:
-        for _, handle in running.values():
-            handle.terminate()
-        for _, handle in running.values():
-            handle.wait()
+        _stop([handle for _, handle in running.values()], patience, pause)
     return failed
 
 
-def run_missing(
-    missing: list[Job],
-    root: Path,
-    limit: int,
-    after_each: Callable[[], object] = lambda: None,
-) -> dict[str, str]:
-    """Runs ``experiments.main`` and says so; a SIGTERM stops all, with exit code 143.
-
-    A run that fails after its training, in an attack, does not keep others from
-    defending its network.
-
-    Returns:
-        As ``run_jobs``; logs are ``root / job / log.txt``.
-    """
-    signal.signal(signal.SIGTERM, _end)
-    numbers = {job.name: n for n, job in enumerate(missing, start=1)}
-
-    def started(job):
-        print(f"cell {numbers[job.name]} of {len(missing)}: {job.name}", flush=True)
-
-    def ended(job, code):
-        print(f"{'failed' if code else 'done'}: {job.name}", flush=True)
-        after_each()
-
-    return run_jobs(
-        missing,
-        lambda job: root / job.name / LOG,
-        limit=limit,
-        suffices=lambda name: is_trained(root / name),
-        on_start=started,
-        on_end=ended,
-    )
-
-
-def _end(number, frame):
-    raise SystemExit(128 + number)
+def _stop(handles: list[Handle], patience: float, pause: float) -> None:
+    """Asks programs to stop, waits, and ends those that have not stopped by then."""
+    for handle in handles:
+        handle.terminate()
+    deadline = time.monotonic() + patience
+    while any(handle.poll() is None for handle in handles):
+        if time.monotonic() > deadline:
+            for handle in handles:
+                handle.kill()
+            return
+        time.sleep(pause)
 
 
 def _start_ready(waiting, running, failed, log_of, limit, launcher, suffices, on_start):
@@ -157,7 +159,10 @@ def _start_ready(waiting, running, failed, log_of, limit, launcher, suffices, on
             still.append(job)
         else:
             on_start(job)
-            running[job.name] = job, launcher(job, log_of(job))
+            try:
+                running[job.name] = job, launcher(job, log_of(job))
+            except (ValueError, OSError) as error:
+                failed[job.name] = f"not started: {error}"
     return still
 
 

@@ -30,6 +30,7 @@ KINDS = {
     "index": "a search index",
 }
 _MAX_SHOWN = 3
+_HEAD = 65_536  # bytes in which the mark of a file is looked for
 
 
 def check_folder(
@@ -64,6 +65,32 @@ def check_folder(
             f"{folder}: not empty, and not {KINDS[kind]} of this program (it holds "
             f"{', '.join(others[:_MAX_SHOWN])}{more}); choose a new or an empty folder"
         )
+
+
+def check_out_file(path: Path, mark: str) -> None:
+    """Finds that a file may be written: it is new, empty or the program's own.
+
+    Args:
+        path: of the file.
+        mark: text in the first lines of every file that the program writes there.
+
+    Raises:
+        ForeignFilesError: something else is there.
+        OSError: it cannot be read.
+    """
+    ancestor = next(p for p in [*path.absolute().parents] if os.path.lexists(p))
+    if not ancestor.is_dir():
+        raise ForeignFilesError(f"{path}: {ancestor} is a file; expected a folder")
+    if not os.path.lexists(path):
+        return
+    if not path.is_file():
+        raise ForeignFilesError(f"{path}: is no file; choose another name")
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+        if head and mark.encode() not in head:
+            raise ForeignFilesError(
+                f"{path}: exists and was not made by this program; choose another name"
+            )
 
 
 def claim_folder(

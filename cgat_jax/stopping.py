@@ -43,7 +43,7 @@ class StopSignal:
         """
         self.program = program
         self.asked = 0  # the signal's number
-        self._deferred = self._saving = False
+        self._deferred = self._saving = self._said = False
 
     def listen(self, *, patience: float = PATIENCE) -> None:
         """Installs the handlers; to be called in the main thread.
@@ -77,13 +77,26 @@ class StopSignal:
         if not self._deferred:
             self.check()
 
+    @contextlib.contextmanager
+    def raised(self) -> Iterator[None]:
+        """Within it, inside of ``deferred``, a signal is raised as elsewhere."""
+        self.check()
+        before, self._deferred = self._deferred, False
+        try:
+            yield
+        finally:
+            self._deferred = before
+
     def check(self) -> None:
         """Raises ``Stopped`` if a signal came."""
         if self.asked:
             raise Stopped(128 + self.asked)
 
     def say(self) -> None:
-        """Prints the line with which a stopped program ends."""
+        """Prints the line with which a stopped program ends, once."""
+        if self._said:
+            return
+        self._said = True
         name = signal.Signals(self.asked).name
         text = f"{self.program}: stopped by {name}; the same command goes on from here"
         print(text, file=sys.stderr, flush=True)

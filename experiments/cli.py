@@ -1,5 +1,10 @@
-"""What the programs share: flags whose mistakes end in one line and exit code 2."""
+"""What the programs share: one line and an exit code for whatever ends them early.
 
+A program ends with 0 done, 1 some of its parts failed, 2 refused (a line on what and
+where), or 130, 143 or 129 stopped by Ctrl-C, SIGTERM or SIGHUP (a line as well).
+"""
+
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,16 +13,26 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from cgat_jax.config import Config
+from cgat_jax.config_files import load_config
+from cgat_jax.errors import InputError
 from cgat_jax.launch import LOG
 from cgat_jax.settings import nearest, settings
+from cgat_jax.stopping import PATIENCE, Stopped, StopSignal
 
 EXIT_FAILED, EXIT_REFUSED = 1, 2
+_arguments: list[str] = []  # where the overrides of --config are looked for
+_signals: list[StopSignal] = []
 
 
 def define_config(values: flags.FlagValues) -> None:
-    """Declares ``--config=FILE.py`` and the overrides ``--config.key=value``."""
-    config_flags.DEFINE_config_file(
-        "config", None, "file of the configuration", flag_values=values
+    """Declares ``--config=FILE`` and the overrides ``--config.key=value``."""
+    config_flags.DEFINE_config_dataclass(
+        "config",
+        Config(),
+        "file of the configuration: Python with get_config(), or a run's config.json",
+        flag_values=values,
+        sys_argv=_arguments,
+        parse_fn=load_config,
     )
 
 
@@ -30,17 +45,35 @@ def settings_help() -> str:
     return "\n".join(f"  {left:<{width}}  {text}" for left, text in rows)
 
 
+def stop() -> StopSignal:
+    """The signals of the program that runs; nobody asks it where none does."""
+    return _signals[-1] if _signals else StopSignal()
+
+
 def refuse(program: str, error: object, *, keep_lines: bool = False) -> int:
     """Prints one line on stderr, or the error's own; the exit code of a refusal."""
-    text = str(error) if keep_lines else " ".join(str(error).split())
+    text = describe(error)
+    text = text if keep_lines else " ".join(text.split())
     print(f"{program}: {text}", file=sys.stderr)
     return EXIT_REFUSED
+
+
+def describe(error: object) -> str:
+    """What an error says, with the path first where it has one."""
+    if isinstance(error, MemoryError):
+        return f"out of memory; {error or 'a smaller batch or cache needs less'}"
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    names = [str(n) for n in (error.filename, error.filename2) if n is not None]
+    return ": ".join([" -> ".join(names), error.strerror] if names else [str(error)])
 
 
 def failures(program: str, failed: dict[str, str], root: Path) -> int:
     """Prints a line for each failed job; the exit code."""
     for job, why in failed.items():
-        print(f"{program}: {job}: {why} (log: {root / job / LOG})", file=sys.stderr)
+        log = root / job / LOG
+        where = f" (log: {log})" if log.is_file() else ""
+        print(f"{program}: {job}: {why}{where}", file=sys.stderr)
     return EXIT_FAILED if failed else 0
 
 
@@ -61,25 +94,67 @@ def check_overrides(arguments: Sequence[str]) -> None:
                 raise ValueError(f"unknown setting {key!r}{hint}")
 
 
+def run(program: str, main: Callable[[], int], *, patience: float = PATIENCE) -> None:
+    """Parses the flags, runs ``main`` and exits with its code.
+
+    Signals are listened to, and are ``stop()`` for the program; what is wrong with
+    files, folders and settings ends in one line; other errors keep their traceback.
+
+    Args:
+        program: its name.
+        main: returns the exit code.
+        patience: seconds from a signal to the end, at most.
+    """
+    _signals.append(StopSignal(program))
+    try:
+        stop().listen(patience=patience)
+        app.run(lambda _: _guarded(program, main), flags_parser=_parser(program))
+    except Stopped as stopped:
+        stop().say()
+        sys.stdout.flush()
+        # Not sys.exit: threads of a compilation may still run, and crash at the end.
+        os._exit(stopped.code)
+
+
+def _guarded(program: str, main: Callable[[], int]) -> int:
+    try:
+        return main()
+    except (ValueError, OSError, MemoryError) as error:
+        return refuse(program, error)
+
+
+def _parser(program: str) -> Callable[[Sequence[str]], list[str]]:
+    def parse(arguments: Sequence[str]) -> list[str]:
+        _arguments[:] = arguments
+        try:
+            check_overrides(arguments)
+            _check_config(arguments)
+            rest = flags.FLAGS([_underscored(argument) for argument in arguments])
+        except (flags.Error, ValueError, KeyError, TypeError, OSError) as error:
+            ours = isinstance(error.__context__, InputError)  # not absl's words on it
+            sys.exit(refuse(program, error.__context__ if ours else error))
+        if len(rest) > 1:
+            sys.exit(refuse(program, f"unexpected argument {rest[1]!r}"))
+        if "config" in flags.FLAGS and not flags.FLAGS["config"].present:
+            flags.FLAGS["config"].value = None
+        return rest
+
+    return parse
+
+
+def _check_config(arguments: Sequence[str]) -> None:
+    """Refuses overrides of a configuration that is not given."""
+    own = [a.lstrip("-") for a in arguments if a.startswith("-")]
+    given = any(name.split("=", 1)[0] == "config" for name in own)
+    if not given and any(n.startswith(("config.", "noconfig.")) for n in own):
+        raise InputError(
+            "--config is missing: expected a Python file, or a run's config.json"
+        )
+
+
 def _underscored(argument: str) -> str:
     """``--dry-run`` as ``--dry_run``; values and ``--config.`` stay as they are."""
     name, equals, value = argument.partition("=")
     if not name.startswith("--") or name.startswith("--config."):
         return argument
     return f"--{name[2:].replace('-', '_')}{equals}{value}"
-
-
-def run(program: str, main: Callable[[], int]) -> None:
-    """Parses the flags, runs ``main`` and exits with its code."""
-
-    def parse(arguments: Sequence[str]) -> list[str]:
-        try:
-            check_overrides(arguments)
-            rest = flags.FLAGS([_underscored(argument) for argument in arguments])
-        except (flags.Error, ValueError, KeyError, TypeError) as error:
-            sys.exit(refuse(program, error))
-        if len(rest) > 1:
-            sys.exit(refuse(program, f"unexpected argument {rest[1]!r}"))
-        return rest
-
-    app.run(lambda _: main(), flags_parser=parse)

@@ -14,18 +14,21 @@ index.html. A cell that fails is named and stops no other.
 --dataset=quickstart does the same in small, without data or weights: its scenes stand
 in for all three data sets.
 
-Exit codes: 0 done, 1 cells failed (a line each), 2 refused.
+Exit codes: 0 done, 1 cells failed (a line each), 2 refused, 130, 143 or 129 stopped by
+Ctrl-C, SIGTERM or SIGHUP: the cells that run save and end first.
 """
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from cgat_jax import reproduce
-from cgat_jax.launch import Job, run_missing
+from cgat_jax.launch import Job
 from cgat_jax.report.orderings import orderings
 from cgat_jax.report.paper_figures import CAPTIONS, pictures_of
+from cgat_jax.report.records import warnings_of
 from cgat_jax.report.reproduction import (
     compare_cells,
     measured,
@@ -34,6 +37,7 @@ from cgat_jax.report.reproduction import (
 from cgat_jax.report.reproduction_page import write_reproduction
 from cgat_jax.report.study import Study, cells_of, command, config_of, is_done
 from cgat_jax.settings import lookup
+from experiments import cells as runs
 from experiments import cli
 
 _TABLE = flags.DEFINE_integer("table", None, "table of the paper, 1 to 5")
@@ -57,9 +61,9 @@ _SET = flags.DEFINE_multi_string(
 )
 _TFLOPS = flags.DEFINE_float(
     "tflops",
-    200.0,
-    "speed that the plan assumes, TFLOP/s of one GPU",
-    lower_bound=0.001,
+    None,
+    "speed that the plan assumes, TFLOP/s of the machine; by default it is measured",
+    lower_bound=1e-6,
 )
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "print the plan and its cost, run nothing"
@@ -71,23 +75,23 @@ _RENDER_ONLY = flags.DEFINE_bool(
 
 def main() -> int:
     """Checks the flags, runs what is missing and writes the result."""
-    try:
-        name, cells = wanted_cells()
-        if not _WORKDIR.value:
-            raise ValueError("--workdir is missing: expected a folder")
-        root = Path(_WORKDIR.value)
-        found = reproduce.studies(cells, tuple(range(_SEEDS.value)), _overrides())
-        _check_overrides(found)
-        if _DRY_RUN.value:
-            print("\n".join(plan(found, root)))
-            return 0
-        failed = {}
-        if not _RENDER_ONLY.value:
-            missing = jobs_of(found, root)
-            failed = run_missing(missing, root, _JOBS.value)
+    name, cells = wanted_cells()
+    if not _WORKDIR.value:
+        raise ValueError("--workdir is missing: expected a folder")
+    root = Path(_WORKDIR.value)
+    seeds = tuple(range(_SEEDS.value))
+    found = with_sources(reproduce.studies(cells, seeds, _overrides()))
+    _check_overrides(found)
+    if _DRY_RUN.value:
+        print("\n".join(plan(found, root)))
+        return 0
+    if _RENDER_ONLY.value:
         print(_write(name, cells, found, root))
-    except ValueError as error:
-        return cli.refuse("reproduce", error)
+        return 0
+    with runs.claimed(root):
+        missing = jobs_of(found, root)
+        failed = runs.run_missing("reproduce", missing, root, _JOBS.value)
+        print(_write(name, cells, found, root))
     return cli.failures("reproduce", failed, root)
 
 
@@ -136,32 +140,41 @@ def jobs_of(found: dict[str, Study], root: Path) -> list[Job]:
     jobs = []
     for dataset, each in found.items():
         folder = reproduce.folder_of(root, dataset)
-        extra = _sources(dataset)
         for cell in cells_of(each):
-            if is_done(each, cell, folder):
-                continue
-            arguments = [*command(each, cell, folder), *extra]
-            needs = f"{dataset}/{cell.pretrained}" if cell.pretrained else ""
-            jobs.append(Job(f"{dataset}/{cell.folder}", arguments, needs))
+            if not is_done(each, cell, folder):
+                needs = f"{dataset}/{cell.pretrained}" if cell.pretrained else ""
+                name = f"{dataset}/{cell.folder}"
+                jobs.append(Job(name, command(each, cell, folder), needs))
     return jobs
 
 
-def _sources(dataset: str) -> list[str]:
-    """Arguments that tell where data and weights are."""
+def with_sources(found: dict[str, Study]) -> dict[str, Study]:
+    """The studies with the settings that tell where their data and weights are."""
+    return {
+        dataset: dataclasses.replace(
+            each, overrides=dict(each.overrides) | _sources(dataset)
+        )
+        for dataset, each in found.items()
+    }
+
+
+def _sources(dataset: str) -> dict[str, str]:
     if dataset == "quickstart":
-        return []
-    arguments = [f"--config.data.root={Path(_DATA.value) / dataset}"]
+        return {}
+    settings = {"data.root": str(Path(_DATA.value) / dataset)}
     if _WEIGHTS.value:
         network = "alexnet" if dataset == "flickr25k" else "vgg11"
-        file = Path(_WEIGHTS.value) / f"{network}.safetensors"
-        arguments.append(f"--config.model.weights={file}")
-    return arguments
+        settings["model.weights"] = str(Path(_WEIGHTS.value) / f"{network}.safetensors")
+    return settings
 
 
 def plan(found: dict[str, Study], root: Path) -> list[str]:
     """A line a run, with its cost where it is not done, and the sum."""
-    from cgat_jax.costs import run_flops
+    from cgat_jax.costs import measured_speed, run_flops
 
+    speed, how = (_TFLOPS.value or 0.0) * 1e12, "as given by --tflops"
+    if not speed:
+        speed, how = measured_speed(), "measured here"
     lines, total = [], 0.0
     for dataset, each in found.items():
         for cell in cells_of(each):
@@ -171,13 +184,15 @@ def plan(found: dict[str, Study], root: Path) -> list[str]:
             config = config_of(each, dict(cell.overrides))
             flops = run_flops(config, pretrains=not cell.pretrained)
             total += flops
-            lines.append(f"{dataset}/{cell.folder}: {_cost(flops)}")
-    return [*lines, f"in all: {_cost(total)}, at {_TFLOPS.value:g} TFLOP/s"]
+            lines.append(f"{dataset}/{cell.folder}: {_cost(flops, speed)}")
+    in_all = f"in all: {_cost(total, speed)}, at {speed / 1e12:.3g} TFLOP/s {how}"
+    return [*lines, in_all]
 
 
-def _cost(flops: float) -> str:
-    hours = flops / (_TFLOPS.value * 1e12) / 3600
-    return f"{flops / 1e15:,.3f} PFLOP, {hours:,.3f} h"
+def _cost(flops: float, speed: float) -> str:
+    minutes = flops / speed / 60
+    time = f"{minutes:,.1f} min" if minutes < 100 else f"{minutes / 60:,.1f} h"
+    return f"{flops / 1e15:,.3f} PFLOP, {time}"
 
 
 def _write(name: str, cells, found: dict[str, Study], root: Path) -> str:
@@ -191,8 +206,9 @@ def _write(name: str, cells, found: dict[str, Study], root: Path) -> str:
     if missing:
         notes.append(f"{missing} of {len(rows)} numbers are not measured yet.")
     if name.startswith("figure"):
-        pictures = pictures_of(number, records, found, root)
+        pictures, left_out = pictures_of(number, records, found, root)
         notes += [CAPTIONS[number]] if number in CAPTIONS and pictures else []
+        notes += left_out
     title = f"CgAT, WWW 2023: {name[:-1]} {number}"
     page = write_reproduction(root / name, title, records, pictures, notes)
     header, table = text_table(rows)
@@ -201,8 +217,9 @@ def _write(name: str, cells, found: dict[str, Study], root: Path) -> str:
         "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True))
         for line in (header, *table)
     ]
-    return "\n".join([*lines, *notes, f"\nreport: {page}"])
+    warned = warnings_of([record for own in records.values() for record in own])
+    return "\n".join([*warned, *lines, *notes, f"\nreport: {page}"])
 
 
 if __name__ == "__main__":
-    cli.run("reproduce", main)
+    cli.run("reproduce", main, patience=runs.STOP_PATIENCE)

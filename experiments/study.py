@@ -7,20 +7,26 @@ A study file has ``get_studies()``: for each table a configuration file, rows of
 overrides, and seeds. Rows that differ in the defense alone share one pretrained
 network. Finished cells are kept: the same command again goes on where it stopped.
 --dry-run prints the commands instead; --render-only writes the tables of the cells that
-are there.
+are there. Two studies in one folder at a time are refused; --out replaces only files of
+this program.
 
-Exit codes: 0 done, 1 cells failed (a line each), 2 refused.
+Exit codes: 0 done, 1 cells failed (a line each), 2 refused, 130, 143 or 129 stopped by
+Ctrl-C, SIGTERM or SIGHUP: the cells that run save and end first.
 """
 
-import importlib.util
 from pathlib import Path
 
 from absl import flags
 
-from cgat_jax.launch import Job, run_missing
+from cgat_jax.config_files import call, find_file
+from cgat_jax.errors import InputError
+from cgat_jax.io import write_text
+from cgat_jax.launch import Job
+from cgat_jax.ownership import check_out_file
 from cgat_jax.report.study import Study, cells_of, command, is_done, study_table
-from cgat_jax.workdir import write_text
-from experiments import cli
+from experiments import cells, cli
+
+MADE = "Made by `python -m experiments.study"
 
 _STUDY = flags.DEFINE_string("study", None, "Python file with get_studies()")
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the cells' workdirs")
@@ -30,20 +36,17 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the commands, run nothing"
 _RENDER_ONLY = flags.DEFINE_bool("render_only", False, "run nothing, write the table")
 
 
-def load_studies(path: Path) -> list[Study]:
+def load_studies(name: str) -> list[Study]:
     """The studies of a Python file.
 
     Raises:
-        ValueError: there is no such file, or it holds no study.
+        InputError: there is no such file, it cannot be run, or it holds no study.
     """
-    if not path.is_file():
-        raise ValueError(f"--study: no file {str(path)!r}")
-    spec = importlib.util.spec_from_file_location("study", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    studies = list(module.get_studies()) if hasattr(module, "get_studies") else []
+    path = find_file(name)
+    found = call(path, "get_studies")
+    studies = list(found) if isinstance(found, list | tuple) else []
     if not studies or not all(isinstance(study, Study) for study in studies):
-        raise ValueError(f"--study: get_studies() of {path} must return Study records")
+        raise InputError(f"{path}: get_studies() must return a list of Study records")
     return studies
 
 
@@ -77,22 +80,25 @@ def main() -> int:
         if not flag.value:
             return cli.refuse("study", f"--{name} is missing; see --help")
     root = Path(_WORKDIR.value)
-    try:
-        studies = load_studies(Path(_STUDY.value))
-        return _run(studies, root)
-    except ValueError as error:
-        return cli.refuse("study", error)
-
-
-def _run(studies: list[Study], root: Path) -> int:
+    studies = load_studies(_STUDY.value)
     if _DRY_RUN.value:
         jobs = jobs_of(studies, root)
         print("\n".join(" ".join(job.arguments) for job in jobs))
         return 0
-    failed = {}
-    if not _RENDER_ONLY.value:
-        missing = jobs_of(studies, root, done=False)
-        failed = run_missing(missing, root, _JOBS.value, lambda: _write(studies, root))
+    if _OUT.value:
+        check_out_file(Path(_OUT.value), MADE)
+    if _RENDER_ONLY.value:
+        print(_write(studies, root))
+        return 0
+    with cells.claimed(root):
+        return _run(studies, root)
+
+
+def _run(studies: list[Study], root: Path) -> int:
+    missing = jobs_of(studies, root, done=False)
+    failed = cells.run_missing(
+        "study", missing, root, _JOBS.value, lambda: _write(studies, root)
+    )
     print(_write(studies, root))
     return cli.failures("study", failed, root)
 
@@ -100,11 +106,11 @@ def _run(studies: list[Study], root: Path) -> int:
 def _write(studies: list[Study], root: Path) -> str:
     text = "\n".join(study_table(study, root) for study in studies)
     if _OUT.value:
-        made = f"Made by `python -m experiments.study --study={_STUDY.value}`."
+        made = f"{MADE} --study={_STUDY.value}`."
         head = f"# Results: {Path(_STUDY.value).stem}\n\n{made}\n\n"
         write_text(Path(_OUT.value), head + text)
     return text
 
 
 if __name__ == "__main__":
-    cli.run("study", main)
+    cli.run("study", main, patience=cells.STOP_PATIENCE)

@@ -3,26 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from cgat_jax.errors import InputError
 from cgat_jax.report import names
 from cgat_jax.report.records import Record, Run
+from cgat_jax.settings import changed_settings, free_settings
 
 SUBJECT = ("dataset", "backbone", "bits", "loss")
-
-# These say where and how fast a run happens, not what it computes.
-NEUTRAL = {
-    "seed",
-    "data.root",
-    "data.source",
-    "data.cache_gib",
-    "data.threads",
-    "log_steps",
-    "checkpoint_seconds",
-    "compilation_cache",
-    "pretrained",  # the same network of another seed
-    "evaluate.sources",
-    "evaluate.transfer",
-    "evaluate.sanity_queries",
-}
+_SEEDS_OWN = {"seed", "pretrained"}  # the same network of another seed
 
 
 class Cell(NamedTuple):
@@ -68,12 +55,14 @@ def group(records: Sequence[Record]) -> list[Cell]:
     """Cells in the order of the tables: by defense, then by attack and budget.
 
     Raises:
-        ValueError: the records are about different networks or splits.
+        InputError: the records are about different networks or splits.
     """
-    for key in (*SUBJECT, "split_sha256"):
+    for key in (*SUBJECT, "split_sha256", "data_sha256"):
         values = list(dict.fromkeys(record.get(key) for record in records))
+        if key == "data_sha256":  # of earlier versions' records it is not known
+            values = [value for value in values if value is not None]
         if len(values) > 1:
-            raise ValueError(f"records differ in {key!r}, so no one table: {values}")
+            raise InputError(f"records differ in {key!r}, so no one table: {values}")
     grouped: dict[tuple[str, str, float | None], list[Record]] = {}
     for record in records:
         budget = record.get("budget")
@@ -104,22 +93,21 @@ def check_comparable(runs: Sequence[Run]) -> None:
     """Checks that runs differ in the seed alone, so that their mean means something.
 
     Raises:
-        ValueError: two runs differ in another setting, or share a seed.
+        InputError: two runs differ in another setting, or share a seed.
     """
-    first = _flat(runs[0].config)
+    neutral = free_settings() | _SEEDS_OWN
     for run in runs[1:]:
-        other = _flat(run.config)
-        for key in sorted((first.keys() | other.keys()) - NEUTRAL):
-            if first.get(key) != other.get(key):
-                raise ValueError(
-                    f"workdirs differ in {key!r}: {first.get(key)!r} in "
-                    f"{str(runs[0].path)!r}, {other.get(key)!r} in {str(run.path)!r}; "
+        for key, first, other in changed_settings(runs[0].config, run.config):
+            if key not in neutral:
+                raise InputError(
+                    f"workdirs differ in {key!r}: {first!r} in "
+                    f"{str(runs[0].path)!r}, {other!r} in {str(run.path)!r}; "
                     "expected the seed alone"
                 )
     for cell in group([record for run in runs for record in run.records]):
         seeds = [record["seed"] for record in cell.records]
         if len(set(seeds)) < len(seeds):
-            raise ValueError(
+            raise InputError(
                 f"workdirs share a seed: {seeds} ({cell.defense}, {cell.attack})"
             )
 
@@ -133,10 +121,6 @@ def flatten(config: dict, prefix: str = "") -> list[tuple[str, object]]:
         else:
             flat.append((f"{prefix}{key}", value))
     return flat
-
-
-def _flat(config: dict) -> dict[str, object]:
-    return dict(flatten(config))
 
 
 def _order(cell: Cell) -> tuple:

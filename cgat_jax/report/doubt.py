@@ -66,25 +66,58 @@ def _sanity_table(entry: Record) -> Table:
         for check in entry["checks"]
     ]
     note = (
-        f"On the first {entry['num_queries']:,} queries: {sanity_summary(entry)}. A "
-        "check that fails says that the attack may be too weak, not that the network "
-        "is robust. Shares and MAP as fractions."
+        f"On the first {entry['num_queries']:,} queries: {sanity_summary(entry)}."
+        f"{_twin(entry)} A check that fails says that the attack may be too weak, not "
+        "that the network is robust. Shares and MAP as fractions."
     )
     header = ["check", "result", "value", "at most", "what is measured"]
     return Table(f"Sanity checks: {name}", note, header, rows)
 
 
+def _twin(entry: Record) -> str:
+    """On which network the check of transfers relied; records may not know."""
+    if "twin" not in entry:
+        return ""
+    if entry["twin"] is None:
+        return " There was no other network to take images from."
+    return f" The other network is {names.display(names.DEFENSES, entry['twin'])}."
+
+
+def _together(cell: Cell, cells: Sequence[Cell]) -> str:
+    """The worst over the ensemble and what it was compared with, and what is not in."""
+    record, defense = cell.records[0], names.display(names.DEFENSES, cell.defense)
+    others = record.get("others") or []
+    left_out = [
+        other.attack
+        for other in cells
+        if other.defense == cell.defense
+        and other.attack not in (cell.attack, *others)
+        and other.budget is not None
+        and other.budget == cell.budget
+    ]
+    text = ""
+    if others and record.get("map_with_others") is not None:
+        value = names.percent(record["map_with_others"])
+        text += f" {defense}: the worst over these, {_named(others)} is {value}."
+    if left_out:
+        text += f" {defense}: measured as well, but not included: {_named(left_out)}."
+    return text
+
+
+def _named(attacks: Sequence[str]) -> str:
+    found = dict.fromkeys(names.display(names.ATTACKS, attack) for attack in attacks)
+    return ", ".join(found)
+
+
 def _ensembles(cells: Sequence[Cell]) -> list[Table]:
     """What each attack of the worst case reaches alone, and how often it is worst."""
-    rows, version, together = [], "", []
+    rows, version, together = [], "", ""
     for cell in cells:
         record = cell.records[0]
-        if record.get("others"):
-            name = names.display(names.DEFENSES, cell.defense)
-            both = names.percent(record["map_with_others"])
-            together.append(f"{name} {both}")
+        if record.get("components"):
+            together += _together(cell, cells)
         for part in record.get("components") or []:
-            version = record["version"]
+            version = record.get("version") or "unknown version"
             rows.append(
                 [
                     names.display(names.DEFENSES, cell.defense),
@@ -97,9 +130,7 @@ def _ensembles(cells: Sequence[Cell]) -> list[Table]:
         "MAP of each attack alone, and for which share of the queries, restarts "
         "included, it was the worst; percent, of the first seed."
     )
-    if together:
-        note += " The worst over these and the run's other attacks in the ball: "
-        note += f"{', '.join(together)}."
+    note += together
     header = ["defense", "attack", "MAP alone", "worst for"]
     return [Table(f"The worst case ({version})", note, header, rows)] if rows else []
 

@@ -99,6 +99,8 @@ def _unbounded(cell: Cell) -> str | None:
     if cell.budget is not None or cell.attack == "clean":
         return None
     largest, rms = (mean(cell, "perturbation", key) for key in ("linf", "rmse"))
+    if largest is None or rms is None:
+        return None
     return (
         f"{names.display(names.ATTACKS, cell.attack)} has no budget: on "
         f"{names.display(names.DEFENSES, cell.defense)} it changed pixels by up to "

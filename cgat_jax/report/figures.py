@@ -103,7 +103,9 @@ def _budget_charts(
     runs: Sequence[Run], cells: Sequence[Cell]
 ) -> Iterator[tuple[str, Chart]]:
     """MAP and flipped bits by the size of the ball, a line a network."""
-    entries = [entry for run in runs for entry in run.sanity]
+    entries = [
+        e for run in runs for e in run.sanity if (e.get("curve") or {}).get("map")
+    ]
     for key, label in (("map", "MAP, %"), ("bits_flipped", "bits flipped, %")):
         lines = []
         for defense in dict.fromkeys(entry["defense"] for entry in entries):

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cgat_jax.report import names
+from cgat_jax.report.gallery_files import is_whole, read_gallery
 from cgat_jax.report.plotting import DARK, DPI, LIGHT, Picture, Theme, png
-from cgat_jax.report.records import read_json
 
 WIDTH, BAND, HEADING = 10.4, 2.45, 0.5  # inches
 _RELEVANT, _WRONG = 3, 8  # of a theme's line colors: green and vermilion
@@ -32,10 +32,7 @@ def framework_picture(title: str, galleries: Mapping[str, Path]) -> Picture | No
         galleries: folder of CgAT's attack by the name of the network.
 
     Returns:
-        None where no gallery holds a query.
-
-    Raises:
-        ValueError: a gallery is not valid JSON; names the file.
+        None where no gallery holds a sound query.
     """
     entries = {name: _queries(folder) for name, folder in galleries.items()}
     if not entries or not all(entries.values()):
@@ -53,10 +50,15 @@ def framework_picture(title: str, galleries: Mapping[str, Path]) -> Picture | No
 
 
 def _queries(folder: Path) -> dict[str, dict[str, Any]]:
-    """Queries of a gallery that have a code to leave, by their id."""
-    file = folder / "gallery.json"
-    queries = read_json(file).get("queries") or [] if file.is_file() else []
-    return {query["id"]: query for query in queries if "aim" in query.get("codes", {})}
+    """Sound queries of a gallery that have a code to leave, by their id."""
+    scored = ("average_precision_before", "average_precision_after")
+    return {
+        query["id"]: query
+        for query in read_gallery(folder)[0]
+        if (query.get("codes") or {}).keys() >= {"clean", "adversarial", "aim"}
+        and is_whole(query)
+        and all(query[key] is not None for key in scored)
+    }
 
 
 def _fall(query: dict[str, Any]) -> float:
@@ -112,13 +114,13 @@ def _draw_answers(figure, base: float, folder: Path, query, theme: Theme) -> Non
         level = base + 1.22 - 1.02 * row
         precision = names.percent(query[f"average_precision_{moment}"])
         hits = query[moment]
-        right = sum(hit["relevant"] for hit in hits)
+        right = sum(bool(hit.get("relevant")) for hit in hits)
         text = f"{moment} the attack: {right} of the first {len(hits)} right, "
         _write(figure, 5.9, level + 0.75, f"{text}AP {precision}", theme.faint)
         for column, hit in enumerate(hits):
             axes = _axes(figure, 5.9 + 0.55 * column, level + 0.1, 0.5, 0.5)
             axes.imshow(_pixels(folder, hit["image"]), interpolation="nearest")
-            color = theme.lines[_RELEVANT if hit["relevant"] else _WRONG]
+            color = theme.lines[_RELEVANT if hit.get("relevant") else _WRONG]
             for spine in axes.spines.values():
                 spine.set(visible=True, color=color, linewidth=2)
 

@@ -9,25 +9,32 @@ from PIL import Image
 
 from cgat_jax.report import names
 from cgat_jax.report.cells import Cell
+from cgat_jax.report.gallery_files import read_gallery
 from cgat_jax.report.plotting import Picture
-from cgat_jax.report.records import Run, read_json
+from cgat_jax.report.records import Run
 from cgat_jax.report.summary import strongest
 
 SMALL = 96  # narrower images are enlarged, pixel by pixel
 THUMBNAIL = 144  # answers are shown 72 pixels wide, twice that on a fine screen
 
 
-def load_galleries(run: Run, cells: list[Cell]) -> list[dict[str, Any]]:
+def load_galleries(
+    run: Run, cells: list[Cell]
+) -> tuple[list[dict[str, Any]], list[str]]:
     """The galleries of a run in the tables' order, images as data URIs.
 
     The strongest attack on each defense is marked to be open.
+
+    Returns:
+        The galleries, and what is damaged and left out, a line each.
     """
-    galleries = []
+    galleries, damaged = [], []
     for cell in cells:
         folder = run.path / "evaluate" / f"{cell.defense}-{cell.attack}"
         if not (folder / "gallery.json").is_file():
             continue
-        queries = read_json(folder / "gallery.json").get("queries") or []
+        queries, problems = read_gallery(folder)
+        damaged += [f"evaluate/{folder.name}/{text}" for text in problems]
         worst = strongest(cells, cell.defense)
         galleries.append(
             {
@@ -37,7 +44,7 @@ def load_galleries(run: Run, cells: list[Cell]) -> list[dict[str, Any]]:
                 "queries": [_query(query, folder) for query in queries],
             }
         )
-    return galleries
+    return galleries, damaged
 
 
 def data_uri(content: bytes, kind: str = "png") -> str:
@@ -59,26 +66,24 @@ def inline(drawn: Picture) -> dict[str, Any]:
 
 
 def picture(folder: Path, name: Any, largest: int | None = None) -> dict[str, Any]:
-    """An image file for the page; ``src`` is None where it is missing or damaged.
+    """An image file for the page; ``src`` is None where there is none.
 
     Args:
-        folder: where the image must lie; a name that leads elsewhere is not followed.
-        name: file name.
+        folder: where the image lies.
+        name: of the file, which ``read_gallery`` has found sound; or None.
         largest: wider images are stored again, as JPEG of this width.
     """
-    path = folder / Path(str(name)).name
-    try:
-        content = path.read_bytes()
-        with Image.open(io.BytesIO(content)) as image:
-            small, wide = image.width < SMALL, largest and image.width > largest
-            if wide:
-                size = (largest, max(1, round(image.height * largest / image.width)))
-                buffer = io.BytesIO()
-                image.convert("RGB").resize(size).save(buffer, "JPEG", quality=88)
-                return {"src": data_uri(buffer.getvalue(), "jpeg"), "small": small}
-            kind = (image.format or "png").lower()
-    except OSError:
+    if name is None:
         return {"src": None, "small": False}
+    content = (folder / name).read_bytes()
+    with Image.open(io.BytesIO(content)) as image:
+        small, wide = image.width < SMALL, largest and image.width > largest
+        if wide:
+            size = (largest, max(1, round(image.height * largest / image.width)))
+            buffer = io.BytesIO()
+            image.convert("RGB").resize(size).save(buffer, "JPEG", quality=88)
+            return {"src": data_uri(buffer.getvalue(), "jpeg"), "small": small}
+        kind = (image.format or "png").lower()
     return {"src": data_uri(content, kind), "small": small}
 
 

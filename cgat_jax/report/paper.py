@@ -129,6 +129,8 @@ def unlike(cell: Cell) -> list[str]:
     if cell.budget is not None and abs(cell.budget - PAPER_BUDGET) > 1e-4:
         notes.append(f"our budget is {names.level(cell.budget)}, the paper's 8/255")
     attacked, total = record.get("num_attacked"), record.get("num_queries")
+    if record.get("without_relevant") == "exclude":
+        notes.append("ours leaves out queries that share no label with the database")
     if attacked and total and attacked < total:
         notes.append(f"ours uses the first {attacked:,} of {total:,} queries")
     return notes

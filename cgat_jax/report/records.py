@@ -2,21 +2,22 @@
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from cgat_jax.errors import DamagedFileError, InputError
+from cgat_jax.io import SEAL, read_sealed, unsealed
+from cgat_jax.report.checks import (
+    ANEW,
+    check_config,
+    check_record,
+    check_sanity,
+    is_number,
+)
+from cgat_jax.workdir import line_check
+
 STAGES = {"backbone": "backbone", "pretrain": "pretrain", "defend": "defense"}
-REQUIRED = {
-    "dataset": str,
-    "backbone": str,
-    "bits": int,
-    "loss": str,
-    "defense": str,
-    "attack": str,
-    "seed": int,
-    "map": (int, float),
-    "chance": (int, float),
-}
 
 Record = dict[str, Any]
 
@@ -42,21 +43,22 @@ def read_run(workdir: Path) -> Run:
     """Reads a workdir, complete or not.
 
     Raises:
-        ValueError: it holds neither records nor metrics, or a damaged file.
+        InputError: it holds neither records nor metrics, or a damaged file that numbers
+            come from; names it. A damaged line of a training curve is left out, and
+            named in ``missing``.
     """
     config_file = workdir / "config.json"
-    config = read_json(config_file) if config_file.is_file() else {}
+    config = read_sealed(config_file) if config_file.is_file() else {}
+    check_config(config, config_file)
     found = _read_records(workdir)
     records = tuple(record for record in found if not record.get("source"))
-    metrics = {
-        stage: lines
-        for stage in STAGES
-        if (lines := _read_metrics(workdir / stage / "metrics.jsonl"))
-    }
+    logs = {stage: _read_metrics(workdir / stage / "metrics.jsonl") for stage in STAGES}
+    metrics = {stage: lines for stage, (lines, _) in logs.items() if lines}
+    damaged = [text for _, problems in logs.values() for text in problems]
     if not records and not metrics:
-        raise ValueError(
+        raise InputError(
             f"workdir {str(workdir)!r} holds no results: expected results.json, "
-            "evaluate/*/record.json or a stage's metrics.jsonl"
+            f"evaluate/*/record.json or a stage's metrics.jsonl{_listed(damaged)}"
         )
     missing = _missing(workdir, config, records, metrics)
     return Run(
@@ -64,10 +66,16 @@ def read_run(workdir: Path) -> Run:
         config=config,
         records=records,
         metrics=metrics,
-        missing=missing,
+        missing=(*missing, *damaged),
         transfers=tuple(record for record in found if record.get("source")),
-        sanity=tuple(map(read_json, sorted(workdir.glob("evaluate/*/sanity.json")))),
+        sanity=tuple(map(_read_sanity, sorted(workdir.glob("evaluate/*/sanity.json")))),
     )
+
+
+def warnings_of(records: Iterable[Record]) -> list[str]:
+    """What is wrong with the data or codes that numbers were measured on, each once."""
+    texts = dict.fromkeys(t for r in records for t in r.get("warnings") or [])
+    return [t if t.startswith("Warning") else f"Warning: {t}" for t in texts]
 
 
 def setting(config: dict[str, Any], key: str, default: Any = None) -> Any:
@@ -79,17 +87,6 @@ def setting(config: dict[str, Any], key: str, default: Any = None) -> Any:
     return config
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object; an error names the file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected an object, got {type(content).__name__}")
-    return content
-
-
 def _read_records(workdir: Path) -> tuple[Record, ...]:
     """Records of results.json, then finished attacks of an evaluation cut short."""
     found: dict[tuple[Any, ...], Record] = {}
@@ -97,13 +94,15 @@ def _read_records(workdir: Path) -> tuple[Record, ...]:
     sources = [(results, None)] if results.is_file() else []
     sources += [(p, p) for p in sorted(workdir.glob("evaluate/*/record.json"))]
     for path, single in sources:
-        content = read_json(path)
+        content = _read_measured(path)
         entries = [content] if single else content.get("records")
-        if not isinstance(entries, list):
-            raise ValueError(f"{path}: expected a list 'records', got {entries!r}")
-        entries += content.get("transfers") or []
-        for entry in entries:
-            _check(entry, path)
+        transfers = content.get("transfers") or []
+        if not isinstance(entries, list) or not isinstance(transfers, list):
+            raise DamagedFileError(f"{path}: damaged, expected lists of records")
+        for entry in [*entries, *transfers]:
+            if isinstance(entry, dict) and SEAL in entry:
+                entry = unsealed(entry, path)
+            check_record(entry, path)
             key = tuple(
                 entry.get(name) for name in ("defense", "attack", "budget", "source")
             )
@@ -111,32 +110,62 @@ def _read_records(workdir: Path) -> tuple[Record, ...]:
     return tuple(found.values())
 
 
-def _check(record: Any, path: Path) -> None:
-    if not isinstance(record, dict):
-        raise ValueError(f"{path}: expected a record, got {record!r}")
-    for key, kind in REQUIRED.items():
-        if not isinstance(record.get(key), kind) or isinstance(record[key], bool):
-            raise ValueError(
-                f"{path}: record key {key!r} is missing or of a wrong type: "
-                f"{record.get(key)!r}"
-            )
+def _read_measured(path: Path) -> Record:
+    """A sealed file of what was measured."""
+    try:
+        return read_sealed(path)
+    except DamagedFileError as error:
+        raise DamagedFileError(f"{error}; {ANEW}") from error
 
 
-def _read_metrics(path: Path) -> tuple[Record, ...]:
-    """Logged steps in order; the later of two entries for a step, after a resume."""
+def _read_sanity(path: Path) -> Record:
+    entry = _read_measured(path)
+    check_sanity(entry, path)
+    return entry
+
+
+def _read_metrics(path: Path) -> tuple[tuple[Record, ...], list[str]]:
+    """Logged steps in order, the later of two for a step; what was left out.
+
+    A run that was killed may leave half a last line, which is nobody's damage.
+    """
     if not path.is_file():
-        return ()
-    lines = path.read_text(encoding="utf-8").splitlines()
+        return (), []
+    lines = path.read_bytes().decode("utf-8", errors="replace").split("\n")
     steps: dict[float, Record] = {}
+    damaged = []
     for number, line in enumerate(lines, start=1):
-        try:
-            entry = json.loads(line)
+        entry = _entry_of(line)
+        if entry is not None:
             steps[entry["step"]] = entry
-        except (ValueError, KeyError, TypeError) as error:
-            # A run that was killed may leave half a last line.
-            if number < len(lines):
-                raise ValueError(f"{path}: line {number} is damaged") from error
-    return tuple(steps[step] for step in sorted(steps))
+        elif number < len(lines):
+            damaged.append(number)
+    name = f"{path.parent.name}/{path.name}"
+    problems = [f"{name}: {_lines(damaged)} damaged, left out"] if damaged else []
+    return tuple(steps[step] for step in sorted(steps)), problems
+
+
+def _entry_of(line: str) -> Record | None:
+    """A logged entry; None for a line that is not as it was written."""
+    try:
+        entry = json.loads(line)
+        if not isinstance(entry, dict) or not is_number(entry.get("step")):
+            return None
+        if "check" in entry and entry["check"] != line_check(entry):
+            return None
+    except (ValueError, RecursionError):
+        return None
+    losses = [v for key, v in entry.items() if key.startswith("loss") and v is not None]
+    return entry if all(map(is_number, losses)) else None
+
+
+def _lines(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+    return f"line {shown} is" if len(numbers) == 1 else f"lines {shown} are"
+
+
+def _listed(problems: list[str]) -> str:
+    return f" ({'; '.join(problems)})" if problems else ""
 
 
 def _missing(

@@ -42,7 +42,7 @@ def measured(
     """The records of each cell, one a seed that has been measured.
 
     Raises:
-        ValueError: a record is damaged; names the file.
+        InputError: a record is damaged; names the file.
     """
     known: dict[tuple[str, str, int], dict[str, Record]] = {}
     result = {}
@@ -83,7 +83,8 @@ def _row(cell: Cell, records: list[Record]) -> Row:
 def _unlike(cell: Cell, records: list[Record]) -> list[str]:
     """What keeps our number from being measured as the paper's was."""
     record = records[0]
-    notes = unlike(TableCell(cell.defense, cell.attack, record["budget"], (record,)))
+    budget = record.get("budget")
+    notes = unlike(TableCell(cell.defense, cell.attack, budget, (record,)))
     paper_steps = ATTACKS[cell.attack].budget.steps if cell.attack in ATTACKS else None
     steps = (record.get("attack_settings") or {}).get("steps")
     if steps is not None and steps != paper_steps:
@@ -91,9 +92,12 @@ def _unlike(cell: Cell, records: list[Record]) -> list[str]:
     return notes
 
 
-def _interval(values: list[float], record: Record) -> tuple[float, float]:
+def _interval(
+    values: list[float], record: Record
+) -> tuple[float, float] | tuple[None, None]:
     if len(values) == 1:
-        return tuple(100 * end for end in record["map_interval"])
+        interval = record.get("map_interval")
+        return tuple(100 * end for end in interval) if interval else (None, None)
     # Not student.interval: seeds that agree have a width of 0, for which it is NaN.
     middle = float(np.mean(values))
     half = float(student.ppf(0.975, len(values) - 1) * sem(values))

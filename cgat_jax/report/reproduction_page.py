@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cgat_jax.io import write_bytes, write_json, write_text
+from cgat_jax.ownership import claim_folder
 from cgat_jax.report.gallery import inline
 from cgat_jax.report.orderings import paper_layout
 from cgat_jax.report.pages import render
 from cgat_jax.report.plotting import Picture
 from cgat_jax.report.provenance import provenance
-from cgat_jax.report.records import Record
+from cgat_jax.report.records import Record, warnings_of
 from cgat_jax.report.reproduction import HEADER, Row, compare_cells, text_table
-from cgat_jax.report.tables import markdown_table
+from cgat_jax.report.tables import markdown_table, markdown_text
 from cgat_jax.reproduce import Cell
-from cgat_jax.workdir import write_json, write_text
 
 
 def write_reproduction(
@@ -28,31 +29,39 @@ def write_reproduction(
     """Writes Markdown, CSV, JSON, pictures and a page; returns the page.
 
     Args:
-        out: folder; created.
+        out: folder; created, and ours.
         title: of the table or figure.
         records: what was measured of each cell.
         pictures: of a figure, by name.
         notes: footnotes.
+
+    Raises:
+        ForeignFilesError: the folder holds something else.
     """
+    claim_folder(out, "report", is_own=is_result)
     rows = compare_cells(records)
     header, table = text_table(rows)
     layout = paper_layout(rows)
     every = [record for found in records.values() for record in found]
+    warnings = warnings_of(every)
     made = dict(provenance(every)) if every else {}
     made.pop("config sha256", None)  # one for each run: in table.json
     tables = f"{markdown_table(*layout)}\n\n{markdown_table(header, table)}\n"
     footnotes = [*notes, *(f"{name}: {value}" for name, value in made.items())]
     listed = "".join(f"- {note}\n" for note in footnotes)
-    write_text(out / "table.md", f"# {title}\n\n{tables}\n{listed}")
+    warned = "".join(f"{markdown_text(text)}\n\n" for text in warnings)
+    write_text(out / "table.md", f"# {title}\n\n{warned}{tables}\n{listed}")
     write_text(out / "table.csv", _csv(rows))
     content = {"title": title, "notes": list(notes), "made": made}
+    content |= {"warnings": warnings} if warnings else {}
     write_json(out / "table.json", content | {"rows": _with_runs(rows, records)})
     for name, picture in pictures.items():
-        (out / f"{name}.png").write_bytes(picture.light)
-        (out / f"{name}_dark.png").write_bytes(picture.dark)
+        write_bytes(out / f"{name}.png", picture.light)
+        write_bytes(out / f"{name}_dark.png", picture.dark)
     page = render(
         "reproduction.html",
         title=title,
+        warnings=warnings,
         layout=layout,
         header=header,
         rows=table,
@@ -63,6 +72,12 @@ def write_reproduction(
     )
     write_text(out / "index.html", page)
     return out / "index.html"
+
+
+def is_result(folder: Path) -> bool:
+    """Whether a folder without a mark is a result of an earlier version."""
+    names = ("table.md", "table.csv", "table.json", "index.html")
+    return all((folder / name).is_file() for name in names)
 
 
 def _with_runs(rows, records: Mapping[Cell, list[Record]]) -> list[dict[str, Any]]:

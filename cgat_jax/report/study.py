@@ -1,7 +1,6 @@
 """A study: a table whose cells are runs that differ in a few settings."""
 
 import dataclasses
-import importlib.util
 import json
 import re
 import sys
@@ -10,11 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cgat_jax.config import Config
+from cgat_jax.config_files import find_file, load_config, override
+from cgat_jax.errors import InputError
 from cgat_jax.report import names
-from cgat_jax.report.records import Record, read_run
-from cgat_jax.report.tables import markdown_table
-from cgat_jax.settings import difference, to_json
-from cgat_jax.workdir import FREE_SETTINGS, shares_pretraining
+from cgat_jax.report.records import Record, read_run, warnings_of
+from cgat_jax.report.tables import markdown_table, markdown_text
+from cgat_jax.settings import changed_settings, free_settings, to_json
+from cgat_jax.workdir import shares_pretraining
 
 MISSING = "-"
 
@@ -63,7 +64,8 @@ def cells_of(study: Study) -> list[Cell]:
 
 def command(study: Study, cell: Cell, root: Path) -> list[str]:
     """The command line of one cell, a run of ``experiments.main``."""
-    arguments = [sys.executable, "-m", "experiments.main", f"--config={study.config}"]
+    config = find_file(study.config)
+    arguments = [sys.executable, "-m", "experiments.main", f"--config={config}"]
     arguments += [f"--workdir={root / cell.folder}", f"--config.seed={cell.seed}"]
     if cell.pretrained:
         arguments.append(f"--config.pretrained={root / cell.pretrained}")
@@ -73,17 +75,13 @@ def command(study: Study, cell: Cell, root: Path) -> list[str]:
 
 
 def config_of(study: Study, overrides: Mapping[str, Any]) -> Config:
-    """The configuration that a cell's command line makes, but for its workdirs."""
-    spec = importlib.util.spec_from_file_location("cell_config", study.config)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config()
-    for key, value in (dict(study.overrides) | dict(overrides)).items():
-        section, _, name = key.rpartition(".")
-        part = getattr(config, section) if section else config
-        kind = type(getattr(part, name))
-        is_no = kind is bool and str(value).lower() in ("false", "0")
-        setattr(part, name, False if is_no else kind(value))
+    """The configuration that a cell's command line makes, but for its workdirs.
+
+    Raises:
+        InputError: the file or a setting is wrong; says what and where.
+    """
+    config = load_config(study.config)
+    override(config, dict(study.overrides) | dict(overrides))
     return config
 
 
@@ -91,22 +89,23 @@ def is_done(study: Study, cell: Cell, root: Path) -> bool:
     """Whether a cell's run has finished with these settings and all its attacks.
 
     A run with other settings counts as not done: started, it refuses with what differs.
+    So does one with damaged records: started, it measures them anew.
     """
     folder = root / cell.folder
     if not (folder / "results.json").is_file():
         return False
     wanted = config_of(study, dict(cell.overrides))
     wanted.seed = cell.seed
-    found = read_run(folder)
-    free = (*FREE_SETTINGS, "pretrained")
-    changed = [
-        line
-        for line in difference(found.config, json.loads(to_json(wanted)))
-        if not line.startswith(tuple(f"{key}:" for key in free))
-    ]
+    try:
+        found = read_run(folder)
+    except InputError:
+        return False
+    free = free_settings() | {"pretrained"}
+    changes = changed_settings(found.config, json.loads(to_json(wanted)))
     attacks = {record["attack"] for record in found.records}
     names = [n.strip() for n in wanted.evaluate.attacks.split(",") if n.strip()]
-    return not changed and attacks >= {"clean", *names}
+    same = all(change.key in free for change in changes)
+    return same and attacks >= {"clean", *names}
 
 
 def study_table(study: Study, root: Path) -> str:
@@ -134,9 +133,9 @@ def study_table(study: Study, root: Path) -> str:
         for title, runs in measured.items()
     ]
     table = markdown_table(["MAP, %", *titles, "chance"], rows)
-    return (
-        f"## {study.title}\n\n{study.text.strip()}\n\n{table}\n{_made(study, every)}\n"
-    )
+    warned = "".join(f"{markdown_text(text)}\n\n" for text in warnings_of(every))
+    text = f"## {study.title}\n\n{warned}{study.text.strip()}\n\n{table}\n"
+    return f"{text}{_made(study, every)}\n"
 
 
 def records_of(study: Study, title: str, seed: int, root: Path) -> dict[str, Record]:
@@ -171,9 +170,9 @@ def _entry(runs: list[dict[str, Record]], attack: str | None, key: str) -> str:
 
 def _made(study: Study, records: list[Record]) -> str:
     seeds = ", ".join(map(str, study.seeds))
-    versions = sorted({record["versions"]["jax"] for record in records})
-    devices = sorted({record["device"] for record in records})
-    commits = sorted({str(record["commit"]) for record in records})
+    versions = sorted({str((r.get("versions") or {}).get("jax")) for r in records})
+    devices = sorted({str(record.get("device")) for record in records})
+    commits = sorted({str(record.get("commit")) for record in records})
     return (
         f"Seeds {seeds}: mean, and lowest to highest where they differ. From the "
         f"records of {len(records)} evaluations; {', '.join(devices)}, jax "

@@ -4,18 +4,19 @@ from collections.abc import Sequence
 
 from cgat_jax.report import names
 from cgat_jax.report.cells import Cell, mean
-from cgat_jax.report.records import Record
+from cgat_jax.report.records import Record, warnings_of
 
 BASELINES = ("clean", "noise")
 NEAR_CHANCE = 1.0  # points of MAP
 
 
 def findings(cells: Sequence[Cell]) -> list[str]:
-    """Sentences about what was measured: alarms, robustness, then its price."""
+    """Sentences on what was measured: what is wrong, robustness, then its price."""
     if not cells:
         return ["Nothing has been evaluated yet: only training curves are here."]
     robustness = [_robustness(cells, defense) for defense in _worst_first(cells)]
-    return [*_alarms(cells), *robustness, *_price(cells)]
+    warned = warnings_of(record for cell in cells for record in cell.records)
+    return [*warned, *_alarms(cells), *robustness, *_price(cells)]
 
 
 def story(record: Record) -> str:

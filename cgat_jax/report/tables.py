@@ -6,7 +6,7 @@ from typing import NamedTuple
 from cgat_jax.report import names
 from cgat_jax.report.cells import Cell, column_name, columns, group, mean
 from cgat_jax.report.paper import compare
-from cgat_jax.report.records import Record
+from cgat_jax.report.records import Record, warnings_of
 
 BELOW = "\N{BLACK DOWN-POINTING TRIANGLE}"
 DASH = "\N{EN DASH}"
@@ -102,12 +102,12 @@ def markdown_text(text: str) -> str:
 
 
 def terminal_table(records: Sequence[Record]) -> str:
-    """The main table as plain text: a row for each defense, chance last."""
+    """What is wrong with the data, then the main table as plain text, chance last."""
     cells = group(records)
     header, rows = main_rows(cells, "*")
     lines = [header, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = ""
+    text = "".join(f"{warning}\n" for warning in warnings_of(records))
     for line in lines:
         first = line[0].ljust(widths[0])
         others = (c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))

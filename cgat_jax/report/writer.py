@@ -1,11 +1,11 @@
 """Writes a report: tables, charts and one page that needs no other file."""
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cgat_jax.io import write_bytes
+from cgat_jax.ownership import check_folder, claim_folder
 from cgat_jax.report import names
 from cgat_jax.report.cells import Cell, check_comparable, group
 from cgat_jax.report.doubt import Table, doubt_tables
@@ -24,7 +24,8 @@ def write_report(workdir: Path) -> Path:
     """Writes ``report/`` in a workdir, complete or not; returns its index.html.
 
     Raises:
-        ValueError: the workdir holds no results, or a damaged file.
+        InputError: the workdir holds no results, a damaged file, or a folder ``report``
+            that is not ours.
     """
     return write_reports([workdir], workdir / "report")
 
@@ -40,12 +41,16 @@ def write_reports(workdirs: Sequence[Path], out: Path) -> Path:
         out: folder of the report.
 
     Raises:
-        ValueError: a workdir holds no results, or they differ in more than the seed.
+        InputError: a workdir holds no results, they differ in more than the seed, or
+            the folder of the report holds something else.
     """
+    check_folder(out, "report", is_own=is_report)
     runs = [read_run(workdir) for workdir in workdirs]
     check_comparable(runs)
     records = [record for run in runs for record in run.records]
-    cells, missing = group(records), _missing(runs)
+    cells = group(records)
+    galleries, damaged = load_galleries(runs[0], cells)
+    missing = [*_missing(runs), *damaged]
     doubts = _doubts(runs, cells)
     wanted = charts(runs, cells)
     images = draw_charts(wanted)
@@ -56,12 +61,20 @@ def write_reports(workdirs: Sequence[Path], out: Path) -> Path:
             title, findings(cells), cells, missing, doubts
         ).encode(),
         **images,
-        "index.html": _page(runs, cells, _figures(wanted, images), missing).encode(),
+        "index.html": _page(
+            runs, cells, _figures(wanted, images), galleries, missing
+        ).encode(),
     }
-    out.mkdir(parents=True, exist_ok=True)
+    claim_folder(out, "report", is_own=is_report)
     for name, content in files.items():
-        _write(out / name, content)
+        write_bytes(out / name, content)
     return out / "index.html"
+
+
+def is_report(folder: Path) -> bool:
+    """Whether a folder without a mark is a report of an earlier version."""
+    names = ("index.html", "results.csv", "results.md")
+    return all((folder / name).is_file() for name in names)
 
 
 def page_title(run: Run) -> str:
@@ -81,6 +94,7 @@ def _page(
     runs: Sequence[Run],
     cells: list[Cell],
     figures: dict[str, list[dict[str, str]]],
+    galleries: list[dict[str, Any]],
     missing: Sequence[str],
 ) -> str:
     records = [record for run in runs for record in run.records]
@@ -97,7 +111,7 @@ def _page(
         details=detail_table(cells),
         doubts=_doubts(runs, cells),
         figures=figures,
-        galleries=load_galleries(runs[0], cells),
+        galleries=galleries,
         provenance=provenance(records),
         attacks=attack_settings(records),
         settings=settings(runs[0]),
@@ -128,7 +142,7 @@ def _seeds(runs: Sequence[Run]) -> str:
     seeds = {record["seed"] for run in runs for record in run.records}
     seeds = seeds or {setting(run.config, "seed", "unknown") for run in runs}
     return ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(
-        map(str, sorted(seeds))
+        map(str, sorted(seeds, key=lambda seed: (isinstance(seed, str), seed)))
     )
 
 
@@ -137,16 +151,3 @@ def _missing(runs: Sequence[Run]) -> list[str]:
     if len(runs) == 1:
         return list(runs[0].missing)
     return [f"{run.path.name}/{text}" for run in runs for text in run.missing]
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replaces a file at once, so that a reader never sees half of it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cgat_jax.ownership import MARK
 from cgat_jax.report import figures, write_report, write_reports
 from cgat_jax.report.plotting import spread
 from tests.report.synthetic import MAPS, write_gallery, write_workdir
@@ -90,7 +91,8 @@ def test_same_run_gives_the_same_bytes(workdir):
 
 
 def test_report_leaves_no_temporary_files(workdir):
-    assert not [p for p in (workdir / "report").iterdir() if p.name.startswith(".")]
+    hidden = [p.name for p in (workdir / "report").iterdir() if p.name[0] == "."]
+    assert hidden == [MARK]
 
 
 def test_foreign_text_is_escaped(tmp_path, no_drawing):
@@ -191,8 +193,8 @@ def test_runs_that_differ_in_more_than_the_seed_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "results.json: not valid JSON"),
-        ("[]", "expected an object, got list"),
+        ("{", "results.json: damaged, not valid JSON"),
+        ("[]", "expected a JSON object, got list"),
         ('{"records": [{"dataset": "coco"}]}', "key 'backbone' is missing"),
     ],
 )

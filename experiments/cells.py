@@ -1,0 +1,88 @@
+"""The cells of a study or a reproduction: processes, in folders that are ours."""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cgat_jax import ownership
+from cgat_jax.launch import LOG, PATIENCE, Job, run_jobs, start_run
+from cgat_jax.reproduce import CONFIGS
+from cgat_jax.workdir import is_trained
+from experiments import cli
+
+STOP_PATIENCE = PATIENCE + 5.0
+"""Seconds in which a program that runs cells ends: it waits for them."""
+
+
+@contextlib.contextmanager
+def claimed(root: Path) -> Iterator[None]:
+    """Holds the folder of the cells, which is made ours, for this process.
+
+    Raises:
+        ForeignFilesError: it holds something else.
+        InUseError: another process holds it; says which.
+    """
+    ownership.claim_folder(root, "runs", is_own=is_root)
+    with ownership.locked(root):
+        yield
+
+
+def run_missing(
+    program: str,
+    missing: list[Job],
+    root: Path,
+    limit: int,
+    after_each: Callable[[], object] = lambda: None,
+) -> dict[str, str]:
+    """Runs cells and says which; logs are ``root / job / log.txt``.
+
+    A run that fails after its training, in an attack, does not keep others from
+    defending its network.
+
+    Returns:
+        As ``run_jobs``.
+    """
+    numbers = {job.name: n for n, job in enumerate(missing, start=1)}
+
+    def started(job: Job) -> None:
+        print(f"cell {numbers[job.name]} of {len(missing)}: {job.name}", flush=True)
+
+    def ended(job: Job, code: int) -> None:
+        print(f"{'failed' if code else 'done'}: {job.name}", flush=True)
+        try:
+            after_each()
+        except (ValueError, OSError) as error:  # the cells that run go on
+            cli.refuse(program, error)
+
+    return run_jobs(
+        missing,
+        lambda job: root / job.name / LOG,
+        limit=limit,
+        launcher=start_run,
+        suffices=lambda name: is_trained(root / name),
+        on_start=started,
+        on_end=ended,
+    )
+
+
+def is_root(folder: Path) -> bool:
+    """Whether a folder without a mark holds cells, or tables, of an earlier version."""
+    entries = [path for path in folder.iterdir() if path.name != ownership.LOCK]
+    return all(map(_is_cell_or_table, entries))
+
+
+def _is_cell_or_table(path: Path) -> bool:
+    if not path.is_dir():
+        return False
+    if path.name == "compiled":
+        return True
+    if re.fullmatch(r"(table|figure)\d", path.name):
+        return (path / "table.json").is_file()
+    if path.name in CONFIGS:
+        return all(e.name == "compiled" or _is_cell(e) for e in path.iterdir())
+    return _is_cell(path)
+
+
+def _is_cell(path: Path) -> bool:
+    return any((path / name).is_file() for name in ("config.json", LOG))
