@@ -5,6 +5,7 @@ is read. A sealed array is a ``.npy`` file with one more line at its end, so tha
 ``numpy.load`` reads it as well; a sealed JSON object has a key ``sha256``.
 """
 
+import glob
 import hashlib
 import io
 import json
@@ -12,7 +13,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,6 +47,17 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def remove_partials(folder: Path, names: Iterable[str]) -> None:
+    """Removes what processes left that were killed while they wrote these files.
+
+    Only for a folder that is ours and that no other process writes to.
+    """
+    for name in names:
+        for partial in folder.glob(f".{glob.escape(name)}.*.partial"):
+            if partial.name.split(".")[-2].isdecimal():
+                partial.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -136,7 +148,7 @@ def unsealed(content: dict[str, Any], name: object) -> dict[str, Any]:
     """
     try:
         sound = SEAL not in content or content[SEAL] == seal_of(content)
-    except ValueError:  # NaN, which was never written
+    except (ValueError, RecursionError):  # NaN or depth, which was never written
         sound = False
     if not sound:
         raise DamagedFileError(f"{name}: damaged or edited, its digest does not match")

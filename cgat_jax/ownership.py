@@ -58,7 +58,7 @@ def check_folder(
             f"{folder}: holds {KINDS.get(found, repr(found))}, expected "
             f"{KINDS[kind]}; choose another folder"
         )
-    others = [name for name in sorted(os.listdir(folder)) if name not in (MARK, LOCK)]
+    others = [name for name in sorted(os.listdir(folder)) if not _is_of_ours(name)]
     if others and not is_own(folder):
         more = ", ..." if len(others) > _MAX_SHOWN else ""
         raise ForeignFilesError(
@@ -91,6 +91,12 @@ def check_out_file(path: Path, mark: str) -> None:
             raise ForeignFilesError(
                 f"{path}: exists and was not made by this program; choose another name"
             )
+
+
+def _is_of_ours(name: str) -> bool:
+    """Whether a name is of a mark, a lock, or a mark whose writing was cut off."""
+    cut_off = name.startswith(f".{MARK}.") and name.endswith(".partial")
+    return name in (MARK, LOCK) or cut_off
 
 
 def claim_folder(

@@ -8,7 +8,9 @@ or, with --dataset, the original files that experiments.prepare reads. It finds 
 unreadable, truncated and oversized files, copies by content, images with two different
 label rows, queries in the database, repeated lines, rows without a label, labels that
 are the same in all images, sizes and label counts that are not the known ones of the
-data set, and prints chance and ceiling of MAP. Nothing is changed.
+data set, data on which a number says nothing (no labels, one class, all images equal),
+and prints chance and ceiling of MAP. Images smaller than --crop_size are named; a run
+enlarges them when it reads them (data.enlarge). Nothing is changed.
 
 --dataset with a folder of split files says what they are of, for the known numbers.
 
@@ -34,16 +36,23 @@ from cgat_jax.data.doctor import (
     check_split,
     known_of,
 )
-from cgat_jax.data.doctor_files import check_originals, check_stored, findings
-from cgat_jax.data.listing import Listing
-from cgat_jax.data.places import Place, search, some
-from cgat_jax.data.prepared import (
-    is_prepared,
-    open_prepared,
-    prepared_as,
+from cgat_jax.data.doctor_files import (
+    check_originals,
+    check_stored,
+    findings,
+    small_images,
 )
+from cgat_jax.data.listing import Listing
+from cgat_jax.data.manifest import (
+    check_files,
+    is_prepared,
+    read_contents,
+    read_manifest,
+)
+from cgat_jax.data.opened import open_prepared
+from cgat_jax.data.places import Place, search, some
 from cgat_jax.data.splits import splits_of
-from cgat_jax.data.stored import read_contents, reader
+from cgat_jax.data.stored import reader
 from cgat_jax.settings import lookup
 from experiments import cli
 
@@ -68,6 +77,13 @@ def define_flags(values: flags.FlagValues) -> None:
         lower_bound=1,
         flag_values=values,
     )
+    flags.DEFINE_integer(
+        "crop_size",
+        Data().crop_size,
+        "images with a smaller side are named, pixels",
+        lower_bound=1,
+        flag_values=values,
+    )
 
 
 def main(values: flags.FlagValues) -> int:
@@ -78,9 +94,11 @@ def main(values: flags.FlagValues) -> int:
     folder = Path(values.data)
     try:
         if is_prepared(folder):
-            found = list(check_prepared(folder, values.threads))
+            found = list(check_prepared(folder, values.threads, values.crop_size))
         else:
-            found = list(check_source(folder, values.dataset, values.threads))
+            found = list(
+                check_source(folder, values.dataset, values.threads, values.crop_size)
+            )
     except (ValueError, OSError) as error:
         return cli.refuse("check_data", error)
     defects = [finding for finding in found if finding.defect]
@@ -90,24 +108,30 @@ def main(values: flags.FlagValues) -> int:
     return EXIT_DEFECTS if defects else 0
 
 
-def check_prepared(root: Path, threads: int) -> Iterator[Finding]:
+def check_prepared(root: Path, threads: int, crop_size: int) -> Iterator[Finding]:
     """Findings on a prepared folder: its images, its labels, and its splits."""
-    name, image_size = prepared_as(root)
-    stored = open_prepared(root, name, image_size)
-    count, known = len(stored.image_ids), known_of(name)
+    manifest = read_manifest(root)
+    name, names = manifest.name, manifest.image_ids
+    stored, known = open_prepared(root, name, manifest.image_size), known_of(name)
     yield Finding(False, describe_labels(name, stored.labels))
-    read = reader(root, stored.image_ids)
-    yield from findings(check_stored(read, count, threads, progress=True))
+    for line in check_files(root, manifest):
+        yield Finding(True, line)
+    read = reader(root, manifest)
+    problems, sizes = check_stored(read, names, threads, progress=True)
+    yield from findings(problems)
+    yield from small_images(sizes, names, crop_size)
     yield from check_labels(stored, known)
     splits = splits_of(stored, root)
     for split in splits:
         yield from _about(split, check_split(stored.labels, split, known))
-    contents = read_contents(root, count)
+    contents = read_contents(root, manifest)
     if contents is not None:
-        yield from check_copies(contents, stored.labels, stored.image_ids, splits)
+        yield from check_copies(contents, stored.labels, names, splits)
 
 
-def check_source(source: Path, name: str | None, threads: int) -> Iterator[Finding]:
+def check_source(
+    source: Path, name: str | None, threads: int, crop_size: int
+) -> Iterator[Finding]:
     """Findings on original files: as for a prepared folder, and on each file.
 
     Raises:
@@ -124,7 +148,8 @@ def check_source(source: Path, name: str | None, threads: int) -> Iterator[Findi
         if listing.parts:
             label = f"{name}-released" if known_of(name or "") else "lists"
             splits = [make_split(label, listing.image_ids, **listing.parts)]
-        yield from _check_listing(listing, name or "lists", splits, threads)
+        label = name or "lists"
+        yield from _check_listing(listing, label, splits, threads, crop_size)
 
 
 def _read(places: Sequence[Place], name: str | None) -> tuple[Listing, list[str]]:
@@ -140,12 +165,13 @@ def _read(places: Sequence[Place], name: str | None) -> tuple[Listing, list[str]
 
 
 def _check_listing(
-    listing: Listing, name: str, splits: list, threads: int
+    listing: Listing, name: str, splits: list, threads: int, crop_size: int
 ) -> Iterator[Finding]:
     known = known_of(name)
     yield Finding(False, describe_labels(name, listing.labels))
-    problems, contents = check_originals(listing, threads, progress=True)
+    problems, contents, sizes = check_originals(listing, threads, progress=True)
     yield from findings(problems)
+    yield from small_images(sizes, listing.image_ids, crop_size)
     yield from check_labels(listing, known)
     for split in splits:
         yield from _about(split, check_split(listing.labels, split, known))

@@ -22,8 +22,13 @@ cifar10     data_batch_1 to data_batch_5 and test_batch, of the binary or the py
 to what was prepared before: {train,test}_img.txt and _label.txt, and the same of
 database where it was released. A run uses them with --config.data.split=released.
 
-A run finds the result with --config.data.root=OUT. Preparing again does nothing; after
-an interruption it goes on where it was.
+--out is new, empty, or was prepared before, and lies beside the source, neither in it
+nor around it. Images that are larger than --image_size are kept as JPEG of quality 95
+with full chroma; others lose nothing.
+
+A run finds the result with --config.data.root=OUT. Preparing again does nothing if the
+source is still the same, and says what differs if not; after an interruption it goes on
+where it was.
 
 Exit codes: 0 done, 2 refused (a line on what, or a line for each bad file).
 """
@@ -40,10 +45,11 @@ from cgat_jax.data.chance import chance_line
 from cgat_jax.data.contents import copies, describe_copies
 from cgat_jax.data.dataset import describe_labels, describe_split
 from cgat_jax.data.listing import Listing
-from cgat_jax.data.prepared import open_prepared, prepare
+from cgat_jax.data.manifest import is_prepared, read_contents, read_manifest
+from cgat_jax.data.opened import open_prepared
+from cgat_jax.data.prepared import prepare
 from cgat_jax.data.released import add_released, odd_labels
 from cgat_jax.data.splits import splits_of
-from cgat_jax.data.stored import read_contents
 from cgat_jax.settings import lookup
 from experiments import cli
 
@@ -87,8 +93,11 @@ def main(values: flags.FlagValues) -> int:
     name, out = values.dataset, Path(values.out)
     size = values.image_size or _SIZES.get(name, Data().image_size)
     try:
+        scan = lookup("data set", name, SCANS)
+        if is_prepared(out):  # other settings are refused before the source is read
+            open_prepared(out, name, size)
         fresh = prepare(
-            lookup("data set", name, SCANS),
+            scan,
             Path(values.source),
             out,
             image_size=size,
@@ -110,7 +119,7 @@ def summary(stored: Listing, root: Path) -> list[str]:
     lines = [describe_labels(stored.name, stored.labels), *_classes(stored)]
     bare = int((~stored.labels.any(axis=1)).sum())
     notes = stored.notes or ([f"{bare:,} images have no label, kept"] if bare else [])
-    contents = read_contents(root, len(stored.image_ids))
+    contents = read_contents(root, read_manifest(root))
     if contents is not None:
         notes = [*notes, describe_copies(copies(contents), stored.image_ids)]
     for split in splits_of(stored, root):

@@ -14,18 +14,26 @@ from cgat_jax.data.datasets.coco import load_coco, scan_coco
 from cgat_jax.data.datasets.flickr25k import load_flickr25k, scan_flickr25k
 from cgat_jax.data.datasets.lists import load_lists, scan_lists
 from cgat_jax.data.datasets.nus_wide import load_nus_wide, scan_nus_wide
+from cgat_jax.data.degenerate import degeneracies
+from cgat_jax.data.digest import DataDigest, describe_difference
 from cgat_jax.data.prepared import is_prepared, open_prepared, prepare
 from cgat_jax.data.quickstart import load_quickstart
 from cgat_jax.data.released import add_released
+from cgat_jax.data.sizes import check_sizes
+from cgat_jax.data.unused import check_settings
 from cgat_jax.settings import lookup
 
 __all__ = [
     "DATASETS",
-    "DRAWS",
     "SCANS",
+    "DataDigest",
     "DataError",
     "Dataset",
     "Split",
+    "check_settings",
+    "check_sizes",
+    "degeneracies",
+    "describe_difference",
     "load_dataset",
 ]
 
@@ -50,22 +58,37 @@ def load_dataset(settings: Data, root: Path, *, progress: bool) -> Dataset:
     """The data set that the settings name, with its split.
 
     Args:
-        settings: ``source`` is prepared into ``root`` unless that was done before.
+        settings: ``source`` is prepared into ``root`` unless that was done before; then
+            it is compared with what was prepared.
         root: folder of the prepared data; the quickstart data need none. The released
             split of ``splits`` is added to it.
         progress: a bar on stderr while preparing, where that is a terminal.
 
     Raises:
-        DataError: what is wrong with the files, and where.
-        ValueError: an unknown data set; lists the known ones.
+        DataError: what is wrong with the files or the settings, and where.
+        ForeignFilesError: ``root`` holds other files, or is not apart from the source.
+        InputError: an unknown data set; lists the known ones.
     """
+    check_settings(settings)
     load = lookup("data set", settings.name, DATASETS)
-    if settings.name in SCANS and not is_prepared(root):
-        if not settings.source:
-            raise DataError(
-                f"{root}: no prepared data; set data.source to the folder of the "
-                "original files, or data.root to a folder that was prepared"
-            )
+    if settings.name in SCANS:
+        _prepare(settings, root, progress)
+    dataset = load(settings, root)
+    limit = int(settings.cache_gib * 2**30)  # one cache for all stages
+    return dataclasses.replace(dataset, read=cached(dataset.read, limit))
+
+
+def _prepare(settings: Data, root: Path, progress: bool) -> None:
+    """Prepares the source, or finds that it is what was prepared; adds the split."""
+    prepared = is_prepared(root)
+    if not (settings.source or prepared):
+        raise DataError(
+            f"{root}: no prepared data; set data.source to the folder of the "
+            "original files, or data.root to a folder that was prepared"
+        )
+    if prepared:  # other settings are refused before the source is read
+        open_prepared(root, settings.name, settings.image_size)
+    if settings.source:
         prepare(
             SCANS[settings.name],
             Path(settings.source),
@@ -74,9 +97,6 @@ def load_dataset(settings: Data, root: Path, *, progress: bool) -> Dataset:
             threads=settings.threads,
             progress=progress,
         )
-    if settings.splits and settings.name in SCANS:
+    if settings.splits:
         stored = open_prepared(root, settings.name, settings.image_size)
         add_released(root, stored, Path(settings.splits))
-    dataset = load(settings, root)
-    limit = int(settings.cache_gib * 2**30)  # one cache for all stages
-    return dataclasses.replace(dataset, read=cached(dataset.read, limit))

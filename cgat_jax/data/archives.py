@@ -14,7 +14,6 @@ import os
 import shutil
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -22,8 +21,8 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from cgat_jax.data.dataset import DataError
-from cgat_jax.data.parts import write_json
 from cgat_jax.data.places import Place, stamp
+from cgat_jax.io import write_text
 
 T = TypeVar("T")
 
@@ -31,7 +30,6 @@ _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _ZIP = (".zip",)
 _MAGIC = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _MAX_READ = 10**6
-_DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 MAX_MEMBERS = 2 * 10**6
 MAX_RATIO = 50
 FREE_BYTES = 2 * 10**9
@@ -84,7 +82,7 @@ def _open(path: Path, unpacked: Path, progress: bool) -> Place:
         return _unpack(path, unpacked / path.name, progress)
     try:
         archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except Exception as error:  # whatever malformed bytes lead the parser to
         raise DataError(f"{path}: not a complete zip archive ({error})") from error
     _check_zip(path, archive)
     return zipfile.Path(archive)
@@ -110,7 +108,7 @@ def _check_size(path: Path, unpacked: int) -> None:
 def _unpack(path: Path, folder: Path, progress: bool) -> Path:
     """Unpacks a tar archive into ``folder``, unless that was done from the same."""
     note, wanted = folder.with_name(folder.name + ".json"), stamp(path)
-    if folder.is_dir() and note.is_file() and note.read_text() == f'"{wanted}"':
+    if folder.is_dir() and note.is_file() and note.read_bytes() == wanted.encode():
         return folder
     partial = folder.with_name(folder.name + ".partial")
     for leftover in (folder, partial):
@@ -121,12 +119,12 @@ def _unpack(path: Path, folder: Path, progress: bool) -> Path:
     except DataError:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    except _DAMAGE as error:
+    except Exception as error:  # whatever malformed bytes lead the parsers to
         shutil.rmtree(partial, ignore_errors=True)
-        reason = str(error).splitlines()[0].rstrip(":")
+        reason = (str(error) or repr(error)).splitlines()[0].rstrip(":")
         raise DataError(f"{path}: not unpacked ({reason})") from error
     os.replace(partial, folder)
-    write_json(note, wanted)
+    write_text(note, wanted)
     return folder
 
 

@@ -5,7 +5,7 @@ with the first part that has no valid mark.
 """
 
 import collections
-import hashlib
+import contextlib
 import itertools
 import shutil
 from collections.abc import Iterator
@@ -13,14 +13,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from tqdm import tqdm
 
 from cgat_jax.data import images
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.listing import Listing
 from cgat_jax.data.parts import Part, cut, is_complete, mark
-from cgat_jax.data.storage import ImagesOfPart, assemble, quiet_tfds
+from cgat_jax.data.storage import Built, ImagesOfPart, assemble, quiet_tfds
 
 MAX_ERRORS = 20
 
@@ -30,11 +29,12 @@ class _UnusableError(Exception):
 
 
 class Record(NamedTuple):
-    """An image to store, and a digest of the original's content."""
+    """An image to store, a digest of the original's content, width and height."""
 
     position: int
     data: bytes
     content: str
+    size: tuple[int, int]
 
 
 class Work(NamedTuple):
@@ -55,24 +55,32 @@ class Work(NamedTuple):
 
 def build(
     listing: Listing, folder: Path, image_size: int, threads: int, progress: bool
-) -> tuple[Path, np.ndarray]:
-    """Writes the images below ``folder``.
+) -> Built:
+    """Writes the images below ``folder``, which is ours.
 
     Parts that an earlier call has finished are kept, if they are of the same images
     and undamaged; the files do not depend on how often the work was interrupted.
-
-    Returns:
-        The folder of the files, and uint64 [M], digests of the originals' content.
 
     Raises:
         DataError: names up to 20 files that are not usable images, or the disk is
             full; complete parts are kept for the next call.
     """
+    try:
+        return _build(listing, folder, image_size, threads, progress)
+    except OSError as error:
+        reason = f"[Errno {error.errno}] {error.strerror or error}"
+        where = error.filename or folder
+        raise DataError(f"{where}: images are not written ({reason})") from error
+
+
+def _build(
+    listing: Listing, folder: Path, image_size: int, threads: int, progress: bool
+) -> Built:
     parts = cut(listing, image_size)
     folder.mkdir(parents=True, exist_ok=True)
     _remove_others(folder, parts)
     errors: list[str] = []
-    with _bar(listing, progress) as bar, ThreadPoolExecutor(threads) as pool:
+    with _bar(listing, progress) as bar, _pool(threads) as pool:
         work = Work(listing, image_size, folder, pool, 4 * threads, bar, errors)
         for part in parts:
             if not is_complete(folder, part):
@@ -96,8 +104,10 @@ def encode(work: Work, part: Part) -> Iterator[Record]:
 
     def record(position: int) -> Record:
         data = listing.read(position)
-        stored = images.store(data, listing.image_ids[position], work.image_size)
-        return Record(position, stored, hashlib.sha256(data).hexdigest()[:16])
+        name = listing.image_ids[position]
+        stored = images.store(data, name, work.image_size)
+        content = listing.content(position, data)
+        return Record(position, stored, content, images.size_of(stored, name))
 
     before = len(errors)
     for future in _ahead(work.pool, record, range(part.start, part.stop), work.depth):
@@ -110,6 +120,16 @@ def encode(work: Work, part: Part) -> Iterator[Record]:
         work.bar.update()
     if len(errors) > before:
         raise _UnusableError
+
+
+@contextlib.contextmanager
+def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that end soon, however the work ends."""
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _ahead(pool, work, positions: range, depth: int) -> Iterator[Future]:
@@ -125,12 +145,12 @@ def _ahead(pool, work, positions: range, depth: int) -> Iterator[Future]:
 
 def _write(work: Work, part: Part) -> None:
     """Writes one part and marks it, unless it has bad images."""
-    folder, contents = work.folder / part.name, []
+    folder, written = work.folder / part.name, []
     shutil.rmtree(folder, ignore_errors=True)
 
     def noted() -> Iterator[Record]:
         for record in encode(work, part):
-            contents.append(record.content)
+            written.append((record.content, record.size))
             yield record
 
     builder = ImagesOfPart(
@@ -147,7 +167,7 @@ def _write(work: Work, part: Part) -> None:
         reason = " ".join(str(error).split())
         raise DataError(f"{work.folder}: images are not written ({reason})") from error
     size = builder.info.splits[part.name].num_bytes
-    mark(work.folder, part, Path(builder.data_dir), size, contents)
+    mark(work.folder, part, Path(builder.data_dir), size, written)
 
 
 def _remove_others(folder: Path, parts: list[Part]) -> None:

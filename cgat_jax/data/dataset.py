@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from cgat_jax.data.digest import DataDigest
+from cgat_jax.errors import InputError
 
-class DataError(ValueError):
+
+class DataError(InputError):
     """One clear line, or a line per bad file: what is wrong, where, what to do."""
 
 
@@ -33,6 +36,11 @@ class Dataset:
     ``labels`` is uint8 [M, C] of {0, 1}; ``image_ids`` are names that a user
     recognizes. ``read(position)`` decodes one image to RGB uint8 [h, w, 3]; it is pure
     and may be called from several threads.
+
+    ``sizes()`` is int [M, 2], widths and heights of what ``read`` returns, without
+    decoding any image; ``contents`` is uint64 [M], digests of the original images;
+    ``digest`` says which data these are, wherever they lie. Each is None where it is
+    not known; ``load_dataset`` always gives a digest.
     """
 
     name: str
@@ -41,6 +49,9 @@ class Dataset:
     image_ids: Sequence[str]
     read: Callable[[int], np.ndarray]
     split: Split
+    sizes: Callable[[], np.ndarray] | None = None
+    contents: np.ndarray | None = None
+    digest: DataDigest | None = None
 
 
 def make_split(

@@ -13,6 +13,7 @@ import numpy as np
 from cgat_jax.data.chance import map_bounds
 from cgat_jax.data.contents import copies
 from cgat_jax.data.dataset import Split, parts_of
+from cgat_jax.data.degenerate import degeneracies
 from cgat_jax.data.known import KNOWN, Known
 from cgat_jax.data.listing import Listing
 from cgat_jax.data.places import some
@@ -83,6 +84,8 @@ def check_split(
             text = f"{part} list: {bare:,} of {len(rows):,} rows without any label"
             yield Finding(True, text)
     yield from _constant(labels, split)
+    for text in degeneracies(labels, split):
+        yield Finding(True, text)
     if known is not None:
         yield from _sizes(labels, split, known)
     yield from _bounds(labels, split, known)
@@ -156,6 +159,10 @@ def check_copies(
         yield Finding(False, "no two images have the same content")
         return
     extra = sum(len(group) - 1 for group in groups)
+    if extra == len(contents) - 1:
+        yield Finding(
+            True, "all images have the same content: no code tells them apart"
+        )
     names = some([" = ".join(image_ids[i] for i in group[:3]) for group in groups])
     yield Finding(True, f"{extra:,} images are copies of others: {names}")
     if torn := sum((labels[group] != labels[group[0]]).any() for group in groups):

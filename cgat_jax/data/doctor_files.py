@@ -1,7 +1,6 @@
 """Whether every image of a data set is there, readable and whole."""
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from cgat_jax.data.dataset import DataError
 from cgat_jax.data.doctor import Finding
 from cgat_jax.data.listing import Listing
 from cgat_jax.data.places import some
+from cgat_jax.data.sizes import smaller_than
 
 _KINDS = {
     images.OversizedError: "oversized",
@@ -23,50 +23,74 @@ _KINDS = {
 
 
 class Checked(NamedTuple):
-    """Of M images: what is wrong with each (empty: nothing), and content digests.
+    """Of M images: what is wrong with each (empty: nothing), digests and sizes.
 
-    A digest is of the bytes of the file; images without content have different ones.
+    ``contents`` is uint64 [M]; images without content have different ones. ``sizes`` is
+    int64 [M, 2], widths and heights; 0 where an image is not readable.
     """
 
     problems: list[tuple[str, str]]
     contents: np.ndarray
+    sizes: np.ndarray
 
 
 def check_originals(listing: Listing, threads: int, progress: bool) -> Checked:
     """Opens and decodes every image of a source."""
 
-    def look(position: int) -> tuple[tuple[str, str], int]:
-        name = listing.image_ids[position]
+    def look(position: int) -> tuple[tuple[str, str], int, tuple[int, int]]:
+        name, content = listing.image_ids[position], position
         if listing.locate is not None and not listing.locate(position).is_file():
-            return ("missing", name), position
-        content = position
+            return ("missing", name), content, (0, 0)
         try:
             data = listing.read(position)
-            content = int(hashlib.sha256(data).hexdigest()[:16], 16)
-            images.decode(data, name)
+            content = int(listing.content(position, data), 16)
+            height, width = images.decode(data, name).shape[:2]
         except (DataError, OSError) as error:
-            return (_kind(error), str(error)), content
-        return ("", ""), content
+            return (_kind(error), " ".join(str(error).split())), content, (0, 0)
+        return ("", ""), content, (width, height)
 
     looked = list(_each(look, len(listing.image_ids), threads, progress))
-    contents = np.array([content for _, content in looked], np.uint64)
-    return Checked([problem for problem, _ in looked], contents)
+    problems, contents, sizes = zip(*looked, strict=True)
+    return Checked(list(problems), np.array(contents, np.uint64), np.array(sizes))
 
 
 def check_stored(
-    read: Callable[[int], np.ndarray], count: int, threads: int, progress: bool
-) -> list[tuple[str, str]]:
-    """Decodes every image of a prepared folder; what is wrong with each."""
+    read: Callable[[int], np.ndarray],
+    image_ids: Sequence[str],
+    threads: int,
+    progress: bool,
+) -> tuple[list[tuple[str, str]], np.ndarray]:
+    """Decodes every image of a prepared folder.
 
-    def look(position: int) -> tuple[str, str]:
+    Returns:
+        What is wrong with each (empty: nothing), and int64 [M, 2], widths and heights;
+        0 where an image is not readable.
+    """
+
+    def look(position: int) -> tuple[tuple[str, str], tuple[int, int]]:
         try:
-            read(position)
-        except Exception as error:
-            # The readers of damaged files raise whatever the bytes lead them to.
-            return "truncated or damaged", " ".join(f"{position}: {error}".split())
-        return "", ""
+            height, width = read(position).shape[:2]
+        except DataError as error:
+            reason = " ".join(str(error).split())
+            problem = "truncated or damaged", f"{image_ids[position]} ({reason})"
+            return problem, (0, 0)
+        return ("", ""), (width, height)
 
-    return list(_each(look, count, threads, progress))
+    looked = list(_each(look, len(image_ids), threads, progress))
+    problems, sizes = zip(*looked, strict=True)
+    return list(problems), np.array(sizes)
+
+
+def small_images(
+    sizes: np.ndarray, image_ids: Sequence[str], crop_size: int
+) -> Iterator[Finding]:
+    """A note with the readable images that are smaller than the crop, if there are."""
+    readable = np.flatnonzero(sizes.min(axis=1) > 0)
+    small = smaller_than(sizes, image_ids, crop_size, readable)
+    if small:
+        text = f"{len(small):,} of {len(image_ids):,} images are smaller than"
+        text = f"{text} {crop_size} pixels, enlarged when read: {some(small)}"
+        yield Finding(False, text)
 
 
 def findings(problems: list[tuple[str, str]]) -> Iterator[Finding]:

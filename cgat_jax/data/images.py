@@ -10,6 +10,8 @@ from cgat_jax.data.dataset import DataError
 MAX_BYTES = 50 * 10**6
 MAX_PIXELS = 50 * 10**6
 JPEG_QUALITY = 95
+STORAGE = "jpeg95-444"
+"""How ``store`` keeps an image that it resized: JPEG quality and chroma."""
 
 # Named, because Pillow otherwise also tries formats that start other programs (EPS).
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
@@ -50,7 +52,8 @@ def store(data: bytes, name: str, size: int) -> bytes:
     """The bytes to keep of an image whose short side shall be at most ``size``.
 
     An image that is small enough loses nothing: a plain RGB JPEG stays as it is, any
-    other is kept as PNG. A larger one is resized and kept as JPEG of quality 95.
+    other is kept as PNG. A larger one is resized and kept as JPEG of quality 95 with
+    full chroma (4:4:4).
 
     Raises:
         DataError: as ``decode`` does.
@@ -76,9 +79,24 @@ def resize_short_side(
     short = min(height, width)
     if short == size or (short < size and not enlarge):
         return image
-    new_size = (int(size * width / short), int(size * height / short))
+    new_size = enlarged(width, height, size)
     resized = Image.fromarray(image).resize(new_size, Image.Resampling.BILINEAR)
     return np.asarray(resized)
+
+
+def enlarged(width: int, height: int, size: int) -> tuple[int, int]:
+    """Width and height once the short side is ``size``."""
+    short = min(width, height)
+    return int(size * width / short), int(size * height / short)
+
+
+def size_of(data: bytes, name: str) -> tuple[int, int]:
+    """Width and height that the header of a stored image says; nothing is decoded.
+
+    Raises:
+        DataError: not an image.
+    """
+    return _open(data, name).size
 
 
 def center_offset(length: int, size: int) -> int:
@@ -159,6 +177,6 @@ def _from_16_bit(grey: np.ndarray) -> Image.Image:
 
 def _encode(image: np.ndarray, kind: str) -> bytes:
     stream = io.BytesIO()
-    options = {"quality": JPEG_QUALITY} if kind == "JPEG" else {}
+    options = {"quality": JPEG_QUALITY, "subsampling": 0} if kind == "JPEG" else {}
     Image.fromarray(image).save(stream, kind, **options)
     return stream.getvalue()

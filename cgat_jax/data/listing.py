@@ -1,10 +1,13 @@
 """What a source lists, before any image is opened."""
 
 import dataclasses
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from cgat_jax.data.archives import read_source
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.images import MAX_BYTES
 from cgat_jax.data.places import Place, read_bytes, some
@@ -19,7 +22,8 @@ class Listing:
     empty where the split is drawn later; ``notes`` are lines on what was left out.
 
     ``locate(position)`` is the file of an image, while the source is at hand; where it
-    holds several images, ``extract(position)`` makes the bytes of one.
+    holds several images, ``extract(position)`` makes the bytes of one, and
+    ``pixels(position)`` are the bytes that its content digest covers.
     """
 
     name: str
@@ -30,6 +34,7 @@ class Listing:
     notes: tuple[str, ...] = ()
     locate: Callable[[int], Place] | None = None
     extract: Callable[[int], bytes] | None = None
+    pixels: Callable[[int], bytes] | None = None
 
     def read(self, position: int) -> bytes:
         """The content of an image file, as the source has it.
@@ -41,6 +46,16 @@ class Listing:
             return self.extract(position)
         name = self.image_ids[position]
         return read_bytes(self.locate(position), name, MAX_BYTES)
+
+    def content(self, position: int, data: bytes) -> str:
+        """Digest of an image's content, 16 hexadecimal digits.
+
+        Args:
+            position: of the image.
+            data: what ``read`` gave.
+        """
+        content = data if self.pixels is None else self.pixels(position)
+        return hashlib.sha256(content).hexdigest()[:16]
 
 
 def require_files(where: str, listing: Listing) -> None:
@@ -56,3 +71,29 @@ def require_files(where: str, listing: Listing) -> None:
             f"{where}: {len(missing):,} of {len(names):,} listed images are missing: "
             f"{some(missing)}"
         )
+
+
+def list_source(
+    scan: Callable[[Sequence[Place]], Listing],
+    source: Path,
+    unpacked: Path,
+    progress: bool,
+) -> Listing:
+    """What a source lists, all of whose images are there.
+
+    Args:
+        scan: reads it.
+        source: a folder, with archives at its top or without, or one archive.
+        unpacked: where the contents of tar archives go.
+        progress: a bar on stderr, where that is a terminal.
+
+    Raises:
+        DataError: a bad list, missing images, or a bad archive.
+    """
+
+    def read(places: Sequence[Place]) -> Listing:
+        listing = scan(places)
+        require_files(str(source), listing)
+        return listing
+
+    return read_source(read, source, unpacked, progress)

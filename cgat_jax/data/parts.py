@@ -2,18 +2,19 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import PIL
 
+from cgat_jax.data.images import STORAGE
 from cgat_jax.data.listing import Listing
 from cgat_jax.data.places import stamp
+from cgat_jax.io import read_sealed, write_sealed
 
 _MOST_IMAGES = 1024
 _MOST_BYTES = 500 * 10**6
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Part(NamedTuple):
@@ -49,57 +50,56 @@ def is_complete(folder: Path, part: Part) -> bool:
     """Whether the part was finished from the same inputs and its files are intact."""
     try:
         found = read_mark(folder, part)
-        if len(found["contents"]) != part.stop - part.start:
+        count = part.stop - part.start
+        if not len(found["contents"]) == len(found["sizes"]) == count:
             return False
         return found["inputs"] == part.inputs and all(
-            _digest(folder / name) == digest for name, digest in found["files"].items()
+            digest_file(folder / name) == digest
+            for name, digest in found["files"].items()
         )
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return False
 
 
 def mark(
-    folder: Path, part: Part, data: Path, num_bytes: int, contents: list[str]
+    folder: Path,
+    part: Part,
+    data: Path,
+    num_bytes: int,
+    images: list[tuple[str, tuple[int, int]]],
 ) -> None:
     """Notes that the part's files, in ``data`` below ``folder``, are complete.
 
-    ``contents`` are hexadecimal digests of the original images, in order.
+    ``images`` are hexadecimal digests of the original images, in order, with the width
+    and the height of the stored ones.
     """
     files = sorted(data.glob("*.array_record*"))
     content = {
         "inputs": part.inputs,
         "num_bytes": num_bytes,
-        "contents": contents,
-        "files": {str(path.relative_to(folder)): _digest(path) for path in files},
+        "contents": [content for content, _ in images],
+        "sizes": [size for _, size in images],
+        "files": {str(path.relative_to(folder)): digest_file(path) for path in files},
     }
-    write_json(folder / f"{part.name}.json", content)
+    write_sealed(folder / f"{part.name}.json", content)
 
 
 def read_mark(folder: Path, part: Part) -> dict[str, Any]:
     """What ``mark`` wrote; an OSError or ValueError if it did not."""
-    return json.loads((folder / f"{part.name}.json").read_text(encoding="utf-8"))
+    return read_sealed(folder / f"{part.name}.json")
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Writes a file that is there whole or not at all, whatever happens."""
-    unnamed = path.with_name(path.name + ".tmp")
-    with unnamed.open("w", encoding="utf-8") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unnamed, path)
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _inputs(listing: Listing, start: int, stop: int, image_size: int) -> str:
     rows = range(start, stop)
     names = [listing.image_ids[i] for i in rows]
     files = [stamp(listing.locate(i)) for i in rows]
-    content = [_FORMAT, PIL.__version__, listing.name, start, image_size, names, files]
-    digest = hashlib.sha256(json.dumps(content).encode())
+    how = [_FORMAT, STORAGE, PIL.__version__, listing.name, start, image_size]
+    digest = hashlib.sha256(json.dumps([*how, names, files]).encode())
     digest.update(listing.labels[start:stop].tobytes())
     return digest.hexdigest()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

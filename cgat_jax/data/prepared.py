@@ -4,38 +4,36 @@
 is in its ``incomplete`` is used by the next attempt.
 """
 
-import fcntl
-import json
 import os
-import shutil
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from cgat_jax.data.archives import read_source
 from cgat_jax.data.builder import build
 from cgat_jax.data.dataset import DataError
-from cgat_jax.data.listing import Listing, require_files
-from cgat_jax.data.parts import write_json
-from cgat_jax.data.places import Place
+from cgat_jax.data.listing import Listing, list_source
+from cgat_jax.data.manifest import FILES, IMAGES, is_own, is_prepared, write_manifest
+from cgat_jax.data.opened import open_prepared, prepared_as
+from cgat_jax.data.parts import digest_file
+from cgat_jax.data.places import Place, some
+from cgat_jax.data.provenance import RECORD, check_source, remember
+from cgat_jax.data.storage import Built
+from cgat_jax.errors import ForeignFilesError, InputError
+from cgat_jax.io import read_sealed, remove_partials, write_sealed
+from cgat_jax.ownership import (
+    MARK,
+    check_apart,
+    claim_folder,
+    kind_of,
+    locked,
+    release_folder,
+    remove_work,
+)
+
+__all__ = ["Scan", "is_prepared", "open_prepared", "prepare", "prepared_as"]
 
 Scan = Callable[[Sequence[Place]], Listing]
 
-FORMAT = 1
-_MANIFEST = "prepared.json"
-_ARRAYS = "arrays.npz"
-CONTENTS = "contents.npy"
-_BUILDING = "incomplete"
-IMAGES = "images"
-AGAIN = "choose another folder, or delete this one and prepare it again"
-
-
-def is_prepared(root: Path) -> bool:
-    """Whether a preparation into ``root`` was finished."""
-    return (root / _MANIFEST).is_file()
+_BUILDING, _PLACED = "incomplete", "placed.json"
 
 
 def prepare(
@@ -49,11 +47,15 @@ def prepare(
 ) -> bool:
     """Fills ``root`` from the original files, unless that was done before.
 
+    What was prepared before is compared with the source: at once where no file has
+    another size or time than then, else in its lists and in the content of all images.
+
     Args:
         scan: reads what the source lists, without looking for the images.
         source: folder of the original files or their archives, or one archive.
-        root: created. What an interrupted preparation finished is used, and the files
-            are those of an uninterrupted one; a second process waits for the first.
+        root: new, empty or of this program, apart from the source. What an interrupted
+            preparation finished is used, and the files are those of an uninterrupted
+            one; a second process waits for the first.
         image_size: short side of the stored images; smaller ones are not enlarged.
         threads: decoding threads.
         progress: a bar on stderr, where that is a terminal.
@@ -62,109 +64,92 @@ def prepare(
         Whether there was anything to do.
 
     Raises:
-        DataError: a bad list or bad images, all of them named (up to 20).
+        DataError: a bad list or bad images, all of them named (up to 20); or a source
+            that is another one than the folder was prepared from.
+        ForeignFilesError: the root holds other files, or is not apart from the source.
     """
     if is_prepared(root):
+        _tidy(root)
+        check_source(scan, source, root, threads=threads, progress=progress)
         return False
     if not source.exists():
         raise DataError(f"{source}: no such folder; expected the original files there")
-    created = not root.exists()
-    root.mkdir(parents=True, exist_ok=True)
-    with _locked(root):
+    check_apart(root, source)
+    existed = root.is_dir()
+    new = claim_folder(root, "data")
+    with locked(root, patience=float("inf")):
         if is_prepared(root):
             return False
+        work = root / _BUILDING
         try:
-            listing = _list(scan, source, root / _BUILDING / "unpacked", progress)
-        except DataError:
-            _undo(root, created)
+            _clear_images(root)
+            claim_folder(work, "work")
+            listing = list_source(scan, source, work / "unpacked", progress)
+        except InputError:
+            _undo(root, work, new, existed)
             raise
-        parts = root / _BUILDING / "parts"
-        folder, contents = build(listing, parts, image_size, threads, progress)
-        shutil.rmtree(root / IMAGES, ignore_errors=True)
-        os.replace(folder, root / IMAGES)
-        np.save(root / CONTENTS, contents)
-        _write_sidecars(listing, root, source, image_size)
-        shutil.rmtree(root / _BUILDING, ignore_errors=True)
+        built = build(listing, work / "parts", image_size, threads, progress)
+        _place(root, built)
+        remember(root, source)
+        write_manifest(root, listing, built, source, image_size)
+        remove_partials(root, (*FILES, RECORD, MARK))
+        remove_work(work)
     return True
 
 
-def prepared_as(root: Path) -> tuple[str, int]:
-    """Name of the data set in a prepared folder, and its ``image_size``.
+def _tidy(root: Path) -> None:
+    """Removes what a preparation left that was stopped when all else was done."""
+    if kind_of(root / _BUILDING) == "work" and os.access(root, os.W_OK):
+        claim_folder(root, "data", is_own=is_own)
+        with locked(root, patience=float("inf")):
+            remove_work(root / _BUILDING)
+
+
+def _undo(root: Path, work: Path, new: bool, existed: bool) -> None:
+    """Leaves nothing behind of a source that was refused before any work was done."""
+    if work.is_dir() and not work.is_symlink() and kind_of(work) == "work":
+        release_folder(work)
+    if new:
+        release_folder(root)
+    if existed:
+        root.mkdir(exist_ok=True)
+
+
+def _place(root: Path, built: Built) -> None:
+    """Puts the images where they belong, with a note that they are ours."""
+    write_sealed(root / _BUILDING / _PLACED, {"files": built.files})
+    os.rename(built.folder, root / IMAGES)
+
+
+def _clear_images(root: Path) -> None:
+    """Removes the images that an interrupted preparation put in place.
 
     Raises:
-        DataError: damaged.
+        ForeignFilesError: there are others, which all stay.
     """
+    images = root / IMAGES
+    if not os.path.lexists(images):
+        return
     try:
-        manifest = json.loads((root / _MANIFEST).read_text(encoding="utf-8"))
-        return str(manifest["name"]), int(manifest["image_size"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{root}: damaged ({error}); {AGAIN}") from error
+        ours = read_sealed(root / _BUILDING / _PLACED)["files"]
+    except (OSError, InputError, KeyError):
+        ours = {}
+    names = sorted(os.listdir(images)) if _is_plain(images) else [IMAGES]
+    others = [name for name in names if not _is_ours(images / name, ours)]
+    if others or not _is_plain(images):
+        raise ForeignFilesError(
+            f"{images}: not made by this program, so not removed ({some(others)}); "
+            "move it away"
+        )
+    for name in names:
+        (images / name).unlink()
+    images.rmdir()
 
 
-def open_prepared(root: Path, name: str, image_size: int) -> Listing:
-    """What ``prepare`` put into ``root``, as it was listed.
-
-    Raises:
-        DataError: not prepared, damaged, or prepared with other settings.
-    """
-    if not is_prepared(root):
-        raise DataError(f"{root}: no prepared data; run python -m experiments.prepare")
-    try:
-        manifest = json.loads((root / _MANIFEST).read_text(encoding="utf-8"))
-        with (root / _ARRAYS).open("rb") as file:
-            arrays = dict(np.load(file, allow_pickle=False))
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{root}: damaged ({error}); {AGAIN}") from error
-    wanted = {"format": FORMAT, "name": name, "image_size": image_size}
-    for key, value in wanted.items():
-        if manifest.get(key) != value:
-            found = manifest.get(key)
-            raise DataError(f"{root}: {key} is {found!r}, not {value!r}; {AGAIN}")
-    return Listing(
-        name=name,
-        class_names=tuple(manifest["class_names"]),
-        image_ids=tuple(manifest["image_ids"]),
-        labels=arrays.pop("labels"),
-        parts=arrays,
-        notes=tuple(manifest["notes"]),
-    )
+def _is_plain(folder: Path) -> bool:
+    return folder.is_dir() and not folder.is_symlink()
 
 
-def _list(scan: Scan, source: Path, unpacked: Path, progress: bool) -> Listing:
-    def read(places: Sequence[Place]) -> Listing:
-        listing = scan(places)
-        require_files(str(source), listing)
-        return listing
-
-    return read_source(read, source, unpacked, progress)
-
-
-def _undo(root: Path, created: bool) -> None:
-    """Removes a folder that a refused source has left with nothing in it."""
-    if created and not (root / _BUILDING).exists():
-        shutil.rmtree(root)
-
-
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    # The system lets go of the lock when the process ends, however it ends.
-    with (root / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _write_sidecars(
-    listing: Listing, root: Path, source: Path, image_size: int
-) -> None:
-    np.savez(root / _ARRAYS, labels=listing.labels, **listing.parts)
-    manifest = {
-        "format": FORMAT,
-        "name": listing.name,
-        "image_size": image_size,
-        "source": str(source.resolve()),
-        "num_images": len(listing.image_ids),
-        "notes": listing.notes,
-        "class_names": listing.class_names,
-        "image_ids": listing.image_ids,
-    }
-    write_json(root / _MANIFEST, manifest)
+def _is_ours(path: Path, ours: dict[str, str]) -> bool:
+    plain = path.is_file() and not path.is_symlink()
+    return plain and path.name in ours and digest_file(path) == ours[path.name]

@@ -10,6 +10,7 @@ The photos are 12,000 of Fashion-MNIST (Xiao et al., 2017, MIT licence), see
 """
 
 import functools
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from cgat_jax.config import Data
-from cgat_jax.data.dataset import Dataset, make_split
+from cgat_jax.data.arrays import load_arrays
+from cgat_jax.data.dataset import DataError, Dataset, make_split
+from cgat_jax.data.digest import digest_contents, digest_data
 
 CLASS_NAMES = (
     *("T-shirt", "trousers", "pullover", "dress", "coat"),
@@ -29,6 +32,8 @@ SIZES = range(40, 65)
 NUM_GARMENTS = (0.35, 0.45, 0.20)
 """Probability of one, two and three garments."""
 DEFAULT_DATABASE = 8_000
+RENDERER = 1
+"""Raised with each change of the pixels of a scene."""
 
 
 class Garment(NamedTuple):
@@ -82,11 +87,11 @@ def render_scene(
         size: side of the canvas, 40 to 64 pixels.
 
     Raises:
-        ValueError: the size or the split is not one of these.
+        DataError: the size or the split is not one of these.
     """
     if size not in SIZES:
         low, high = SIZES[0], SIZES[-1]
-        raise ValueError(f"quickstart: expected image_size {low}..{high}, got {size}")
+        raise DataError(f"quickstart: expected image_size {low}..{high}, got {size}")
     generator = _generator(seed, split, index)
     photos = _photos()[split]
     garments = place_garments(generator, size, photos.shape[1])
@@ -106,13 +111,13 @@ def load_quickstart(settings: Data, root: Path) -> Dataset:
     the first of the database.
 
     Raises:
-        ValueError: more training images than database images, or a size out of range.
+        DataError: more training images than database images, or a size out of range.
     """
     del root
     num_database = settings.num_database or DEFAULT_DATABASE
     num_queries, num_train = settings.num_queries, settings.num_train
     if num_train > num_database:
-        raise ValueError(
+        raise DataError(
             f"data.num_train={num_train} exceeds data.num_database={num_database}: "
             "training images are part of the database"
         )
@@ -124,31 +129,41 @@ def load_quickstart(settings: Data, root: Path) -> Dataset:
     positions = np.arange(len(scenes))
     name = f"quickstart-{num_queries}q-{num_database}d-{num_train}t-seed{seed}"
     render_scene(seed, *scenes[0], size)  # a size out of range fails here, not later
+    split = make_split(
+        name,
+        ids,
+        train=positions[:num_train],
+        query=positions[num_database:],
+        database=positions[:num_database],
+    )
+    made_of = {"photos": _photos_digest(), "renderer": RENDERER, "seed": seed}
+    how = digest_contents(None, **made_of, image_size=size)
     return Dataset(
         name="quickstart",
         class_names=CLASS_NAMES,
         labels=labels,
         image_ids=ids,
         read=lambda position: render_scene(seed, *scenes[position], size)[0],
-        split=make_split(
-            name,
-            ids,
-            train=positions[:num_train],
-            query=positions[num_database:],
-            database=positions[:num_database],
-        ),
+        split=split,
+        sizes=lambda: np.full((len(scenes), 2), size),
+        digest=digest_data(labels, ids, split.sha256, how),
     )
 
 
 @functools.cache
 def _photos() -> dict[str, UInt8[np.ndarray, "10 n 28 28"]]:
-    with np.load(PHOTOS, allow_pickle=False) as archive:
-        return {split: archive[split] for split in SPLITS}
+    archive = load_arrays(PHOTOS)
+    return {split: archive[split] for split in SPLITS}
+
+
+@functools.cache
+def _photos_digest() -> str:
+    return hashlib.sha256(PHOTOS.read_bytes()).hexdigest()
 
 
 def _generator(seed: int, split: str, index: int) -> np.random.Generator:
     if split not in SPLITS:
-        raise ValueError(f"quickstart: expected a split of {[*SPLITS]}, got {split!r}")
+        raise DataError(f"quickstart: expected a split of {[*SPLITS]}, got {split!r}")
     return np.random.default_rng([seed, SPLITS[split], index])
 
 

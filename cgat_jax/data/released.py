@@ -6,17 +6,19 @@ matched by their last part, because the releases differ in folders.
 """
 
 import hashlib
-import os
 import re
-import zipfile
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from cgat_jax.data.arrays import load_arrays, save_arrays
 from cgat_jax.data.dataset import DataError, Split, make_split
 from cgat_jax.data.datasets.lists import Rows, read_rows
 from cgat_jax.data.listing import Listing
+from cgat_jax.data.manifest import is_own
 from cgat_jax.data.places import some
+from cgat_jax.errors import DamagedFileError
+from cgat_jax.ownership import claim_folder
 
 _FILE = "released.npz"
 _MOST_DIFFERENT = 0.1
@@ -69,9 +71,8 @@ def add_released(root: Path, stored: Listing, folder: Path) -> bool:
         "notes": np.array(notes, str),
         "digest": np.frombuffer(digest, np.uint8),
     }
-    unnamed = root / ("incomplete-" + _FILE)
-    np.savez(unnamed, **content)
-    os.replace(unnamed, root / _FILE)
+    claim_folder(root, "data", is_own=is_own)
+    save_arrays(root / _FILE, content)
     return True
 
 
@@ -88,7 +89,7 @@ def open_released(root: Path, stored: Listing) -> tuple[Split, list[str]]:
         )
     content = _load(root)
     parts = {part: content[part] for part in ("train", "query", "database")}
-    if max(rows.max() for rows in parts.values()) >= len(stored.image_ids):
+    if not all(_is_list(rows, len(stored.image_ids)) for rows in parts.values()):
         raise DataError(f"{root / _FILE}: damaged; delete it and add the split again")
     split = make_split(f"{stored.name}-released", stored.image_ids, **parts)
     return split, content["notes"].tolist()
@@ -106,13 +107,17 @@ def has_released(root: Path) -> bool:
 
 def _load(root: Path) -> dict[str, np.ndarray]:
     try:
-        with (root / _FILE).open("rb") as file:
-            content = dict(np.load(file, allow_pickle=False))
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        content = load_arrays(root / _FILE)
+    except (OSError, DamagedFileError) as error:
         raise DataError(f"{root / _FILE}: damaged ({error}); delete it") from error
     if missing := {"train", "query", "database", "notes", "digest"} - set(content):
         raise DataError(f"{root / _FILE}: damaged (no {min(missing)}); delete it")
     return content
+
+
+def _is_list(rows: np.ndarray, count: int) -> bool:
+    kind = rows.ndim == 1 and rows.dtype == np.int64 and len(rows)
+    return bool(kind and rows.min() >= 0 and rows.max() < count)
 
 
 def _positions(rows: Rows, stored: Listing, folder: Path) -> dict[str, np.ndarray]:

@@ -10,9 +10,8 @@ from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset, Split, make_split, repeats
 from cgat_jax.data.known import KNOWN
 from cgat_jax.data.listing import Listing
-from cgat_jax.data.prepared import open_prepared
+from cgat_jax.data.opened import dataset_of, open_prepared
 from cgat_jax.data.released import has_released, open_released
-from cgat_jax.data.stored import reader
 
 Draw = Callable[[Listing, Data], Split]
 
@@ -20,8 +19,7 @@ Draw = Callable[[Listing, Data], Split]
 def load_prepared(name: str, settings: Data, root: Path, draw: Draw) -> Dataset:
     """The prepared data set with the split that the settings ask for.
 
-    Images smaller than ``image_size`` are enlarged when read, as the published
-    preprocessing does. Logs what was left out (information) and what is odd about a
+    Logs what was left out (information) and what is odd about a
     released split (warnings).
 
     Raises:
@@ -38,14 +36,7 @@ def load_prepared(name: str, settings: Data, root: Path, draw: Draw) -> Dataset:
         split = draw(stored, settings)
     for line in stored.notes:
         logger.info(line)
-    return Dataset(
-        name=name,
-        class_names=stored.class_names,
-        labels=stored.labels,
-        image_ids=stored.image_ids,
-        read=reader(root, stored.image_ids, enlarge_to=settings.image_size),
-        split=split,
-    )
+    return dataset_of(root, stored, split, settings)
 
 
 def splits_of(stored: Listing, root: Path) -> list[Split]:

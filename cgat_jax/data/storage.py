@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -19,9 +20,22 @@ from tensorflow_datasets.core.writer import ExampleWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
 from cgat_jax.data.listing import Listing
-from cgat_jax.data.parts import Part, read_mark
+from cgat_jax.data.parts import Part, digest_file, read_mark
 
 _VERSION = "1.0.0"
+
+
+class Built(NamedTuple):
+    """A folder of files with M images.
+
+    ``contents`` is uint64 [M], digests of the originals' contents; ``sizes`` int32
+    [M, 2], widths and heights as stored; ``files`` are digests of the files by name.
+    """
+
+    folder: Path
+    contents: np.ndarray
+    sizes: np.ndarray
+    files: dict[str, str]
 
 
 class _SortedFields(ExampleWriter):
@@ -63,29 +77,29 @@ class ImagesOfPart(tfds.core.GeneratorBasedBuilder):
         return {self._part.name: self._generate_examples()}
 
     def _generate_examples(self):
-        for position, data, _ in self._records:
+        for record in self._records:
             yield (
-                position,
+                record.position,
                 {
-                    "image": data,
-                    "labels": self._listing.labels[position],
-                    "image_id": self._listing.image_ids[position],
+                    "image": record.data,
+                    "labels": self._listing.labels[record.position],
+                    "image_id": self._listing.image_ids[record.position],
                 },
             )
 
 
-def assemble(
-    listing: Listing, parts: list[Part], folder: Path
-) -> tuple[Path, np.ndarray]:
-    """Joins the parts' files to one TFDS data set; what ``build`` returns."""
+def assemble(listing: Listing, parts: list[Part], folder: Path) -> Built:
+    """Joins the parts' files to one TFDS data set."""
     together = folder / "together" / ImagesOfPart.name / _VERSION
     shutil.rmtree(folder / "together", ignore_errors=True)
     together.mkdir(parents=True)
-    splits, contents = [], []
+    splits, contents, sizes, files = [], [], [], {}
     for part in parts:
         found = read_mark(folder, part)
         contents += (int(content, 16) for content in found["contents"])
-        for file in found["files"]:
+        sizes += found["sizes"]
+        for file, digest in found["files"].items():
+            files[Path(file).name] = digest
             _share(folder / file, together / Path(file).name)
         info = tfds.core.SplitInfo(
             name=part.name,
@@ -103,7 +117,14 @@ def assemble(
             description=f"Prepared from {listing.name}.",
             disable_shuffling=True,
         )
-    return together, np.array(contents, np.uint64)
+    files |= {path.name: digest_file(path) for path in together.glob("*.json")}
+    shape = (len(listing.image_ids), 2)
+    return Built(
+        folder=together,
+        contents=np.array(contents, np.uint64),
+        sizes=np.array(sizes, np.int32).reshape(shape),
+        files=files,
+    )
 
 
 def _share(file: Path, target: Path) -> None:

@@ -238,13 +238,22 @@ def test_a_query_is_no_copy_of_itself(flickr_like, capsys):
     assert not any("have a copy in" in line for line in lines)
 
 
+SMALL = ", ".join(
+    f"images/{name}.jpg (10 x 12)"
+    for name in ("d3", "d4", "d5", "q0", "q1", "d0", "d1", "d2")
+)
+
+
 def test_a_sound_set_has_no_defects(tmp_path, capsys):
     source = small_lists(tmp_path / "source")
     code, lines = run(capsys, data=source)
     assert code == 0
+    large = run(capsys, data=source, crop_size=10)
+    assert large == (0, [line for line in lines if "smaller than" not in line])
     assert lines == [
         "note: lists: 8 images, 3 classes, 1.50 labels per image",
         "note: all 8 images are there, readable and whole",
+        f"note: 8 of 8 images are smaller than 224 pixels, enlarged when read: {SMALL}",
         "note: split lists: chance MAP 0.7500, ceiling 1.0000",
         "note: no two images have the same content",
         "no defects",

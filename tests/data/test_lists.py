@@ -16,7 +16,9 @@ LOGGER = "cgat_jax.data.datasets.lists"
 
 
 def load(source, root):
-    settings = Data(name="lists", source=str(source), image_size=32, crop_size=8)
+    settings = Data(
+        name="lists", source=str(source), image_size=32, crop_size=8, enlarge=False
+    )
     return load_dataset(settings, root, progress=False)
 
 
@@ -78,10 +80,10 @@ def test_repeats_and_leaks_are_counted_in_warnings(tmp_path, caplog):
     database = [("a.jpg", "1 0"), ("b.jpg", "0 0"), ("c.jpg", "1 1")]
     train = [database[0], database[0], database[0], ("e.jpg", "0 1")]
     parts = {"train": train, "test": [database[0]], "database": database}
-    write_lists(tmp_path, parts)
-    write_images(tmp_path, ["a.jpg", "b.jpg", "c.jpg", "e.jpg"])
+    write_lists(tmp_path / "source", parts)
+    write_images(tmp_path / "source", ["a.jpg", "b.jpg", "c.jpg", "e.jpg"])
     with caplog.at_level(logging.INFO, LOGGER):
-        dataset = load(tmp_path, tmp_path / "root")
+        dataset = load(tmp_path / "source", tmp_path / "root")
     logged = {r.getMessage(): r.levelname for r in caplog.records if r.name == LOGGER}
     assert logged == {
         "train list: 2 repeated lines, kept": "WARNING",

@@ -13,12 +13,14 @@ from cgat_jax.data import SCANS, load_dataset, prepared
 from cgat_jax.data.builder import MAX_ERRORS
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.parts import images_per_part
+from cgat_jax.io import write_sealed
 from tests.data.sources import encode, photo, small_lists, write_lists
 
 OPTIONS = {"image_size": 32, "threads": 2, "progress": False}
 
 
 def settings(source="", **changes):
+    changes = {"enlarge": False} | changes
     return Data(name="lists", source=str(source), image_size=32, **changes)
 
 
@@ -41,7 +43,9 @@ def test_preparing_again_does_nothing(tmp_path):
     assert fill(root, source)
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     start = time.perf_counter()
-    assert not fill(root, tmp_path / "not even there")
+    assert not fill(root, source)
+    source.rename(tmp_path / "gone")
+    assert not fill(root, source)
     assert time.perf_counter() - start < 2
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
@@ -130,7 +134,7 @@ def test_an_interrupted_preparation_is_not_taken_for_complete(tmp_path, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepared, "_write_sidecars", interrupted)
+        patch.setattr(prepared, "write_manifest", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fill(root, source)
     assert (root / "images").is_dir()
@@ -157,8 +161,8 @@ def test_other_settings_are_refused(tmp_path):
     with pytest.raises(DataError, match="name is 'lists', not 'coco'"):
         load_dataset(Data(name="coco", image_size=32), root, progress=False)
     path = root / "prepared.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 0}))
-    with pytest.raises(DataError, match="format is 0, not 1"):
+    write_sealed(path, json.loads(path.read_text()) | {"format": 0})
+    with pytest.raises(DataError, match="format is 0, not 1 or 2; choose another"):
         load_dataset(settings(), root, progress=False)
 
 

@@ -1,7 +1,6 @@
 """A killed preparation goes on where it was, and the files are the same."""
 
 import hashlib
-import math
 import subprocess
 import sys
 
@@ -10,9 +9,11 @@ import pytest
 
 from cgat_jax.data import SCANS, builder, parts, prepared
 from cgat_jax.data.dataset import DataError
+from cgat_jax.ownership import LOCK
 from tests.data.sources import encode, small_lists, write_lists
 
 COUNT, STEP = 60, 8
+LAST_FILES = 6
 KILLED = """
 import os, signal, sys, threading
 from pathlib import Path
@@ -30,7 +31,9 @@ def counted(function, name):
         return function(*arguments)
     return called
 images.store = counted(images.store, "image")
-parts.os.replace = counted(os.replace, "file")
+os.replace = counted(os.replace, "file")
+os.rename = counted(os.rename, "file")
+prepared.remove_work = counted(prepared.remove_work, "end")
 prepared.prepare(SCANS["lists"], Path(source), Path(root), image_size=6, threads=2,
     progress=False)
 """
@@ -71,16 +74,12 @@ def fill(root, source):
 
 
 def digests(root):
+    """Of all files but the lock, which says who held it last."""
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(root.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name != LOCK
     }
-
-
-def unmarked(root):
-    """How many parts are not complete yet."""
-    return math.ceil(COUNT / STEP) - len(list(parts_of(root).glob("*.json")))
 
 
 def interrupt(root, source, monkeypatch, after):
@@ -106,11 +105,11 @@ def test_kills_at_random_points_change_nothing(tmp_path, small_parts, rng):
     fill(tmp_path / "whole", source)
     code, root = KILLED.format(step=STEP), tmp_path / "root"
     first, second = rng.integers(1, 25, 2)
-    # The last files to come are the images' folder and the manifest.
-    kills = [("image", first), ("image", second), ("file", -2), ("file", -1)]
-    for kind, after in [*kills, ("none", 1)]:
-        if kind == "file":
-            after += unmarked(root) + 3
+    # Once the parts are there, each file that comes after them, in any order.
+    kills = [("file", 1), ("file", 2), ("image", first), ("image", second)]
+    kills += [("file", LAST_FILES)]
+    kills += [("file", after) for after in rng.permutation(LAST_FILES) + 1]
+    for kind, after in [*kills, ("end", 1), ("none", 1)]:
         given = [source, root, kind, after]
         command = [sys.executable, "-c", code, *map(str, given)]
         done = subprocess.run(command, capture_output=True, text=True)
@@ -200,8 +199,9 @@ except DataError as error:
 
 
 def test_a_folder_refused_at_once_is_not_left_behind(tmp_path):
+    (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no train_img.txt there"):
-        fill(tmp_path / "root", tmp_path)
+        fill(tmp_path / "root", tmp_path / "empty")
     assert not (tmp_path / "root").exists()
     source = small_lists(tmp_path / "source")
     (tmp_path / "mine").mkdir()
@@ -209,6 +209,7 @@ def test_a_folder_refused_at_once_is_not_left_behind(tmp_path):
     with pytest.raises(DataError, match="1 of 8 listed images are missing"):
         fill(tmp_path / "mine", source)
     assert (tmp_path / "mine").is_dir()
+    assert not list((tmp_path / "mine").iterdir())
 
 
 def parts_of(root):

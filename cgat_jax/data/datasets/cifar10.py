@@ -62,6 +62,7 @@ def scan_cifar10(places: Sequence[Place]) -> Listing:
         parts={},
         locate=lambda position: files[file_of[position]],
         extract=lambda position: _png(pixels[position]),
+        pixels=lambda position: pixels[position].tobytes(),
     )
 
 

@@ -88,7 +88,11 @@ def _read_annotations(
     try:
         content = json.loads(text)
         names = {kind["id"]: kind["name"] for kind in content["categories"]}
+        if not all(isinstance(name, str) for name in names.values()):
+            raise ValueError("categories without a name")
         return names, _objects(content, names, folder)
+    except RecursionError as error:
+        raise DataError(f"{path}: not COCO annotations (nested too deep)") from error
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not COCO annotations ({error!r})") from error
 

@@ -24,6 +24,7 @@ from cgat_jax.data.places import Place, find, read_text
 from cgat_jax.data.splits import draw_split, load_prepared
 
 NAME = "flickr25k"
+_MOST_DIGITS = 9
 
 # In the order of the columns of the released split files.
 CLASS_NAMES = (
@@ -87,7 +88,8 @@ def _read_numbers(path: Place, count: int) -> np.ndarray:
     """Numbers of photos in 1 to ``count``, int64."""
     words = read_text(path).split()
     for line, word in enumerate(words, 1):
-        if not (word.isascii() and word.isdecimal() and 1 <= int(word) <= count):
+        plain = word.isascii() and word.isdecimal() and len(word) <= _MOST_DIGITS
+        if not (plain and 1 <= int(word) <= count):
             raise DataError(
                 f"{path}, entry {line}: expected the number of a photo, 1 to "
                 f"{count:,}, got {word[:20]!r}"

@@ -21,9 +21,9 @@ import numpy as np
 from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset, make_split, repeats, unlabeled
 from cgat_jax.data.listing import Listing
+from cgat_jax.data.manifest import AGAIN
+from cgat_jax.data.opened import dataset_of, open_prepared
 from cgat_jax.data.places import Place, below, find, read_text, some
-from cgat_jax.data.prepared import open_prepared
-from cgat_jax.data.stored import reader
 
 NAME = "lists"
 FILES = {"train": "train", "query": "test", "database": "database"}
@@ -124,18 +124,16 @@ def load_lists(settings: Data, root: Path) -> Dataset:
 def open_lists(settings: Data, root: Path) -> Dataset:
     """The prepared data set; the split is the one of the files.
 
+    Small images are enlarged as those of the other data sets are.
+
     Raises:
         DataError: not prepared, damaged, or prepared with other settings.
     """
     stored = open_prepared(root, NAME, settings.image_size)
-    return Dataset(
-        name=NAME,
-        class_names=stored.class_names,
-        labels=stored.labels,
-        image_ids=stored.image_ids,
-        read=reader(root, stored.image_ids),
-        split=make_split(NAME, stored.image_ids, **stored.parts),
-    )
+    if not stored.parts:
+        raise DataError(f"{root}: damaged (no lists of images); {AGAIN}")
+    split = make_split(NAME, stored.image_ids, **stored.parts)
+    return dataset_of(root, stored, split, settings)
 
 
 def _image_folder(source: Place, name: str) -> Place:

@@ -110,7 +110,7 @@ def _read_names(path: Place) -> list[str]:
     names = [line.strip().replace("\\", "/") for line in read_text(path).splitlines()]
     for number, name in enumerate(names, 1):
         pure = PurePosixPath(name)
-        if not name or pure.is_absolute() or ".." in pure.parts or ":" in name:
+        if not pure.parts or pure.is_absolute() or ".." in pure.parts or ":" in name:
             raise DataError(
                 f"{path}, line {number}: expected a path below a folder, got {name!r}"
             )
