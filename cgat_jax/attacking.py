@@ -12,9 +12,11 @@ from jaxtyping import Float
 
 from cgat_jax import devices
 from cgat_jax.attacks import ATTACKS, Budget, Known, budget_of
+from cgat_jax.attacks.pgd import round_to_8_bits
 from cgat_jax.config import Config
 from cgat_jax.generators import Generators
-from cgat_jax.references import Codes, Given, References, attack_key
+from cgat_jax.references import Codes, Given, References
+from cgat_jax.rng import device_stream
 from cgat_jax.types import Batch, HashModel, PyTree
 
 Network = tuple[PyTree, PyTree]
@@ -22,12 +24,16 @@ Batches = Callable[..., Iterator[Batch]]
 
 
 class Victim(NamedTuple):
-    """A network with its own binary codes of ``train``, ``database`` and ``query``."""
+    """A network with its own binary codes of ``train``, ``database`` and ``query``.
+
+    ``digest`` is that of its parameters and statistics.
+    """
 
     name: str
     model: HashModel
     network: Network
     codes: Codes
+    digest: str = ""
 
 
 class Attacked(NamedTuple):
@@ -78,7 +84,9 @@ class Attacker:
         if ATTACKS[name].references != "generated":
             return self.references.of(name, victim.codes)
         bank = self.references.bank(victim.codes)
-        trained = self.generators.of(*victim[:3], bank)
+        trained = self.generators.of(
+            victim.name, victim.model, victim.network, bank, victim.digest
+        )
         rows = self.generators.rows(trained, self.references.targets())
         return Given(rows, trained.generator)
 
@@ -115,8 +123,8 @@ class Attacker:
         if restart:
             budget = dataclasses.replace(budget, random_start=True)
         program = self._program(name, budget, victim.model)
-        key = attack_key(self.config.seed, name)
-        key = jax.random.fold_in(key, restart) if restart else key
+        purpose = f"{name}/restart {restart}" if restart else name
+        key = device_stream(self.config.seed, purpose)
         bank = self.references.bank(victim.codes)
         padded = np.concatenate([given.rows[rows], np.zeros_like(given.rows[:1])])
         gathered = _Gathered(keep, list(others or {}))
@@ -152,6 +160,9 @@ class Attacker:
             images = devices.to_images(pixels)
             keys = jax.vmap(jax.random.fold_in, (None, 0))(key, indices)
             moved = ATTACKS[name].make(sized, known)(encode, images, references, keys)
+            if self.config.evaluate.round_images:
+                radius = epsilon if ATTACKS[name].bounded else None
+                moved = round_to_8_bits(moved, images, radius)
             return jnp.sign(encode(moved, 0)), moved, moved - images
 
         rows, whole = devices.by_row(self.mesh), devices.replicated(self.mesh)

@@ -4,9 +4,13 @@ A checkpoint is the training state and a digest of its bytes. Orbax writes it to
 temporary folder and renames it, so that a kill leaves the previous ones untouched.
 """
 
+import contextlib
+import gc
 import hashlib
 import logging
+import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,71 +18,134 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from cgat_jax.errors import DamagedFileError
+from cgat_jax.io import set_aside
+
 _log = logging.getLogger(__name__)
 
 
-def open_checkpoints(folder: Path, keep: int = 2) -> ocp.CheckpointManager:
+def open_checkpoints(
+    folder: Path, keep: int = 2, *, read_only: bool = False
+) -> ocp.CheckpointManager:
     """The checkpoints under a folder (made if absent); the newest ``keep`` stay."""
     options = ocp.CheckpointManagerOptions(
-        max_to_keep=keep, enable_async_checkpointing=False
+        max_to_keep=None if read_only else keep,
+        enable_async_checkpointing=False,
+        read_only=read_only,
+        create=not read_only,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         return ocp.CheckpointManager(folder.absolute(), options=options)
 
 
 def save(manager: ocp.CheckpointManager, step: int, state: Any) -> None:
-    """Writes the state of a step; returns when it is safely on disk."""
+    """Writes the state of a step; returns when it is safely on disk.
+
+    Raises:
+        OSError: it cannot be written (a full disk); names the folder. Those before it
+            stay.
+    """
     leaves = _leaves(state)
     meta = {"sha256": _digest(leaves)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(leaves), meta=ocp.args.JsonSave(meta)
-            ),
-            force=True,
+    args = ocp.args.Composite(
+        state=ocp.args.StandardSave(leaves), meta=ocp.args.JsonSave(meta)
+    )
+    text = ""
+    with _quiet():
+        try:
+            manager.save(step, args=args, force=True)
+            manager.wait_until_finished()
+        except Exception as error:  # what Orbax and its storage make of an OSError
+            text = " ".join(str(error).split())[:200] or type(error).__name__
+        if text:
+            _sweep()
+    if text:
+        raise OSError(
+            f"{manager.directory}: the checkpoint of step {step} is not written "
+            f"({text}); make room, the same command goes on from the one before"
         )
-        manager.wait_until_finished()
 
 
-def restore_latest(manager: ocp.CheckpointManager, like: Any) -> Any | None:
+def restore_latest(
+    manager: ocp.CheckpointManager, like: Any, *, mend: bool = True
+) -> Any | None:
     """The newest state that is whole, or None where there is no checkpoint.
+
+    Newer ones that are damaged are set aside by name, so that training can go on and
+    write them anew.
 
     Args:
         manager: from ``open_checkpoints``.
         like: a state with the structure, shapes and shardings to restore.
+        mend: False only warns of damaged ones, for the folder of another run.
 
     Raises:
-        ValueError: there are checkpoints, but none can be read.
+        DamagedFileError: there are checkpoints, but none can be read; none is set
+            aside.
     """
-    steps, problems = sorted(manager.all_steps(), reverse=True), []
+    steps, problems = sorted(manager.all_steps(), reverse=True), {}
     for step in steps:
-        try:
-            return _restore(manager, step, like)
-        except Exception as error:  # whatever a damaged file makes Orbax raise
-            text = " ".join(str(error).split())[:200]
-            problems.append(f"step {step}: {text}")
-            _log.warning("checkpoint not usable, %s", problems[-1])
+        with _quiet():
+            try:
+                state = _restore(manager, step, like)
+            except Exception as error:  # whatever a damaged file makes Orbax raise
+                problems[step] = " ".join(str(error).split())[:200]
+                state = None
+            if state is None:
+                _sweep()
+                continue
+        _pass_over(manager, problems, mend)
+        return state
     if problems:
-        raise ValueError(
-            f"no usable checkpoint in {manager.directory} ({'; '.join(problems)}): "
-            "remove the folder to start this stage again"
+        reasons = "; ".join(f"step {step}: {why}" for step, why in problems.items())
+        raise DamagedFileError(
+            f"no usable checkpoint in {manager.directory} ({reasons}): move the folder "
+            "away to start this stage again"
         )
     return None
 
 
-def _restore(manager, step: int, like: Any) -> Any:
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _leaves(like))
+def digest_of(tree: Any) -> str:
+    """SHA-256 of the names, types, shapes and values of all arrays of a tree."""
+    return _digest(_leaves(jax.device_get(tree)))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Orbax's warnings to itself."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        restored = manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()
-            ),
-        )
+        yield
+
+
+def _sweep() -> None:
+    """Ends, without a word, the coroutines that a failure of Orbax has left behind."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook
+
+
+def _pass_over(manager, problems: dict[int, str], mend: bool) -> None:
+    for step, why in problems.items():
+        folder = Path(manager.directory) / str(step)
+        if mend:
+            set_aside(folder, why)
+        else:
+            _log.warning("%s is not usable, the one before is taken (%s)", folder, why)
+    if problems and mend:
+        manager.reload()
+
+
+def _restore(manager, step: int, like: Any) -> Any:
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _leaves(like))
+    restored = manager.restore(
+        step,
+        args=ocp.args.Composite(
+            state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()
+        ),
+    )
     leaves = restored["state"]
     if _digest(leaves) != restored["meta"]["sha256"]:
         raise ValueError("its bytes do not match their digest")

@@ -1,6 +1,6 @@
 """What a few attacked queries retrieve before and after: pictures for the report."""
 
-import os
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +9,8 @@ from PIL import Image
 from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.data.images import center_crop
+from cgat_jax.io import replace_file, write_sealed
 from cgat_jax.retrieval import hamming_distances
-from cgat_jax.workdir import write_json
 
 SHOWN = 8
 MAGNIFIED = 16
@@ -20,6 +20,7 @@ def write_gallery(
     folder: Path,
     config: Config,
     dataset: Dataset,
+    positions: np.ndarray,
     codes,
     clean,
     left,
@@ -33,6 +34,7 @@ def write_gallery(
         folder: of the attack.
         config: gives the crop and the number of queries.
         dataset: the images.
+        positions: of the attacked queries in it.
         codes: binary codes of ``database``.
         clean: codes of the clean queries.
         left: what the attack left: its codes and first images.
@@ -42,7 +44,7 @@ def write_gallery(
     """
     crop, entries = config.data.crop_size, []
     for row, moved in enumerate(left.images):
-        position = dataset.split.query[row]
+        position = positions[row]
         original = center_crop(dataset.read(int(position)), crop)
         lists = {"before": clean[row], "after": left.codes[row]}
         strips = {"clean": clean[row], "adversarial": left.codes[row]}
@@ -65,7 +67,9 @@ def write_gallery(
                 for moment, code in lists.items()
             }
         )
-    write_json(folder / "gallery.json", {"queries": entries})
+    names = sorted(path.name for path in folder.glob("q*.png"))
+    digests = {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names}
+    write_sealed(folder / "gallery.json", {"queries": entries, "pictures": digests})
 
 
 def _pictures(folder: Path, row: int, original, moved) -> dict[str, str]:
@@ -112,8 +116,6 @@ def _labels(dataset: Dataset, position: int) -> list[str]:
 
 
 def _picture(folder: Path, name: str, pixels: np.ndarray) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{name}.partial.png"
-    Image.fromarray(np.asarray(pixels, np.uint8)).save(partial)
-    os.replace(partial, folder / name)
+    image = Image.fromarray(np.asarray(pixels, np.uint8))
+    replace_file(folder / name, lambda file: image.save(file, "PNG"))
     return name

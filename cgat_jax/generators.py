@@ -13,8 +13,10 @@ from cgat_jax.attacks.prosgan_step import BATCH_SIZE, GanSettings
 from cgat_jax.attacks.prosgan_training import Trained, Victim, train_prosgan
 from cgat_jax.config import Config, Evaluate, Training
 from cgat_jax.data.dataset import Dataset
+from cgat_jax.kept import belongs
 from cgat_jax.models.gan import MIN_SIZE, MULTIPLE
-from cgat_jax.references import attack_key, prototype_steps
+from cgat_jax.references import prototype_steps
+from cgat_jax.rng import device_stream
 from cgat_jax.training import batches_of, epoch_steps
 from cgat_jax.types import Bank, HashModel, PyTree
 
@@ -57,10 +59,23 @@ class Generators:
         self._known: dict[str, Trained] = {}
 
     def of(
-        self, name: str, model: HashModel, network: tuple[PyTree, PyTree], bank: Bank
+        self,
+        name: str,
+        model: HashModel,
+        network: tuple[PyTree, PyTree],
+        bank: Bank,
+        digest: str,
     ) -> Trained:
-        """The generator that attacks a network, trained once under its name."""
+        """The generator that attacks a network, trained once under its name.
+
+        Raises:
+            InputError: under that name is one of another network, by its ``digest``,
+                or of other data.
+        """
         if name not in self._known:
+            folder = self.workdir / "prosgan" / name
+            data = self.dataset.digest.whole
+            belongs(folder, {"network": digest, "data": data})
             labels = self.dataset.labels[self.dataset.split.database]
             victim = Victim(
                 lambda network, images: model.apply(*network, images)[0],
@@ -72,11 +87,12 @@ class Generators:
             self._known[name] = train_prosgan(
                 victim,
                 lambda start, count: batches_of(
-                    self.dataset, self.config, training, self.mesh, start, count
+                    *(self.dataset, self.config, training, self.mesh, start, count),
+                    stage="prosgan",
                 ),
                 settings,
-                attack_key(self.config.seed, "prosgan"),
-                self.workdir / "prosgan" / name,
+                device_stream(self.config.seed, "prosgan/training"),
+                folder,
                 mesh=self.mesh,
                 check_stop=self.check_stop,
             )

@@ -1,36 +1,49 @@
 """Records of what was measured: every number with what it depends on."""
 
 import dataclasses
-import hashlib
-import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from cgat_jax.attacking import Attacked
+from cgat_jax.attacking import Attacked, Victim
 from cgat_jax.attacks import ATTACKS, budget_of
 from cgat_jax.config import Config
+from cgat_jax.data import degeneracies
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.generators import generator_epochs
 from cgat_jax.provenance import provenance
-from cgat_jax.references import prototype_steps
+from cgat_jax.references import Codes, prototype_steps
 from cgat_jax.retrieval import RetrievalScores, bootstrap_interval
-from cgat_jax.settings import settings
-from cgat_jax.workdir import FREE_SETTINGS
+from cgat_jax.workdir import config_digest
 from cgat_jax.worst_case import ENSEMBLE, QUERIES, RESTARTS, VERSION, Ensemble
 
 
 def describe(
-    config: Config, dataset: Dataset, defense: str, attack: str, num_attacked: int
+    config: Config, dataset: Dataset, victim: Victim, defense: str, attack: str, count
 ) -> dict[str, Any]:
-    """What a record is about: data, network, attack and settings."""
+    """What a record is about: data, network, attack and settings.
+
+    Args:
+        config: the run's settings.
+        dataset: its data.
+        victim: the attacked network.
+        defense: what defends it.
+        attack: its name.
+        count: of the attacked queries.
+    """
     split = dataset.split
+    contents = dataset.contents
+    warnings = degeneracies(dataset.labels, split, contents)
     return {
+        "warnings": [*warnings, *code_warnings(victim.codes)],
         "dataset": dataset.name,
+        "data_sha256": dataset.digest.whole,
+        "network_sha256": victim.digest,
         "split": split.name,
         "split_sha256": split.sha256,
         "num_queries": len(split.query),
-        "num_attacked": num_attacked,
+        "num_attacked": count,
         "num_database": len(split.database),
         "num_train": len(split.train),
         "backbone": config.model.name,
@@ -41,6 +54,7 @@ def describe(
         "attack_settings": _settings(config, attack),
         "budget": config.evaluate.epsilon if _bounded(attack) else None,
         "seed": config.seed,
+        "without_relevant": config.evaluate.without_relevant,
         "t_map": None,
         "perturbation": None,
         "bits_flipped": None,
@@ -49,11 +63,15 @@ def describe(
     } | provenance()
 
 
-def config_digest(config: Config) -> str:
-    """Digest of the settings that decide results; the free ones are left out."""
-    flat = {key: value for key, value, _ in settings(config)}
-    kept = {key: flat[key] for key in flat if key not in FREE_SETTINGS}
-    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()
+def code_warnings(codes: Codes) -> list[str]:
+    """Sentences on codes that make every number meaningless."""
+    kinds = {"database": "database images", "query": "queries"}
+    return [
+        f"this network gives all {kinds[part]} one and the same code, so that answers "
+        "come in the order of the database"
+        for part in kinds
+        if (codes[part] == codes[part][:1]).all()
+    ]
 
 
 def _bounded(attack: str) -> bool:
@@ -76,6 +94,8 @@ def _settings(config: Config, attack: str) -> dict[str, Any]:
         found["prototype_steps"] = prototype_steps(given)
     if entry.black_box:
         found["queries_per_image"] = budget.steps * given.restarts
+    if given.round_images:
+        found["rounded"] = "8 bits"
     return found
 
 
@@ -108,15 +128,9 @@ def change_measures(left: Attacked, clean_codes: np.ndarray) -> dict[str, Any]:
     return {"perturbation": change, "bits_flipped": flipped}
 
 
-def ensemble_measures(found: Ensemble, compared: dict[str, np.ndarray]) -> dict:
-    """What is special about the worst case.
-
-    Args:
-        found: by the ensemble.
-        compared: average precision of each query under the run's other attacks.
-    """
-    lowest = np.min([found.worst.average_precision, *compared.values()], axis=0)
-    shares = np.bincount(found.worst.by, minlength=len(ENSEMBLE)) / len(lowest)
+def ensemble_measures(found: Ensemble) -> dict:
+    """What is special about the worst case."""
+    shares = np.bincount(found.worst.by, minlength=len(ENSEMBLE)) / len(found.worst.by)
     return {
         "version": VERSION,
         "components": [
@@ -126,6 +140,17 @@ def ensemble_measures(found: Ensemble, compared: dict[str, np.ndarray]) -> dict:
         "restarts": RESTARTS,
         "num_restarted": found.restarted,
         "queries_per_image": QUERIES,
-        "map_with_others": float(lowest.mean()),
-        "others": list(compared),
     }
+
+
+def comparison_measures(
+    own: np.ndarray, others: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """The worst case together with a run's other attacks.
+
+    Args:
+        own: average precision of each query under the ensemble.
+        others: the same under other attacks, by name.
+    """
+    lowest = np.min([own, *others.values()], axis=0)
+    return {"map_with_others": float(lowest.mean()), "others": list(others)}

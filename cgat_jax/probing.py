@@ -36,7 +36,7 @@ class NetworkSubject:
         self._rows = np.arange(min(wanted, len(attacker.references.positions)))
         self.chance = float(scorer.chances(self._rows).mean())
         positions = attacker.references.positions[self._rows]
-        self.codes = victim.codes["query"][self._rows]
+        self.codes = attacker.references.own(victim.codes)[self._rows]
         self._given: dict[str, Given] = {}
         self._known: dict[tuple, Attacked] = {}
         read = list(attacker.batches(positions, "read queries", 0))

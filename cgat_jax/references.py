@@ -1,7 +1,6 @@
 """What attacks are given of each query: center codes, targets' codes, own codes."""
 
 import functools
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -17,8 +16,11 @@ from cgat_jax.attacks.targets import ANCHORS, anchor_codes, draw_targets, hardes
 from cgat_jax.centers import center_codes, weighted_center_codes
 from cgat_jax.config import Config, Evaluate
 from cgat_jax.data.dataset import Dataset
+from cgat_jax.errors import DamagedFileError, InputError
+from cgat_jax.kept import kept_array
+from cgat_jax.rng import device_stream, host_stream
 from cgat_jax.types import Bank, PyTree
-from cgat_jax.workdir import save_array
+from cgat_jax.workdir import streams_of
 
 Codes = dict[str, np.ndarray]
 
@@ -43,17 +45,35 @@ def needs_targets(config: Config) -> bool:
 def target_labels(config: Config, dataset: Dataset, workdir: Path) -> np.ndarray:
     """Target label sets of all queries, multi-hot [Q, C]: drawn once, then kept.
 
+    A damaged file is drawn anew, the same.
+
     Raises:
-        ValueError: there is none for a query.
+        InputError: there is none for a query; or the file is damaged and of an earlier
+            version, which drew otherwise.
     """
     path, split = workdir / "targets.npy", dataset.split
-    if path.is_file():
-        return np.load(path)
-    rng = np.random.default_rng([config.seed, 7])
     labels = dataset.labels[split.query], dataset.labels[split.database]
-    targets = draw_targets(*labels, rng)
-    save_array(path, targets)
-    return targets
+
+    def draw() -> np.ndarray:
+        if list(workdir.glob("targets.npy.damaged-*")) and streams_of(workdir) < 2:
+            raise DamagedFileError(
+                f"{path}: damaged, and drawn by an earlier version: give it back, or "
+                "choose another --workdir"
+            )
+        return draw_targets(*labels, host_stream(config.seed, "targets"))
+
+    return kept_array(path, draw, shape=labels[0].shape, dtype=np.uint8, low=0, high=1)
+
+
+def check_targets(config: Config, dataset: Dataset) -> None:
+    """Finds that every query has a target label set; draws and keeps nothing.
+
+    Raises:
+        InputError: one has none.
+    """
+    split, labels = dataset.split, dataset.labels
+    stream = host_stream(config.seed, "targets")
+    draw_targets(labels[split.query], labels[split.database], stream)
 
 
 def prototype_steps(settings: Evaluate) -> int:
@@ -62,10 +82,28 @@ def prototype_steps(settings: Evaluate) -> int:
     return settings.prototype_steps or usual
 
 
-def attack_key(seed: int, name: str) -> jax.Array:
-    """The key of an attack's randomness; no two names share theirs."""
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-    return jax.random.fold_in(jax.random.key(seed), number)
+def answerable(query_labels: np.ndarray, database_labels: np.ndarray) -> np.ndarray:
+    """Whether each query shares a label with any database image, bool [Q]."""
+    return (query_labels.astype(bool) & database_labels.any(axis=0)).any(axis=1)
+
+
+def attacked_rows(config: Config, dataset: Dataset) -> np.ndarray:
+    """The rows of the query list that are attacked, ascending.
+
+    Raises:
+        InputError: none is left.
+    """
+    split, settings = dataset.split, config.evaluate
+    rows = np.arange(len(split.query))
+    if settings.without_relevant == "exclude":
+        labels = dataset.labels
+        rows = rows[answerable(labels[split.query], labels[split.database])]
+    if not len(rows):
+        raise InputError(
+            "evaluate.without_relevant=exclude leaves no query: none shares a label "
+            "with the database"
+        )
+    return rows[: settings.num_queries or None]
 
 
 class References:
@@ -81,13 +119,13 @@ class References:
         """Makes nothing yet; ``check_stop`` is called during long work."""
         self.config, self.dataset, self.workdir = config, dataset, workdir
         self.check_stop = check_stop
-        limit = config.evaluate.num_queries or len(dataset.split.query)
-        self.positions = dataset.split.query[:limit]
+        self.rows = attacked_rows(config, dataset)
+        self.positions = dataset.split.query[self.rows]
         self.labels = dataset.labels[self.positions]
         self._makers = {
             "none": self._nothing,
             "labels": lambda codes: self.labels,
-            "own": lambda codes: codes["query"][: len(self.positions)],
+            "own": self.own,
             "center": lambda codes: self._centers(codes, self.labels, center_codes),
             "mainstay": lambda codes: self._centers(codes, self.labels, _mainstay),
             "target_mainstay": lambda codes: self._centers(
@@ -110,10 +148,14 @@ class References:
         rows = self._makers[ATTACKS[name].references](codes)
         return Given(rows.astype(np.float32))
 
+    def own(self, codes: Codes) -> np.ndarray:
+        """The attacked queries' clean codes, of those of a network."""
+        return codes["query"][self.rows]
+
     def targets(self) -> np.ndarray:
         """Target label sets of the attacked queries, multi-hot [Q, C]."""
         targets = target_labels(self.config, self.dataset, self.workdir)
-        return targets[: len(self.positions)]
+        return targets[self.rows]
 
     def bank(self, codes: Codes) -> Bank:
         """Binary codes and labels of the training images."""
@@ -129,20 +171,20 @@ class References:
         return np.concatenate([make(_float(block), bank) for block in blocks])
 
     def _anchors(self, codes: Codes, count: int) -> np.ndarray:
-        rng = np.random.default_rng([self.config.seed, 8, count])
+        rng = host_stream(self.config.seed, "anchors", count)
         labels = self.dataset.labels[self.dataset.split.database]
         return anchor_codes(self.targets(), codes["database"], labels, count, rng)
 
     def _hardest(self, codes: Codes) -> np.ndarray:
-        seed = self.config.seed, 9
         labels = self.dataset.labels[self.dataset.split.database]
+        stream = functools.partial(host_stream, self.config.seed, "hardest anchors")
         top_k = self.config.evaluate.top_k
-        return hardest_codes(self.labels, codes["database"], labels, top_k, seed)
+        return hardest_codes(self.labels, codes["database"], labels, top_k, stream)
 
     def _prototypes(self, codes: Codes) -> np.ndarray:
         settings, labels = self.config.evaluate, self.dataset.labels
         made = prototype_codes(
-            attack_key(self.config.seed, "prototypes"),
+            device_stream(self.config.seed, "prototypes"),
             self.bank(codes),
             np.unique(labels[self.dataset.split.database], axis=0),
             self.targets(),

@@ -31,7 +31,7 @@ NAMED_DEVICE_STREAMS = (
     "prototypes",
     "prosgan/training",
 )
-"""The hashed purposes besides the names of the attacks."""
+"""The hashed purposes besides the attacks: a name, or ``NAME/restart 1`` and on."""
 HOST_STREAMS = (
     *(
         f"{kind}/{stage}"

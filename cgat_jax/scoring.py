@@ -72,7 +72,7 @@ class Scorer:
         entry = ATTACKS[attack]
         if entry.targeted:
             targets = self._references.targets()
-            clean = codes["query"][: len(targets)]
+            clean = self._references.own(codes)
             return {
                 "bound": self.scores(aim, codes).map,
                 "t_map": self.scores(found, codes, targets).map,

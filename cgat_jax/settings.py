@@ -5,11 +5,13 @@ import difflib
 import json
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from cgat_jax.config import Config
 from cgat_jax.errors import InputError
-from cgat_jax.io import parse_json
+from cgat_jax.io import parse_json, unsealed
+
+ABSENT = "(absent)"
 
 
 def settings(config: Config) -> Iterator[tuple[str, Any, str]]:
@@ -29,14 +31,23 @@ def to_json(config: Config) -> str:
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
-def from_json(text: str) -> Config:
+def from_json(text: str, name: object = "configuration") -> Config:
     """The configuration that ``to_json`` wrote; settings it lacks get their defaults.
+
+    Args:
+        text: JSON, with or without the digest of a run's ``config.json``.
+        name: what errors call it.
 
     Raises:
         InputError: it is no JSON object, or has a setting that is not known.
     """
-    config = Config()
-    _fill(config, parse_json(text, "configuration"), "")
+    config, values = Config(), unsealed(parse_json(text, name), name)
+    if isinstance(data := values.get("data"), dict) and data.get("name") == "lists":
+        config.data.enlarge = False  # lists were not, before there was a setting
+    try:
+        _fill(config, values, "")
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
     return config
 
 
@@ -63,16 +74,39 @@ def _typed(key: str, value: Any, default: Any) -> Any:
     return value
 
 
-def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Lines ``key: old -> new`` for each setting that differs (nested dicts)."""
-    before, after = _flat(old), _flat(new)
+class Change(NamedTuple):
+    """A setting that differs between two configurations; prints as one clause."""
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.old!r} -> {self.new!r}"
+
+
+def changed_settings(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
+    """The settings that differ between two configurations, as JSON objects.
+
+    A setting that one of them lacks, being younger than it, has its default there; but
+    lists were never enlarged before there was ``data.enlarge``.
+    """
+    before, after = _completed(old), _completed(new)
     keys = [*before, *(key for key in after if key not in before)]
-    absent = "(absent)"
-    return [
-        f"{key}: {before.get(key, absent)!r} -> {after.get(key, absent)!r}"
-        for key in keys
-        if before.get(key, absent) != after.get(key, absent)
-    ]
+    changes = [Change(k, before.get(k, ABSENT), after.get(k, ABSENT)) for k in keys]
+    return [change for change in changes if change.old != change.new]
+
+
+def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """As ``changed_settings``, as text."""
+    return [str(change) for change in changed_settings(old, new)]
+
+
+def _completed(nested: dict[str, Any]) -> dict[str, Any]:
+    given, full = _flat(nested), {key: value for key, value, _ in _fields(Config())}
+    if given.get("data.name") == "lists":
+        full["data.enlarge"] = False
+    return full | given
 
 
 def nearest(word: str, known: Any) -> str:

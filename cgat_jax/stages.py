@@ -1,16 +1,19 @@
 """The stages of training: what each starts from and which step it takes."""
 
 import functools
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import optax
 from jax.sharding import Mesh
 
-from cgat_jax import devices, zoo
+from cgat_jax import checkpoint, devices, zoo
 from cgat_jax.attacks import BOUNDED_CODES, WORST_CASE, budget_of, parse_attacks
 from cgat_jax.config import Config, Training
+from cgat_jax.data import check_sizes
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.defenses import (
     make_classification_step,
@@ -18,10 +21,14 @@ from cgat_jax.defenses import (
     make_standard_step,
     start_defense,
 )
+from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.generators import check_generators
+from cgat_jax.io import set_aside
 from cgat_jax.losses import make_loss
 from cgat_jax.models.weights import save_weights
 from cgat_jax.optimizer import make_optimizer, make_schedule
+from cgat_jax.references import attacked_rows, check_targets, needs_targets
+from cgat_jax.rng import device_stream
 from cgat_jax.start import (
     BACKBONE_FILE,
     build_network,
@@ -32,17 +39,19 @@ from cgat_jax.start import (
     first_weights,
     fresh_weights,
     new_state,
+    weights_file,
 )
 from cgat_jax.stopping import StopSignal
 from cgat_jax.training import Stage, epoch_steps, load_finished, run_stage
 from cgat_jax.types import HashLoss, PyTree, StepFn, TrainState
+from cgat_jax.workdir import remember_network
 
 
 def check(config: Config) -> None:
     """Builds every part that the settings name, so that a wrong one fails at once.
 
     Raises:
-        ValueError, FileNotFoundError: what is wrong, and what to do.
+        InputError, FileNotFoundError: what is wrong, and what to do.
     """
     loss, model = make_loss(config.loss), build_network(config, config.model.bits)
     for name in ("backbone", "pretrain", "defense"):
@@ -51,7 +60,7 @@ def check(config: Config) -> None:
         tx = make_optimizer(settings, schedule)
         devices.process_rows(settings.batch_size)
         if name != "backbone" and settings.batch_size < loss.min_batch:
-            raise ValueError(
+            raise InputError(
                 f"{config.loss.name} compares the images of a batch: set "
                 f"{name}.batch_size to at least {loss.min_batch}"
             )
@@ -60,17 +69,18 @@ def check(config: Config) -> None:
         if attack != WORST_CASE:
             budget_of(attack, config.evaluate)
         if config.evaluate.surrogate == "logits" and attack in BOUNDED_CODES:
-            raise ValueError(
+            raise InputError(
                 f"evaluate.surrogate: {attack} compares codes of about 1, so it takes "
                 "tanh or unit, not logits"
             )
     if WORST_CASE in parse_attacks(config.evaluate.transfer):
-        raise ValueError(f"evaluate.transfer: {WORST_CASE} is no single attack")
+        raise InputError(f"evaluate.transfer: {WORST_CASE} is no single attack")
     lists = f"{config.evaluate.attacks},{config.evaluate.transfer}"
     if any(name.startswith("prosgan") for name in parse_attacks(lists)):
         check_generators(config)
     zoo.check_sources(config)
     make_defense_step(model, loss, tx, config.defense, 1)
+    jax.eval_shape(functools.partial(fresh_weights, model, config))
     if config.pretrained:
         check_pretrained(config)
     else:
@@ -81,13 +91,28 @@ def check_data(config: Config, dataset: Dataset) -> None:
     """Finds what cannot work on these data before anything is trained.
 
     Raises:
-        ValueError: the loss or a stage cannot use the data; what to do about it.
+        InputError: images are too small, or the loss, a stage or an attack cannot use
+            the data; what to do about it.
     """
+    check_sizes(dataset, config.data.crop_size)
     for settings in (config.backbone, config.pretrain, config.defense):
         if settings.epochs:
             epoch_steps(dataset, settings)
     bank = empty_bank(dataset, config.model.bits)
-    make_loss(config.loss).init(jax.random.key(config.seed), bank)
+    make_loss(config.loss).init(device_stream(config.seed, "loss"), bank)
+    attacked_rows(config, dataset)
+    if needs_targets(config):
+        check_targets(config, dataset)
+
+
+def made_of(config: Config, dataset: Dataset) -> dict[str, Any]:
+    """Digests of what a run is made of: the data, and the weights to start from."""
+    found: dict[str, Any] = {"data": dataset.digest.to_json()}
+    path = weights_file(config)
+    if path is not None and not config.pretrained:
+        with path.open("rb") as file:
+            found["weights"] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def train(
@@ -102,7 +127,6 @@ def train(
     Raises:
         ValueError: the data or another run's network cannot be used.
     """
-    check_data(config, dataset)
     run = functools.partial(
         run_stage,
         dataset=dataset,
@@ -114,18 +138,30 @@ def train(
     networks = {}
     if config.pretrained:
         state = _pretrained(config, dataset, mesh, Path(config.pretrained))
+        digest = checkpoint.digest_of(_network(state))
+        remember_network(workdir, "pretrained", digest)
     else:
         if not config.model.weights and config.backbone.epochs:
-            if not (workdir / BACKBONE_FILE).is_file():
-                state = run(_backbone(config, dataset))
-                network = _host((state.params["model"], state.stats))
-                save_weights(workdir / BACKBONE_FILE, *network)
+            _learn_backbone(config, dataset, workdir, run)
         state = run(_pretrain(config, dataset, workdir))
         networks["none"] = _network(state)
     if config.defense.epochs:
         state = run(_defend(config, dataset, mesh, state))
         networks[config.defense.name] = _defended(config, state)
     return networks
+
+
+def _learn_backbone(config: Config, dataset: Dataset, workdir: Path, run) -> None:
+    """Leaves the backbone's file, unless it is there and whole."""
+    path = workdir / BACKBONE_FILE
+    if path.is_file():
+        try:
+            first_weights(build_network(config, config.model.bits), config, workdir)
+            return
+        except DamagedFileError as error:
+            set_aside(path, error)
+    state = run(_backbone(config, dataset))
+    save_weights(path, *_host((state.params["model"], state.stats)))
 
 
 def finished(
@@ -166,19 +202,17 @@ def _host(tree: PyTree) -> PyTree:
 
 def _stage(
     name: str,
-    number: int,
     settings: Training,
     dataset: Dataset,
     make_step: Callable[[optax.GradientTransformation], StepFn],
     initial_state: Callable[[optax.GradientTransformation], TrainState],
     loss: HashLoss | None,
-    fill: Callable[[TrainState], TrainState] = lambda state: state,
+    fill: Callable[..., TrainState] = lambda state, check_stop: state,
 ) -> Stage:
     schedule = make_schedule(settings, epoch_steps(dataset, settings))
     tx = make_optimizer(settings, schedule)
     return Stage(
         name=name,
-        number=number,
         settings=settings,
         step=make_step(tx),
         loss=loss,
@@ -201,7 +235,7 @@ def _backbone(config: Config, dataset: Dataset) -> Stage:
         return make_classification_step(model, tx)
 
     settings = config.backbone
-    return _stage("backbone", 1, settings, dataset, make_step, initial_state, None)
+    return _stage("backbone", settings, dataset, make_step, initial_state, None)
 
 
 def _pretrain(config: Config, dataset: Dataset, workdir: Path) -> Stage:
@@ -209,7 +243,7 @@ def _pretrain(config: Config, dataset: Dataset, workdir: Path) -> Stage:
 
     def initial_state(tx):
         bank = empty_bank(dataset, config.model.bits)
-        loss_params, constants = loss.init(jax.random.key(config.seed), bank)
+        loss_params, constants = loss.init(device_stream(config.seed, "loss"), bank)
         net, stats = first_weights(model, config, workdir)
         params = {"model": net, "loss": loss_params}
         return new_state(params, constants, stats, bank, tx)
@@ -218,30 +252,32 @@ def _pretrain(config: Config, dataset: Dataset, workdir: Path) -> Stage:
         return make_standard_step(model, loss, tx)
 
     settings = config.pretrain
-    return _stage("pretrain", 2, settings, dataset, make_step, initial_state, loss)
+    return _stage("pretrain", settings, dataset, make_step, initial_state, loss)
 
 
 def _defend(config: Config, dataset: Dataset, mesh: Mesh, before: TrainState) -> Stage:
     model, loss = build_network(config, config.model.bits), make_loss(config.loss)
-    settings, key = config.defense, jax.random.fold_in(jax.random.key(config.seed), 3)
+    settings = config.defense
 
     def start(state):
         labels = dataset.labels[dataset.split.database]
-        return start_defense(key, state, settings, labels)
+        return start_defense(
+            device_stream(config.seed, "defense"), state, settings, labels
+        )
 
     def unfilled(tx):
         bank, constants = empty_bank(dataset, config.model.bits), before.constants
         if config.loss.redraw:
+            key = device_stream(config.seed, "loss/redrawn")
             _, constants = loss.init(key, bank)
         return new_state(before.params, constants, before.stats, bank, tx)
 
-    def fill(state):
-        bank = first_bank(config, dataset, mesh, model, state)
+    def fill(state, check_stop):
+        bank = first_bank(config, dataset, mesh, model, state, check_stop)
         return start(state._replace(bank=bank))
 
     return _stage(
         "defend",
-        3,
         settings,
         dataset,
         lambda tx: make_defense_step(

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -12,13 +13,16 @@ from jax.sharding import Mesh
 from cgat_jax import devices
 from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
+from cgat_jax.errors import InputError
+from cgat_jax.io import read_sealed
 from cgat_jax.models import make_model
 from cgat_jax.models.torch_weights import SOURCES
 from cgat_jax.models.weights import PACKED, load_weights, packed_weights
-from cgat_jax.settings import difference, to_json
+from cgat_jax.rng import device_stream
+from cgat_jax.settings import changed_settings, to_json
 from cgat_jax.training import batches_of, epoch_steps
 from cgat_jax.types import Bank, HashModel, PyTree, TrainState
-from cgat_jax.workdir import shares_pretraining
+from cgat_jax.workdir import CONFIG_FILE, shares_pretraining
 
 BACKBONE_FILE = "backbone.safetensors"
 
@@ -38,7 +42,7 @@ def build_network(config: Config, outputs: int) -> HashModel:
 def fresh_weights(model: HashModel, config: Config) -> tuple[PyTree, PyTree]:
     """The network's weights as they are drawn, and its first statistics."""
     size = config.data.crop_size
-    key = jax.random.fold_in(jax.random.key(config.seed), 1_000)
+    key = device_stream(config.seed, "weights")
     return jax.jit(lambda: model.init(key, jnp.zeros((1, size, size, 3))))()
 
 
@@ -46,15 +50,15 @@ def check_weights(model: HashModel, config: Config) -> None:
     """Reads the configured weights, if there are any before the first stage.
 
     Raises:
-        ValueError, FileNotFoundError: no start was chosen, or the file is not for this
+        InputError, FileNotFoundError: no start was chosen, or the file is not for this
             network.
     """
     weights = config.model.weights
     if not weights and not config.backbone.epochs:
-        raise ValueError(f"model.weights is empty: {_advice(config.model.name)}")
-    if weights not in ("", "random"):
+        raise InputError(f"model.weights is empty: {_advice(config.model.name)}")
+    if (path := weights_file(config)) is not None:
         network = jax.eval_shape(functools.partial(fresh_weights, model, config))
-        load_weights(_weights_file(config), *network)
+        load_weights(path, *network)
 
 
 def _advice(name: str) -> str:
@@ -76,20 +80,24 @@ def check_pretrained(config: Config) -> None:
     """Whether the run whose network is defended had the same settings.
 
     Raises:
-        ValueError: it had others; the message lists them.
+        InputError: it had others; the message lists them.
     """
-    path = Path(config.pretrained) / "config.json"
-    if not path.is_file():
-        raise ValueError(f"pretrained: {path} does not exist; give a run's workdir")
-    old, new = json.loads(path.read_text()), json.loads(to_json(config))
-    different = [
-        line for line in difference(old, new) if shares_pretraining(line.split(":")[0])
-    ]
+    folder = Path(config.pretrained)
+    if not (folder / CONFIG_FILE).is_file():
+        raise InputError(
+            f"pretrained: {folder / CONFIG_FILE} does not exist; give a run's workdir"
+        )
+    old, new = read_sealed(folder / CONFIG_FILE), json.loads(to_json(config))
     if old.get("pretrained"):
-        raise ValueError(f"pretrained: {path.parent} has no pretrained network itself")
+        raise InputError(f"pretrained: {folder} has no pretrained network itself")
+    different = [
+        str(change)
+        for change in changed_settings(old, new)
+        if shares_pretraining(change.key)
+    ]
     if different:
-        raise ValueError(
-            f"pretrained: {path.parent} was trained with other settings "
+        raise InputError(
+            f"pretrained: {folder} was trained with other settings "
             f"({'; '.join(different)})"
         )
 
@@ -101,13 +109,15 @@ def first_weights(
     network = fresh_weights(model, config)
     if not config.model.weights:
         return load_weights(workdir / BACKBONE_FILE, *network)
-    if config.model.weights == "random":
-        return network
-    return load_weights(_weights_file(config), *network)
+    path = weights_file(config)
+    return network if path is None else load_weights(path, *network)
 
 
-def _weights_file(config: Config) -> Path:
+def weights_file(config: Config) -> Path | None:
+    """The file of weights that the network starts from, if it starts from one."""
     name = config.model.weights
+    if name in ("", "random"):
+        return None
     return packed_weights(config.model.name) if name == "packed" else Path(name)
 
 
@@ -136,7 +146,12 @@ def empty_bank(dataset: Dataset, bits: int) -> Bank:
 
 
 def first_bank(
-    config: Config, dataset: Dataset, mesh: Mesh, model: HashModel, state: TrainState
+    config: Config,
+    dataset: Dataset,
+    mesh: Mesh,
+    model: HashModel,
+    state: TrainState,
+    check_stop: Callable[[], None],
 ) -> Bank:
     """Signs of the training images' codes: one pass over an epoch of its own.
 
@@ -144,7 +159,7 @@ def first_bank(
     dropout is on and batches are normalized by themselves.
     """
     settings, live = config.defense, config.defense.crafting == "train"
-    key = jax.random.fold_in(jax.random.key(config.seed), 3_000)
+    key = device_stream(config.seed, "first bank")
 
     @jax.jit
     def record(bank, batch, index):
@@ -157,8 +172,11 @@ def first_bank(
 
     per_epoch = epoch_steps(dataset, settings)
     first = settings.epochs * per_epoch  # an epoch that training does not see
-    batches = batches_of(dataset, config, settings, mesh, first, per_epoch)
+    batches = batches_of(
+        dataset, config, settings, mesh, first, per_epoch, stage="defend"
+    )
     bank = state.bank
     for index, batch in enumerate(batches):
-        bank = record(bank, batch, index)
+        check_stop()
+        bank = jax.block_until_ready(record(bank, batch, index))
     return bank

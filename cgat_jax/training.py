@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,21 @@ from cgat_jax import checkpoint, devices
 from cgat_jax.config import Config, Training
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.data.loader import steps_per_epoch, train_batches
+from cgat_jax.errors import InputError
+from cgat_jax.rng import device_stream
 from cgat_jax.stopping import NonFiniteError, StopSignal
 from cgat_jax.types import Batch, HashLoss, StepFn, TrainState
 from cgat_jax.workdir import MetricsLog
 
+AHEAD = 2  # steps that are queued on the device
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What a stage of training is made of; ``number`` separates its randomness.
+    """What a stage of training is made of; its name separates its randomness.
 
-    ``fill`` completes the first state; it is skipped where a checkpoint is found.
+    ``fill(state, check_stop)`` completes the first state; it is skipped where a
+    checkpoint is found.
     """
 
     name: str
@@ -35,8 +40,7 @@ class Stage:
     loss: HashLoss | None
     schedule: Callable[[int], Any]
     initial_state: Callable[[], TrainState]
-    fill: Callable[[TrainState], TrainState]
-    number: int
+    fill: Callable[[TrainState, Callable[[], None]], TrainState]
 
 
 def batches_of(
@@ -46,13 +50,16 @@ def batches_of(
     mesh: Mesh,
     start_step: int,
     num_steps: int,
+    *,
+    stage: str,
 ) -> Iterator[Batch]:
-    """Global batches of uint8 images from ``start_step`` on."""
+    """Global batches of uint8 images of a stage from ``start_step`` on."""
     local = train_batches(
         dataset,
         crop_size=config.data.crop_size,
         batch_size=settings.batch_size,
         seed=config.seed,
+        stage=stage,
         augment=settings.augment,
         drop_last=settings.drop_last,
         threads=config.data.threads,
@@ -100,24 +107,27 @@ def run_stage(
 
     Raises:
         NonFiniteError: a logged number is not finite; nothing was saved since.
-        Stopped: after a checkpoint, if a SIGTERM came.
+        Stopped: after a checkpoint, if a signal came.
+        OSError: a checkpoint cannot be written; those before it stay.
     """
     per_epoch = epoch_steps(dataset, stage.settings)
     total = stage.settings.epochs * per_epoch
-    manager = checkpoint.open_checkpoints(workdir / stage.name / "checkpoints")
-    whole = devices.replicated(mesh)
-    state = jax.device_put(stage.initial_state(), whole)
-    restored = checkpoint.restore_latest(manager, state)
-    if restored is None:
-        state = jax.device_put(stage.fill(state), whole)
-        state = jax.tree.map(jnp.copy, state)  # the loop donates it; its parts live on
-    else:
-        state = restored
-    start = int(state.step)
-    if start < total:
-        loop = _Loop(stage, dataset, config, mesh, workdir, manager, per_epoch, total)
-        state = loop.run(state, start, stop)
-    manager.close()
+    folder, whole = workdir / stage.name / "checkpoints", devices.replicated(mesh)
+    opened = contextlib.closing(checkpoint.open_checkpoints(folder))
+    with opened as manager, stop.deferred(saving=True):
+        state = jax.device_put(stage.initial_state(), whole)
+        restored = checkpoint.restore_latest(manager, state)
+        if restored is None:
+            state = jax.device_put(stage.fill(state, stop.check), whole)
+            state = jax.tree.map(jnp.copy, state)  # the loop donates it; parts live on
+        else:
+            state = restored
+        start = int(state.step)
+        if start < total:
+            loop = _Loop(
+                stage, dataset, config, mesh, workdir, manager, per_epoch, total
+            )
+            state = loop.run(state, start, stop)
     return state
 
 
@@ -127,22 +137,33 @@ def load_finished(
     """The last state of a stage that another run has finished.
 
     Raises:
-        ValueError: it has not finished it.
+        InputError: it has not finished it, or its checkpoints are damaged.
     """
     total = stage.settings.epochs * epoch_steps(dataset, stage.settings)
     folder = workdir / stage.name / "checkpoints"
     state = None
     if folder.is_dir():
         like = jax.device_put(stage.initial_state(), devices.replicated(mesh))
-        with contextlib.closing(checkpoint.open_checkpoints(folder)) as manager:
-            state = checkpoint.restore_latest(manager, like)
+        opened = checkpoint.open_checkpoints(folder, read_only=True)
+        with contextlib.closing(opened) as manager:
+            state = checkpoint.restore_latest(manager, like, mend=False)
     step = int(state.step) if state is not None else 0
     if state is None or step < total:
-        raise ValueError(
+        raise InputError(
             f"{workdir}: its stage {stage.name} is at step {step} of {total}: finish "
             "that run first"
         )
     return state
+
+
+def wait_for_all_but(queued: Sequence[Any], newest: int = AHEAD) -> None:
+    """Waits until of the queued steps' results all are there but the newest.
+
+    A device that is asked to do more than the next steps would go on for minutes after
+    a signal.
+    """
+    if len(queued) > newest:
+        jax.block_until_ready(queued[-1 - newest])
 
 
 class _Loop:
@@ -155,7 +176,7 @@ class _Loop:
         self.manager, self.per_epoch, self.total = manager, per_epoch, total
         self.path = workdir / stage.name / "metrics.jsonl"
         self.pending: list[tuple[int, np.ndarray, dict]] = []
-        self.key = jax.random.fold_in(jax.random.key(config.seed), stage.number)
+        self.key = device_stream(config.seed, f"train/{stage.name}")
 
     def run(self, state: TrainState, start: int, stop: StopSignal) -> TrainState:
         step_fn = compile_step(self.stage.step, self.mesh)
@@ -167,6 +188,7 @@ class _Loop:
             self.mesh,
             start,
             self.total - start,
+            stage=self.stage.name,
         )
         saved = time.monotonic()
         bar = tqdm(
@@ -181,6 +203,7 @@ class _Loop:
                 state = self._refresh(state, step)
                 state, metrics = step_fn(state, batch, self.key)
                 self.pending.append((step + 1, batch.indices, metrics))
+                wait_for_all_but([metrics for _, _, metrics in self.pending])
                 due = time.monotonic() - saved >= self.config.checkpoint_seconds
                 asked = stop.asked  # read once: what comes later waits for a save
                 ends = due or asked or step + 1 == self.total

@@ -1,38 +1,50 @@
-"""Files of a run: written whole or not at all, and never mixed between settings."""
+"""The folder of a run: whose it is, what it was made of, and its log of metrics.
 
+A workdir belongs to one configuration and to what it was made of: the data, the weights
+to start from, another run's network. Both are written when everything has been checked
+and before anything is trained, and nothing else goes on in it.
+"""
+
+import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cgat_jax.config import Config
-from cgat_jax.settings import difference, to_json
-
-# Changing these changes no result, so a run may go on with other values.
-FREE_SETTINGS = (
-    "data.cache_gib",
-    "data.root",
-    "data.source",
-    "data.threads",
-    "checkpoint_seconds",
-    "compilation_cache",
-    "log_steps",
-    "evaluate.attacks",  # what is measured already is read
-    "evaluate.transfer",
-    "evaluate.sources",
-    "evaluate.sanity_queries",
+from cgat_jax.errors import DamagedFileError, InputError
+from cgat_jax.io import (
+    parse_json,
+    read_json,
+    read_sealed,
+    seal_of,
+    set_aside,
+    write_sealed,
+    write_text,
 )
+from cgat_jax.ownership import check_folder, claim_folder
+from cgat_jax.settings import changed_settings, free_settings, settings, to_json
 
+CONFIG_FILE, INPUTS_FILE = "config.json", "inputs.json"
+STREAMS = 2
+"""Version of the random streams (``cgat_jax.rng``); 1 had no names."""
+_SECTIONS = {"data", "model", "loss", "pretrain", "defense", "evaluate"}
 # What two runs that share a pretrained network must agree on.
 _PRETRAINING = ("data.", "model.", "backbone.", "pretrain.", "loss.", "seed")
+_CHECK = "check"
 
 
 def shares_pretraining(key: str) -> bool:
     """Whether a setting decides what the pretrained network is."""
-    free = (*FREE_SETTINGS, "loss.redraw")
+    free = free_settings() | {"loss.redraw"}
     return key.startswith(_PRETRAINING) and key not in free
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder without a mark is a run of an earlier version."""
+    try:
+        return read_json(folder / CONFIG_FILE).keys() >= _SECTIONS
+    except (OSError, DamagedFileError):
+        return False
 
 
 def is_trained(workdir: Path) -> bool:
@@ -40,57 +52,142 @@ def is_trained(workdir: Path) -> bool:
     return any(workdir.glob("evaluate/*/record.json"))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+def config_digest(config: Config) -> str:
+    """Digest of the settings that decide results; the free ones are left out."""
+    kept = {k: v for k, v, _ in settings(config) if k not in free_settings()}
+    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Writes JSON; a value that is not finite is an error, not a file."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Writes an array as .npy: whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial.npy")
-    np.save(partial, array, allow_pickle=False)
-    partial.replace(path)
-
-
-def claim(workdir: Path, config: Config) -> None:
-    """Makes the workdir this configuration's, or finds that it already is.
+def check_workdir(workdir: Path, config: Config) -> None:
+    """Finds that a run with this configuration may go on in a folder; writes nothing.
 
     Raises:
-        ValueError: the workdir holds a run with other settings; the message lists them.
+        ForeignFilesError: the folder holds something else.
+        InputError: it holds a run with other settings; the message lists them.
     """
-    path, text = workdir / "config.json", to_json(config)
+    check_folder(workdir, "run", is_own=is_run)
+    path = workdir / CONFIG_FILE
+    if not path.is_file():
+        return
+    try:
+        old = read_sealed(path)
+    except DamagedFileError:
+        if _inputs(workdir).get("config_sha256") == config_digest(config):
+            return  # it is the same one: written again
+        raise
+    changed = [
+        str(change)
+        for change in changed_settings(old, json.loads(to_json(config)))
+        if change.key not in free_settings()
+    ]
+    if changed:
+        raise InputError(
+            f"{workdir} holds a run with another configuration "
+            f"({'; '.join(changed)}): choose another --workdir or the old settings"
+        )
+
+
+def claim_workdir(workdir: Path) -> bool:
+    """Marks a folder that ``check_workdir`` has passed; whether it was new."""
+    return claim_folder(workdir, "run", is_own=is_run)
+
+
+def remember(workdir: Path, config: Config, made_of: dict[str, Any]) -> None:
+    """Notes the configuration and what the run is made of, or finds them the same.
+
+    A run of an earlier version that has been trained is taken over with the data that
+    its records name.
+
+    Args:
+        workdir: ours.
+        config: checked.
+        made_of: ``data`` (a dictionary of digests) and others, each a digest.
+
+    Raises:
+        InputError: it was made of something else; says of what.
+    """
+    known = _inputs(workdir)
+    begun = any((workdir / stage).is_dir() for stage in ("backbone", "pretrain"))
+    streams = STREAMS
+    if not known and (begun or is_trained(workdir)):
+        _check_earlier(workdir, made_of["data"]["split"])
+        streams = 1
+    for key, value in made_of.items():
+        if key in known:
+            _check_same(workdir, key, known[key], value)
+    path = workdir / CONFIG_FILE
     if path.is_file():
         try:
-            old = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is damaged: {error}") from error
-        changed = [
-            line
-            for line in difference(old, json.loads(text))
-            if not line.startswith(tuple(f"{key}:" for key in FREE_SETTINGS))
-        ]
-        if changed:
-            raise ValueError(
-                f"{workdir} holds a run with another configuration "
-                f"({'; '.join(changed)}): choose another --workdir or the old settings"
-            )
+            read_sealed(path)
+        except DamagedFileError as error:
+            set_aside(path, error)
+    content = parse_json(to_json(config), path)
+    text = json.dumps(content | {"sha256": seal_of(content)}, indent=2) + "\n"
     write_text(path, text)
+    if not known.items() >= made_of.items():
+        fixed = {"streams": streams, "config_sha256": config_digest(config)}
+        write_sealed(workdir / INPUTS_FILE, fixed | known | made_of)
+
+
+def remember_network(workdir: Path, key: str, digest: str) -> None:
+    """Notes the network of another run that this one is made of, or finds it the same.
+
+    Raises:
+        InputError: it is another one now.
+    """
+    known = _inputs(workdir)
+    if key in known:
+        _check_same(workdir, key, known[key], digest)
+    else:
+        write_sealed(workdir / INPUTS_FILE, known | {key: digest})
+
+
+def streams_of(workdir: Path) -> int:
+    """Version of the random streams that a run was begun with."""
+    return _inputs(workdir).get("streams", STREAMS)
+
+
+def _inputs(workdir: Path) -> dict[str, Any]:
+    path = workdir / INPUTS_FILE
+    try:
+        return read_sealed(path) if path.is_file() else {}
+    except DamagedFileError as error:
+        raise DamagedFileError(
+            f"{error}; what the run was made of is not known any more: choose another "
+            "--workdir"
+        ) from error
+
+
+def _check_same(workdir: Path, key: str, old: Any, new: Any) -> None:
+    if old == new:
+        return
+    what = {"weights": "weights file", "pretrained": "pretrained network"}.get(key, key)
+    if isinstance(old, dict):
+        parts = [part for part in old if old[part] != new.get(part) and part != "whole"]
+        what = f"{key} ({', '.join(parts).replace('_', ' ')} differ)"
+    raise InputError(
+        f"{workdir} was made of other {what}: choose another --workdir, or give back "
+        "what it was made of"
+    )
+
+
+def _check_earlier(workdir: Path, split: str) -> None:
+    """Finds that a run of an earlier version can be taken over."""
+    if not is_trained(workdir):
+        raise InputError(
+            f"{workdir} was begun by an earlier version with other random streams: "
+            "finish it with that version, or choose another --workdir"
+        )
+    for path in sorted(workdir.glob("evaluate/*/record.json")):
+        if read_sealed(path).get("split_sha256") not in (None, split):
+            raise InputError(
+                f"{workdir} was made of other data (the split of {path} differs): "
+                "choose another --workdir, or give back the data"
+            )
 
 
 class MetricsLog:
-    """Appends one JSON object a logged step to a file.
+    """Appends one JSON object a logged step to a file, each with a digest of itself.
 
     A resumed run first drops the lines of steps that it is going to repeat.
     """
@@ -100,18 +197,28 @@ class MetricsLog:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file():
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            text = path.read_bytes().decode("utf-8", errors="replace")
+            lines = text.splitlines(keepends=True)
             kept = [line for line in lines if _logged_step(line) <= step]
             write_text(path, "".join(kept))
 
     def append(self, entry: dict[str, Any]) -> None:
         """Adds one line."""
+        line = json.dumps(entry | {_CHECK: line_check(entry)})
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+            file.write(line + "\n")
+
+
+def line_check(entry: dict[str, Any]) -> str:
+    """Eight digits that belong to a logged entry."""
+    return seal_of({key: entry[key] for key in entry if key != _CHECK})[:8]
 
 
 def _logged_step(line: str) -> float:
+    """The step of a whole line; infinity for any other, which is dropped."""
     try:
-        return float(json.loads(line)["step"])
-    except ValueError:  # half a line, from a kill while writing
+        entry = json.loads(line)
+        step, check = float(entry["step"]), entry.get(_CHECK)
+        return step if check in (None, line_check(entry)) else float("inf")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return float("inf")

@@ -4,15 +4,17 @@ import json
 from pathlib import Path
 
 from cgat_jax.config import Config
-from cgat_jax.settings import difference, from_json, to_json
-from cgat_jax.workdir import FREE_SETTINGS
+from cgat_jax.errors import InputError
+from cgat_jax.io import read_sealed
+from cgat_jax.settings import changed_settings, free_settings, from_json, to_json
+from cgat_jax.workdir import CONFIG_FILE
 
 
 def source_workdirs(config: Config) -> dict[str, Path]:
     """The workdirs of ``evaluate.sources`` by their folders' names.
 
     Raises:
-        ValueError: two of them have the same name.
+        InputError: two of them have the same name.
     """
     found: dict[str, Path] = {}
     for text in config.evaluate.sources.split(","):
@@ -20,7 +22,7 @@ def source_workdirs(config: Config) -> dict[str, Path]:
         if not text.strip():
             continue
         if path.name in found:
-            raise ValueError(
+            raise InputError(
                 f"evaluate.sources: two folders are named {path.name!r}: rename one, "
                 "records tell them apart by it"
             )
@@ -32,33 +34,30 @@ def read_config(workdir: Path) -> Config:
     """The configuration of a run.
 
     Raises:
-        ValueError: the workdir has none, or one that is damaged.
+        InputError: the workdir has none, or one that is damaged.
     """
-    path = workdir / "config.json"
+    path = workdir / CONFIG_FILE
     if not path.is_file():
-        raise ValueError(f"{workdir}: no config.json, so no run: check the folder")
-    try:
-        return from_json(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise InputError(f"{workdir}: no {CONFIG_FILE}, so no run: check the folder")
+    return from_json(json.dumps(read_sealed(path)), path)
 
 
 def check_sources(config: Config) -> None:
     """Refuses sources that are no runs on the same data.
 
     Raises:
-        ValueError: which, and what differs.
+        InputError: which, and what differs.
     """
     for workdir in source_workdirs(config).values():
         other = read_config(workdir)
-        ours, theirs = (json.loads(to_json(c))["data"] for c in (config, other))
+        theirs, ours = (json.loads(to_json(c)) for c in (other, config))
         changed = [
-            line
-            for line in difference({"data": theirs}, {"data": ours})
-            if not line.startswith(tuple(f"{key}:" for key in FREE_SETTINGS))
+            str(change)
+            for change in changed_settings(theirs, ours)
+            if change.key.startswith("data.") and change.key not in free_settings()
         ]
         if changed:
-            raise ValueError(
+            raise InputError(
                 f"evaluate.sources: {workdir} has other data ({'; '.join(changed)}): "
                 "images must be of the same queries"
             )

@@ -7,24 +7,29 @@ The stages are backbone (only without given weights), pretrain, defend, evaluate
 report. The same command again goes on where it stopped, and does nothing when all is
 done. Any setting can be overridden: --config.defense.weight=2.
 
-Exit codes: 0 done, 2 refused (a line on what and where), 3 a number was not finite,
-143 stopped by SIGTERM after a checkpoint.
+Exit codes: 0 done, 2 refused (a line on what and where), 3 a number was not finite;
+130, 143 and 129: stopped by Ctrl-C, SIGTERM or SIGHUP, after a checkpoint.
 
 Settings, with the defaults that a configuration file starts from:
 
 """
 
+import contextlib
+import os
 import sys
 from pathlib import Path
 
 from absl import flags, logging
 
 from cgat_jax.config import Config
+from cgat_jax.ownership import locked, release_folder
 from cgat_jax.settings import validate
+from cgat_jax.stopping import PARENT
 from cgat_jax.xla import prefer_fast_cpu_convolutions
 from experiments import cli
 
 EXIT_NOT_FINITE = 3
+_CELL_PATIENCE = 40.0  # for the cell of a table whose earlier process is ending
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; created")
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "several hosts: call jax.distributed.initialize first"
@@ -39,49 +44,93 @@ def main() -> int:
     if not _WORKDIR.value:
         return cli.refuse("main", "--workdir is missing: expected a folder for the run")
     prefer_fast_cpu_convolutions()
-    try:
-        return run(flags.FLAGS.config, Path(_WORKDIR.value))
-    except (ValueError, OSError) as error:
-        return cli.refuse("main", error)
+    config, workdir = flags.FLAGS.config, Path(_WORKDIR.value)
+    with cli.stop().deferred():  # nothing of JAX is to be cut off in the middle
+        check(config, workdir)
+        with claimed(workdir):
+            return run(config, workdir)
 
 
-def run(config: Config, workdir: Path) -> int:
-    """The stages of a checked configuration."""
+def check(config: Config, workdir: Path) -> None:
+    """Checks all that needs no data, and writes nothing.
+
+    Raises:
+        ValueError, OSError: what is wrong, and what to do.
+    """
     import jax  # after the flags that it reads when it starts
 
-    from cgat_jax import devices, stages, training
-    from cgat_jax.data import load_dataset
-    from cgat_jax.references import needs_targets, target_labels
-    from cgat_jax.stopping import StopSignal
-    from cgat_jax.workdir import claim
+    from cgat_jax import stages
+    from cgat_jax.workdir import check_workdir
 
-    if not isinstance(config, Config):
-        raise ValueError(f"--config: get_config() must return a Config, got {config!r}")
     validate(config)
+    check_workdir(workdir, config)
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
     if config.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
     stages.check(config)
-    claim(workdir, config)
-    stop = StopSignal()
-    stop.listen()
-    root = Path(config.data.root) if config.data.root else workdir / "data"
-    dataset = load_dataset(config.data, root, progress=True)
-    if needs_targets(config):
-        target_labels(config, dataset, workdir)
+
+
+@contextlib.contextmanager
+def claimed(workdir: Path):
+    """The workdir, ours and of no other process; gone again if nothing came of it."""
+    import jax
+
+    from cgat_jax.workdir import claim_workdir
+
+    if jax.process_index():  # the first process holds it for all
+        yield
+        return
+    claim_workdir(workdir)
+    patience = _CELL_PATIENCE if PARENT in os.environ else 0.0
+    with locked(workdir, patience=patience):
+        try:
+            yield
+        finally:
+            release_folder(workdir)
+
+
+def run(config: Config, workdir: Path) -> int:
+    """The stages of a checked configuration, in a workdir that is ours."""
+    from cgat_jax import devices, stages
+    from cgat_jax.stopping import NonFiniteError
+    from cgat_jax.workdir import check_workdir, remember
+
+    check_workdir(workdir, config)  # again: another process may have been faster
+    dataset = load_data(config, workdir)
+    remember(workdir, config, stages.made_of(config, dataset))
+    stop = cli.stop()
     try:
         networks = stages.train(config, dataset, devices.make_mesh(), workdir, stop)
         results = measure(config, dataset, workdir, networks, stop)
-    except training.NonFiniteError as error:
+    except NonFiniteError as error:
         print(f"main: {error}", file=sys.stderr)
         return EXIT_NOT_FINITE
     return finish(workdir, results)
 
 
+def load_data(config: Config, workdir: Path):
+    """The data, prepared if need be, and checked for what a run does with them.
+
+    Raises:
+        ValueError, OSError: what is wrong with the data or cannot work with them.
+    """
+    from cgat_jax import stages
+    from cgat_jax.data import degeneracies, load_dataset
+
+    root = Path(config.data.root) if config.data.root else workdir / "data"
+    with cli.stop().raised():  # no JAX in it, and it may take hours
+        dataset = load_dataset(config.data, root, progress=True)
+        stages.check_data(config, dataset)
+    for text in degeneracies(dataset.labels, dataset.split, dataset.contents):
+        print(f"main: warning: {text}", file=sys.stderr)
+    return dataset
+
+
 def measure(config: Config, dataset, workdir: Path, networks, stop) -> dict:
     """Evaluates every network; returns its records, transfers and sanity checks."""
     from cgat_jax import devices, stages, zoo
+    from cgat_jax.doubts import Doubts
     from cgat_jax.evaluate import Evaluator
     from cgat_jax.start import build_network
 
@@ -114,10 +163,11 @@ def measure(config: Config, dataset, workdir: Path, networks, stop) -> dict:
         settings = zoo.read_config(folder)
         found = stages.finished(settings, dataset, mesh, folder)
         sources |= victims(settings, found, f"{name}.")
+    doubts = Doubts(evaluator)
     return {
         "records": records,
-        "transfers": evaluator.transfers(own, sources),
-        "sanity": evaluator.examine(own, sources),
+        "transfers": doubts.transfers(own, sources),
+        "sanity": doubts.examine(own, sources),
     }
 
 
@@ -125,11 +175,11 @@ def finish(workdir: Path, results: dict[str, list[dict]]) -> int:
     """Writes the results and the report, and prints the tables."""
     import jax
 
+    from cgat_jax.io import write_sealed
     from cgat_jax.report import sanity_lines, terminal_table, write_report
-    from cgat_jax.workdir import write_json
 
     if jax.process_index() == 0:
-        write_json(workdir / "results.json", results)
+        write_sealed(workdir / "results.json", results)
         page = write_report(workdir)
         print(terminal_table(results["records"]))
         for line in sanity_lines(results["sanity"]):

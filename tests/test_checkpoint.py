@@ -1,3 +1,7 @@
+import contextlib
+import resource
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,25 +42,86 @@ def test_the_newest_two_stay(manager):
     assert sorted(manager.all_steps()) == [2, 3]
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
-    manager, tmp_path, damage
-):
-    for step in (1, 2):
-        checkpoint.save(manager, step, _state(float(step)))
-    folder = tmp_path / "checkpoints" / "2" / "state"
-    data = [path for path in folder.rglob("*") if path.is_file()]
-    for path in data:
+def _damage(folder, how):
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
         content = bytearray(path.read_bytes())
-        if damage == "remove":
+        if how == "remove":
             path.unlink()
-        elif damage == "truncate":
+        elif how == "truncate":
             path.write_bytes(content[: len(content) // 2])
         elif content:
             content[len(content) // 2] ^= 1
             path.write_bytes(content)
+
+
+@pytest.mark.parametrize("part", ["state", "meta"])
+@pytest.mark.parametrize("how", ["truncate", "flip", "remove"])
+def test_a_damaged_newest_checkpoint_is_set_aside_and_written_anew(
+    manager, tmp_path, how, part
+):
+    for step in (1, 2):
+        checkpoint.save(manager, step, _state(float(step)))
+    folder = tmp_path / "checkpoints"
+    _damage(folder / "2" / part, how)
     restored = checkpoint.restore_latest(manager, _state(0.0))
     jax.tree.map(np.testing.assert_array_equal, restored, _state(1.0))
+    assert (folder / "2.damaged-1").is_dir() and not (folder / "2").exists()
+    checkpoint.save(manager, 2, _state(2.0))
+    restored = checkpoint.restore_latest(manager, _state(0.0))
+    jax.tree.map(np.testing.assert_array_equal, restored, _state(2.0))
+
+
+def test_every_file_of_a_checkpoint_may_be_damaged(tmp_path):
+    """One flipped byte in any file: the state comes back whole, or the one before."""
+    source = tmp_path / "whole"
+    with contextlib.closing(checkpoint.open_checkpoints(source)) as manager:
+        for step in (1, 2):
+            checkpoint.save(manager, step, _state(float(step)))
+    names = sorted(p.relative_to(source) for p in (source / "2").rglob("*"))
+    for name in [name for name in names if (source / name).is_file()]:
+        folder = tmp_path / "copy"
+        shutil.copytree(source, folder)
+        content = bytearray((folder / name).read_bytes())
+        if content:
+            content[len(content) // 3] ^= 4
+        (folder / name).write_bytes(content)
+        with contextlib.closing(checkpoint.open_checkpoints(folder)) as manager:
+            restored = checkpoint.restore_latest(manager, _state(0.0))
+            step = int(restored.step)
+            expected = _state(float(step))
+            jax.tree.map(np.testing.assert_array_equal, restored, expected)
+            assert (step == 2) != (folder / "2.damaged-1").exists(), name
+            checkpoint.save(manager, 3, _state(3.0))
+        shutil.rmtree(folder)
+
+
+def test_another_runs_checkpoints_are_left_as_they_are(tmp_path):
+    folder = tmp_path / "checkpoints"
+    with contextlib.closing(checkpoint.open_checkpoints(folder)) as manager:
+        for step in (1, 2):
+            checkpoint.save(manager, step, _state(float(step)))
+    _damage(folder / "2" / "meta", "flip")
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    opened = checkpoint.open_checkpoints(folder, read_only=True)
+    with contextlib.closing(opened) as manager:
+        restored = checkpoint.restore_latest(manager, _state(0.0), mend=False)
+    assert int(restored.step) == 1
+    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_line_with_its_folder(manager):
+    checkpoint.save(manager, 1, _state(1.0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="checkpoints: the checkpoint of step 2") as e:
+            checkpoint.save(manager, 2, _state(2.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(e.value)
+    checkpoint.save(manager, 3, _state(3.0))
+    restored = checkpoint.restore_latest(manager, _state(0.0))
+    assert int(restored.step) == 3
 
 
 def test_with_none_usable_the_folder_is_named(manager, tmp_path):

@@ -60,6 +60,7 @@ def test_numbers_are_not_run_together():
 
 def test_no_two_device_streams_are_the_same():
     names = [*rng.DEVICE_STREAMS, *rng.NAMED_DEVICE_STREAMS, *ATTACKS]
+    names += [f"{name}/restart {number}" for name in ATTACKS for number in range(1, 9)]
     numbers = [rng.stream_number(name) for name in names]
     assert len(set(numbers)) == len(names)
     keys = [jax.random.key_data(rng.device_stream(0, name)) for name in names]

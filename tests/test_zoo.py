@@ -43,5 +43,5 @@ def test_a_source_may_differ_in_how_data_are_read_but_not_in_the_data(tmp_path):
 
 def test_a_damaged_source_is_named(tmp_path):
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config.json: not valid JSON"):
+    with pytest.raises(ValueError, match=r"config.json: damaged, not valid JSON"):
         zoo.read_config(tmp_path)

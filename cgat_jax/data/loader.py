@@ -1,9 +1,9 @@
 """Batches of NumPy arrays, a pure function of (data, seed, step).
 
 Step ``t`` belongs to epoch ``t // num_steps``. The order of an epoch and the crops in
-it are drawn from (seed, epoch), the crop of a row does not depend on its place in the
-order: so any step can be made without the steps before, and the number of threads and
-of hosts changes nothing.
+it are drawn from (seed, stage, epoch), the crop of a row does not depend on its place
+in the order: so any step can be made without the steps before, and the number of
+threads and of hosts changes nothing.
 """
 
 import functools
@@ -14,6 +14,7 @@ import numpy as np
 from cgat_jax.data.dataset import DataError, Dataset
 from cgat_jax.data.images import center_crop, random_crop
 from cgat_jax.data.stream import in_threads
+from cgat_jax.rng import host_stream
 from cgat_jax.types import Batch
 
 EVERY_ROW = slice(None)
@@ -40,6 +41,7 @@ def train_batches(
     crop_size: int,
     batch_size: int,
     seed: int,
+    stage: str,
     augment: bool,
     drop_last: bool,
     threads: int,
@@ -58,6 +60,7 @@ def train_batches(
         crop_size: side of the square images.
         batch_size: rows of the whole batch, over all hosts.
         seed: of the order and the crops.
+        stage: of training; each has an order and crops of its own.
         augment: random crop and mirror image instead of the center crop.
         drop_last: leaves out the partial batch of each epoch.
         threads: batches made at the same time; 0 makes them when they are asked for.
@@ -73,8 +76,8 @@ def train_batches(
 
     @functools.lru_cache(maxsize=4)
     def draw(epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        order = np.random.default_rng([seed, epoch]).permutation(len(train))
-        return order, np.random.default_rng([seed, epoch, 1]).random((len(train), 3))
+        order = host_stream(seed, f"order/{stage}", epoch).permutation(len(train))
+        return order, host_stream(seed, f"crops/{stage}", epoch).random((len(train), 3))
 
     def make(step: int) -> Batch:
         epoch, place = divmod(start_step + step, epoch_steps)

@@ -1,0 +1,110 @@
+"""Networks with their binary codes, made once and kept, and whose codes they are."""
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from cgat_jax import checkpoint, devices
+from cgat_jax.attacking import Network, Victim
+from cgat_jax.config import Config
+from cgat_jax.data.dataset import Dataset
+from cgat_jax.data.loader import eval_batches
+from cgat_jax.io import digest_of
+from cgat_jax.kept import belongs, kept_array
+from cgat_jax.types import Batch, HashModel
+
+PARTS = ("train", "database", "query")
+
+
+class Encoder:
+    """Encodes the images of a data set by networks."""
+
+    def __init__(
+        self,
+        config: Config,
+        dataset: Dataset,
+        mesh: Mesh,
+        workdir: Path,
+        check_stop: Callable[[], None],
+    ):
+        """Compiles nothing yet; ``check_stop`` is called between batches."""
+        self.config, self.dataset, self.mesh = config, dataset, mesh
+        self.workdir, self.check_stop = workdir, check_stop
+
+    def victim(self, name: str, model: HashModel, network: Network) -> Victim:
+        """A network with its codes, which are made once and kept under its name.
+
+        Raises:
+            InputError: codes of another network or other data are kept there.
+        """
+        folder, digest = self.workdir / "codes" / name, self._digest(model, network)
+        origin = {"network": digest, "data": self.dataset.digest.whole}
+        belongs(folder, origin, earlier=self._earlier_digest(network))
+        rows, whole = devices.by_row(self.mesh), devices.replicated(self.mesh)
+
+        def encode(network, pixels):
+            return jnp.sign(model.apply(*network, devices.to_images(pixels))[0])
+
+        program = jax.jit(encode, in_shardings=(whole, rows), out_shardings=whole)
+        encode_one = functools.partial(program, network)
+        codes = {part: self._codes(folder, part, encode_one) for part in PARTS}
+        return Victim(name, model, network, codes, digest)
+
+    def batches(
+        self, positions: np.ndarray, title: str, size: int = 0
+    ) -> Iterator[Batch]:
+        """Those images, ``size`` at once or, for 0, as many as the settings say."""
+        size = size or self.config.evaluate.batch_size
+        batches = eval_batches(
+            self.dataset,
+            positions,
+            crop_size=self.config.data.crop_size,
+            batch_size=size,
+            threads=self.config.data.threads,
+            rows=devices.process_rows(size),
+        )
+        total = -(-len(positions) // size)
+        for batch in tqdm(batches, total=total, desc=title, disable=None):
+            self.check_stop()
+            yield devices.put_rows(self.mesh, batch)
+
+    def _digest(self, model: HashModel, network: Network) -> str:
+        """Of a network's arrays; of its outputs, where a closure holds the arrays."""
+        if jax.tree.leaves(network):
+            return checkpoint.digest_of(network)
+        positions = self.dataset.split.query[: self.config.evaluate.batch_size]
+        (batch,) = self.batches(positions, "look at the network")
+        logits = model.apply(*network, devices.to_images(batch.images))[0]
+        return digest_of(np.asarray(logits))
+
+    def _earlier_digest(self, network: Network) -> str:
+        """What earlier versions noted beside a network's codes."""
+        digest = hashlib.sha256(self.dataset.split.sha256.encode())
+        for array in jax.tree.leaves(network):
+            digest.update(np.asarray(array).tobytes())
+        return digest.hexdigest()
+
+    def _codes(self, folder: Path, part: str, encode: Callable) -> np.ndarray:
+        """Binary codes of a part, int8 [n, K]; encoded once and kept."""
+        positions = getattr(self.dataset.split, part)
+
+        def make() -> np.ndarray:
+            codes = [
+                np.asarray(encode(batch.images))
+                for batch in self.batches(positions, f"encode {part}")
+            ]
+            return np.concatenate(codes)[: len(positions)].astype(np.int8)
+
+        return self.kept_codes(folder / f"{part}.npy", len(positions), make)
+
+    def kept_codes(self, path: Path, count: int, make: Callable) -> np.ndarray:
+        """Codes in a file, int8 [count, K]; made where they are missing or damaged."""
+        shape = count, self.config.model.bits
+        return kept_array(path, make, shape=shape, dtype=np.int8, low=-1, high=1)

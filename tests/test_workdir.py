@@ -1,0 +1,198 @@
+"""A workdir belongs to one configuration and to what it was made of."""
+
+import dataclasses
+import json
+
+import pytest
+
+from cgat_jax import workdir
+from cgat_jax.errors import DamagedFileError, ForeignFilesError, InputError
+from cgat_jax.io import read_sealed, write_sealed
+from cgat_jax.settings import from_json, to_json
+from tests import tiny_config
+
+DATA = {"labels": "1", "image_ids": "2", "split": "3", "contents": "4", "whole": "5"}
+
+
+@pytest.fixture
+def config():
+    return tiny_config.get_config()
+
+
+@pytest.fixture
+def run(tmp_path, config):
+    folder = tmp_path / "run"
+    workdir.check_workdir(folder, config)
+    workdir.claim_workdir(folder)
+    workdir.remember(folder, config, {"data": DATA, "weights": "w"})
+    return folder
+
+
+def test_the_same_may_go_on(run, config):
+    before = {p.name: p.read_bytes() for p in run.iterdir()}
+    workdir.check_workdir(run, config)
+    workdir.remember(run, config, {"data": DATA, "weights": "w"})
+    assert before == {p.name: p.read_bytes() for p in run.iterdir()}
+    text = (run / "config.json").read_text()
+    assert from_json(text) == config and workdir.streams_of(run) == 2
+
+
+def test_free_settings_may_change_and_are_noted(run, config):
+    config.log_steps, config.data.root = 7, "elsewhere"
+    workdir.check_workdir(run, config)
+    workdir.remember(run, config, {"data": DATA, "weights": "w"})
+    assert from_json((run / "config.json").read_text()).log_steps == 7
+
+
+@pytest.mark.parametrize(
+    ("part", "what"),
+    [
+        ("labels", r"other data \(labels differ\)"),
+        ("image_ids", r"other data \(image ids differ\)"),
+        ("split", r"other data \(split differ\)"),
+        ("contents", r"other data \(contents differ\)"),
+    ],
+)
+def test_other_data_are_refused_before_anything_is_written(run, config, part, what):
+    config.data.root = "elsewhere"
+    before = {p.name: p.read_bytes() for p in run.iterdir()}
+    other = DATA | {part: "x", "whole": "y"}
+    with pytest.raises(InputError, match=what):
+        workdir.remember(run, config, {"data": other, "weights": "w"})
+    assert before == {p.name: p.read_bytes() for p in run.iterdir()}
+
+
+def test_another_weights_file_of_the_same_name_is_refused(run, config):
+    with pytest.raises(InputError, match="other weights file"):
+        workdir.remember(run, config, {"data": DATA, "weights": "x"})
+
+
+def test_another_pretrained_network_is_refused(run):
+    workdir.remember_network(run, "pretrained", "n")
+    workdir.remember_network(run, "pretrained", "n")
+    with pytest.raises(InputError, match="other pretrained network"):
+        workdir.remember_network(run, "pretrained", "m")
+
+
+def test_a_foreign_folder_is_refused_and_untouched(tmp_path, config):
+    (tmp_path / "results.json").write_text('{"mine": 1}')
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "index.html").write_text("mine")
+    with pytest.raises(ForeignFilesError, match="not empty.*report, results.json"):
+        workdir.check_workdir(tmp_path, config)
+    with pytest.raises(ForeignFilesError):
+        workdir.claim_workdir(tmp_path)
+    assert (tmp_path / "results.json").read_text() == '{"mine": 1}'
+
+
+@pytest.mark.parametrize("text", ["{", "null", "[]", '{"data": ', '{"seed": 0}'])
+def test_a_foreign_config_makes_no_run(tmp_path, config, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ForeignFilesError, match="config.json"):
+        workdir.check_workdir(tmp_path, config)
+
+
+def test_a_damaged_config_is_written_again_for_the_same_run_alone(run, config):
+    (run / "config.json").write_text("null")
+    workdir.check_workdir(run, config)
+    workdir.remember(run, config, {"data": DATA, "weights": "w"})
+    assert from_json((run / "config.json").read_text()) == config
+    assert (run / "config.json.damaged-1").read_text() == "null"
+    (run / "config.json").write_text("null")
+    config.seed = 3
+    with pytest.raises(DamagedFileError, match="config.json: damaged"):
+        workdir.check_workdir(run, config)
+
+
+def test_damaged_inputs_are_refused_by_name(run, config):
+    text = (run / "inputs.json").read_text()
+    (run / "inputs.json").write_text(text.replace('"5"', '"6"'))
+    with pytest.raises(DamagedFileError, match="inputs.json: damaged.*--workdir"):
+        workdir.remember(run, config, {"data": DATA, "weights": "w"})
+
+
+def _earlier(folder, config, *, trained, split="3"):
+    """A run of version 0.1.0 before it had marks, digests and named streams."""
+    content = json.loads(to_json(config))
+    del content["data"]["enlarge"], content["loss"]["unseen"]
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(content))
+    (folder / "pretrain").mkdir()
+    if trained:
+        path = folder / "evaluate" / "none-clean" / "record.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"split_sha256": split}))
+
+
+def test_a_trained_run_of_an_earlier_version_goes_on(tmp_path, config):
+    folder = tmp_path / "run"
+    _earlier(folder, config, trained=True)
+    workdir.check_workdir(folder, config)
+    workdir.claim_workdir(folder)
+    workdir.remember(folder, config, {"data": DATA})
+    assert workdir.streams_of(folder) == 1
+    workdir.remember(folder, config, {"data": DATA})
+    assert read_sealed(folder / "inputs.json")["data"] == DATA
+
+
+def test_an_untrained_run_of_an_earlier_version_is_refused(tmp_path, config):
+    folder = tmp_path / "run"
+    _earlier(folder, config, trained=False)
+    workdir.check_workdir(folder, config)
+    with pytest.raises(InputError, match="other random streams: finish it with that"):
+        workdir.remember(folder, config, {"data": DATA})
+
+
+def test_an_earlier_run_with_records_of_other_data_is_refused(tmp_path, config):
+    folder = tmp_path / "run"
+    _earlier(folder, config, trained=True, split="9")
+    with pytest.raises(InputError, match="other data .the split of .*record.json"):
+        workdir.remember(folder, config, {"data": DATA})
+
+
+def test_earlier_lists_were_not_enlarged(tmp_path, config):
+    config = dataclasses.replace(
+        config, data=dataclasses.replace(config.data, name="lists")
+    )
+    _earlier(tmp_path / "run", config, trained=True)
+    with pytest.raises(InputError, match="data.enlarge: False -> True"):
+        workdir.check_workdir(tmp_path / "run", config)
+    config.data.enlarge = False
+    workdir.check_workdir(tmp_path / "run", config)
+
+
+def test_only_whole_lines_of_the_log_are_kept(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    log = workdir.MetricsLog(path, 0)
+    for step in (2, 4, 6):
+        log.append({"step": step, "loss": step / 10})
+    whole = path.read_text().splitlines(keepends=True)
+    junk = ["\n", "null\n", "[]\n", '{"step": null}\n', '{"a":' * 50_000 + "\n", "{"]
+    edited = whole[1].replace("0.4", "0.5")
+    path.write_text(
+        "".join([whole[0], edited, whole[1], *junk]) + "\udc80", "utf-8", "replace"
+    )
+    workdir.MetricsLog(path, 4)
+    assert path.read_text() == whole[0] + whole[1]
+
+
+def test_metrics_without_a_check_are_kept(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 2, "loss": 0.1}\n')
+    workdir.MetricsLog(path, 2)
+    assert path.read_text() == '{"step": 2, "loss": 0.1}\n'
+
+
+def test_config_digests_leave_free_settings_out(config):
+    digest = workdir.config_digest(config)
+    config.log_steps = 99
+    assert workdir.config_digest(config) == digest
+    config.seed = 99
+    assert workdir.config_digest(config) != digest
+
+
+def test_sealed_inputs_are_what_was_written(run):
+    content = read_sealed(run / "inputs.json")
+    assert content["data"] == DATA and content["streams"] == workdir.STREAMS
+    write_sealed(run / "inputs.json", content | {"streams": 1})
+    assert workdir.streams_of(run) == 1
