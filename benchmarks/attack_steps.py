@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.out_file import out_file, write_out
 from cgat_jax import devices, stages, zoo
 from cgat_jax.attacks import ATTACKS, budget_of
 from cgat_jax.data import load_dataset
@@ -23,6 +24,7 @@ from cgat_jax.report.tables import markdown_table
 from cgat_jax.start import build_network
 from cgat_jax.xla import prefer_fast_cpu_convolutions
 
+TITLE = "# Iterations of the attacks"
 NAMES = "p2p,dhta,hag,sdha,cgat,saat,apgd,apgd_ap"
 STEPS = "25,50,100,200,500,2000"
 
@@ -62,7 +64,7 @@ def report(options: argparse.Namespace, rows: list[list[str]]) -> str:
     origin, steps = provenance(), options.steps.split(",")
     versions = ", ".join(f"{k} {v}" for k, v in origin["versions"].items())
     return (
-        "# Iterations of the attacks\n\n"
+        f"{TITLE}\n\n"
         f"{origin['device']}; {versions}; commit {origin['commit']}.\n\n"
         f"MAP in percent by the number of iterations, on the first {options.queries} "
         "queries; the time is that of the longest run, compilation included. Where "
@@ -77,14 +79,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--run", required=True, help="workdir of a finished run")
-    parser.add_argument("--out", required=True, help="Markdown file to write")
+    parser.add_argument(
+        "--out", type=out_file(TITLE), required=True, help="Markdown file to write"
+    )
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--attacks", default=NAMES, help=f"of {', '.join(ATTACKS)}")
     parser.add_argument("--steps", default=STEPS)
     options = parser.parse_args()
     prefer_fast_cpu_convolutions()
     text = report(options, measure(options))
-    Path(options.out).write_text(text, encoding="utf-8")
+    write_out(options.out, text)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 from benchmarks import peers
-from benchmarks.step_report import Measured, render
+from benchmarks.out_file import out_file, write_out
+from benchmarks.step_report import TITLE, Measured, render
 
 CASES, UNROLLED = "small:128,alexnet:8,alexnet:32,vgg11:2", "small:128,alexnet:8"
 LAYOUTS = ("channels_last", "contiguous_format")
@@ -68,7 +68,7 @@ def parse_options() -> argparse.Namespace:
     )
     add("--torch-python", default=sys.executable, help="the Python that has torch")
     add("--torch-layout", choices=LAYOUTS, default=LAYOUTS[0], help="memory format")
-    add("--out", type=Path, help="Markdown file to write")
+    add("--out", type=out_file(TITLE), help="Markdown file to write")
     options = parser.parse_args()
     if shutil.which(options.torch_python) is None:
         parser.error(f"--torch-python: no such program: {options.torch_python}")
@@ -157,9 +157,7 @@ def main() -> None:
                 results.append(measure(case, precision, workers, on_cpu, options))
     text = render(results, about, options, average)
     print(text, end="")
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text, encoding="utf-8")
+    write_out(options.out, text)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks import peers
 
 _RATIOS = "min", "pair", "cpu"
+TITLE = "# Training steps and an attack, against PyTorch"
 _COUNT = """\
 A forward pass of the batch costs F floating point operations (XLA's count of the
 program as written, in evaluation). Counted are 2F for an iteration of an attack, 6F for
@@ -63,7 +64,7 @@ def render(
     options: argparse.Namespace,
     average: tuple[float, float, float],
 ) -> str:
-    """The Markdown report of a run.
+    """The Markdown report of a run; no path of the machine is in it.
 
     Args:
         results: the cases.
@@ -80,7 +81,7 @@ def render(
 def _head(results, about, options, average) -> str:
     ours, peer = about["jax"], about.get("torch")
     versions = ", ".join(f"{k} {v}" for k, v in ours["versions"].items())
-    command = " ".join(["python -m benchmarks.step", *sys.argv[1:]])
+    command = " ".join(["python -m benchmarks.step", *map(without_path, sys.argv[1:])])
     torch = "PyTorch: not timed."
     if peer:
         torch = f"PyTorch {peer['torch']}, {peer['threads']} threads"
@@ -88,7 +89,7 @@ def _head(results, about, options, average) -> str:
     wall = sum(result.load["wall"] for result in results)
     others = sum(result.load["others"] for result in results) / wall
     return f"""\
-# Training steps and an attack, against PyTorch
+{TITLE}
 
 {datetime.date.today()}, {_processor()}, device {ours["device"]}. {versions}; commit
 {ours["commit"]}; XLA_FLAGS="{ours["flags"]}". {torch}
@@ -99,6 +100,13 @@ of their own. Ratios are JAX / PyTorch, below 1 where JAX is faster: "min" of th
 rounds, "pair" the median round by round, "cpu" of the least CPU seconds, in which
 threads that spin count. Load average before the run: {average[0]:.1f}; during the timed
 rounds, other processes used {others:.2f} cores on average."""
+
+
+def without_path(argument: str) -> str:
+    """An argument of a command line; of an absolute path its last part alone."""
+    name, equals, value = argument.rpartition("=")
+    path = Path(value).expanduser()
+    return f"{name}{equals}{path.name}" if path.is_absolute() else argument
 
 
 def _processor() -> str:

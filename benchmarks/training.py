@@ -16,12 +16,12 @@ import argparse
 import functools
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.out_file import out_file, write_out
 from cgat_jax import devices, training
 from cgat_jax.centers import center_codes
 from cgat_jax.config import Defense, Loss
@@ -35,6 +35,7 @@ from cgat_jax.start import new_state
 from cgat_jax.types import Bank, Batch
 from cgat_jax.xla import prefer_fast_cpu_convolutions
 
+TITLE = "# Losses, defenses and options against plain CgAT with DPSH"
 PLAIN = "CgAT, DPSH"
 DEFENSES = {
     PLAIN: {},
@@ -158,20 +159,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5, help="default: 5")
-    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    parser.add_argument("--out", type=out_file(TITLE), help="Markdown file to write")
     options = parser.parse_args()
     prefer_fast_cpu_convolutions()
     about = provenance()
     text = (
-        "# Losses, defenses and options against plain CgAT with DPSH\n\n"
+        f"{TITLE}\n\n"
         f"`python -m benchmarks.training --rounds {options.rounds}`, best round; "
         f"{about['device']}, jax {about['versions']['jax']}, "
         f"commit {about['commit']}.\n\n"
         f"{whole_steps(options.rounds)}\n{parts(options.rounds)}"
     )
     print(text)
-    if options.out:
-        options.out.write_text(text, encoding="utf-8")
+    write_out(options.out, text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""What a run costs, in floating point operations, before it is started."""
+"""What a run costs in floating point operations, and how fast a machine does them."""
+
+import time
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,8 @@ from cgat_jax.worst_case import ENSEMBLE, QUERIES
 # discriminator, which sees three images, some of them every third step.
 _GAN_FLOPS = 196e9
 _SANITY_PASSES = 4_300  # forward passes a query of all checks
+_STEP_FLOPS = 1e11  # of a timed step on a CPU, at most: about a second of two cores
+_ROUNDS = 4
 
 
 def forward_flops(config: Config) -> float:
@@ -25,6 +29,33 @@ def forward_flops(config: Config) -> float:
     params, stats = jax.eval_shape(model.init, jax.random.key(0), image)
     program = jax.jit(lambda params, stats, x: model.apply(params, stats, x)[0])
     return float(program.lower(params, stats, image).cost_analysis()["flops"])
+
+
+def measured_speed(config: Config) -> float:
+    """Operations a second of this machine: the best of a few gradients of a batch.
+
+    The network and its images are the configuration's, so that what a small one leaves
+    unused of a large machine counts; compiling takes a second or more.
+    """
+    model = make_model(config.model.name, outputs=config.model.bits)
+    side, step = config.data.crop_size, 3 * forward_flops(config)
+    batch = config.pretrain.batch_size
+    if jax.default_backend() == "cpu":
+        batch = max(1, min(batch, int(_STEP_FLOPS / step)))
+    images = jax.random.uniform(jax.random.key(0), (batch, side, side, 3))
+    params, stats = model.init(jax.random.key(0), images[:1])
+
+    def loss(params, images):
+        return jnp.square(model.apply(params, stats, images)[0]).mean()
+
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    jax.block_until_ready(gradient(params, images))
+    seconds = []
+    for _ in range(_ROUNDS):
+        start = time.perf_counter()
+        jax.block_until_ready(gradient(params, images))
+        seconds.append(time.perf_counter() - start)
+    return batch * step / min(seconds)
 
 
 def run_flops(config: Config, *, pretrains: bool) -> float:

@@ -25,6 +25,7 @@ from typing import Any
 from absl import flags
 
 from cgat_jax import reproduce
+from cgat_jax.config import Config
 from cgat_jax.launch import Job
 from cgat_jax.report.orderings import orderings
 from cgat_jax.report.paper_figures import CAPTIONS, pictures_of
@@ -170,23 +171,38 @@ def _sources(dataset: str) -> dict[str, str]:
 
 def plan(found: dict[str, Study], root: Path) -> list[str]:
     """A line a run, with its cost where it is not done, and the sum."""
-    from cgat_jax.costs import measured_speed, run_flops
+    from cgat_jax.costs import run_flops
 
-    speed, how = (_TFLOPS.value or 0.0) * 1e12, "as given by --tflops"
-    if not speed:
-        speed, how = measured_speed(), "measured here"
-    lines, total = [], 0.0
+    flops: dict[str, float | None] = {}
+    configs = []
     for dataset, each in found.items():
         for cell in cells_of(each):
-            if is_done(each, cell, reproduce.folder_of(root, dataset)):
-                lines.append(f"{dataset}/{cell.folder}: done")
-                continue
-            config = config_of(each, dict(cell.overrides))
-            flops = run_flops(config, pretrains=not cell.pretrained)
-            total += flops
-            lines.append(f"{dataset}/{cell.folder}: {_cost(flops, speed)}")
-    in_all = f"in all: {_cost(total, speed)}, at {speed / 1e12:.3g} TFLOP/s {how}"
-    return [*lines, in_all]
+            name = f"{dataset}/{cell.folder}"
+            flops[name] = None
+            if not is_done(each, cell, reproduce.folder_of(root, dataset)):
+                configs.append(config_of(each, dict(cell.overrides)))
+                flops[name] = run_flops(configs[-1], pretrains=not cell.pretrained)
+    if not configs:
+        return [f"{name}: done" for name in flops]
+    speed, how = _speed(configs[0])
+    lines = [
+        f"{name}: {'done' if cost is None else _cost(cost, speed)}"
+        for name, cost in flops.items()
+    ]
+    total = sum(cost for cost in flops.values() if cost is not None)
+    return [*lines, f"in all: {_cost(total, speed)}, at {speed / 1e12:.3g} {how}"]
+
+
+def _speed(config: Config) -> tuple[float, str]:
+    """Operations a second, and where the number comes from."""
+    if _TFLOPS.value is not None:
+        return _TFLOPS.value * 1e12, "TFLOP/s, as given"
+    from cgat_jax.costs import measured_speed
+    from cgat_jax.xla import prefer_fast_cpu_convolutions
+
+    prefer_fast_cpu_convolutions()
+    text = f"TFLOP/s, measured here on the training of {config.model.name!r}"
+    return measured_speed(config), text
 
 
 def _cost(flops: float, speed: float) -> str:

@@ -106,7 +106,9 @@ def _run(studies: list[Study], root: Path) -> int:
 def _write(studies: list[Study], root: Path) -> str:
     text = "\n".join(study_table(study, root) for study in studies)
     if _OUT.value:
-        made = f"{MADE} --study={_STUDY.value}`."
+        study = Path(_STUDY.value)
+        shown = study.name if study.is_absolute() else study  # no path of this machine
+        made = f"{MADE} --study={shown}`."
         head = f"# Results: {Path(_STUDY.value).stem}\n\n{made}\n\n"
         write_text(Path(_OUT.value), head + text)
     return text
