@@ -38,7 +38,7 @@ def find_file(name: str | Path) -> Path:
         if candidate.is_dir():
             raise InputError(f"{candidate}: is a folder; expected a file")
     places = "" if path.is_absolute() else f" in {Path.cwd()} or {ROOT}"
-    raise InputError(f"{path}: no such file{places}")
+    raise InputError(f"no file {str(path)!r}{places}")
 
 
 def load_config(name: str | Path) -> Config:
@@ -54,7 +54,7 @@ def load_config(name: str | Path) -> Config:
         raise InputError(
             f"{path}: expected a Python file (.py), or a run's config.json"
         )
-    config = call(path, "get_config")
+    config = call(path, "get_config", "a Config")
     if not isinstance(config, Config):
         raise InputError(
             f"{path}: get_config() must return a Config, not {_short(config)}"
@@ -82,8 +82,13 @@ def override(config: Config, settings: Mapping[str, Any]) -> None:
         setattr(part, name, _parsed(key, str(value), type(getattr(part, name))))
 
 
-def call(path: Path, function: str) -> Any:
+def call(path: Path, function: str, wanted: str) -> Any:
     """What a function of a Python file returns; the file is run for it.
+
+    Args:
+        path: of the file.
+        function: its name; called without arguments.
+        wanted: what it must return, for the error where it is not there.
 
     Raises:
         InputError: the file cannot be run, or lacks or fails in the function.
@@ -95,7 +100,9 @@ def call(path: Path, function: str) -> Any:
         code = _guarded(path, lambda: compile(path.read_bytes(), str(path), "exec"))
         _guarded(path, lambda: exec(code, module.__dict__))
         if not callable(found := getattr(module, function, None)):
-            raise InputError(f"{path}: has no function {function}()")
+            raise InputError(
+                f"{path}: {function}() is missing; it must return {wanted}"
+            )
         return _guarded(path, found)
     finally:
         del sys.modules[module.__name__]

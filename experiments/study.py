@@ -43,10 +43,10 @@ def load_studies(name: str) -> list[Study]:
         InputError: there is no such file, it cannot be run, or it holds no study.
     """
     path = find_file(name)
-    found = call(path, "get_studies")
+    found = call(path, "get_studies", "Study records")
     studies = list(found) if isinstance(found, list | tuple) else []
     if not studies or not all(isinstance(study, Study) for study in studies):
-        raise InputError(f"{path}: get_studies() must return a list of Study records")
+        raise InputError(f"{path}: get_studies() must return Study records")
     return studies
 
 
