@@ -8,7 +8,10 @@ import contextlib
 import gc
 import hashlib
 import logging
+import re
+import shutil
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +20,14 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging as absl_logging
 
 from cgat_jax.errors import DamagedFileError
 from cgat_jax.io import set_aside
 
 _log = logging.getLogger(__name__)
+_MARGIN = 10**6  # bytes that a checkpoint takes besides its arrays
+_SETTLING = 0.3  # seconds
 
 
 def open_checkpoints(
@@ -46,6 +52,7 @@ def save(manager: ocp.CheckpointManager, step: int, state: Any) -> None:
             stay.
     """
     leaves = _leaves(state)
+    _check_room(Path(manager.directory), step, leaves)
     meta = {"sha256": _digest(leaves)}
     args = ocp.args.Composite(
         state=ocp.args.StandardSave(leaves), meta=ocp.args.JsonSave(meta)
@@ -56,14 +63,31 @@ def save(manager: ocp.CheckpointManager, step: int, state: Any) -> None:
             manager.save(step, args=args, force=True)
             manager.wait_until_finished()
         except Exception as error:  # what Orbax and its storage make of an OSError
-            text = " ".join(str(error).split())[:200] or type(error).__name__
+            text = _reason(error)
         if text:
             _sweep()
     if text:
-        raise OSError(
-            f"{manager.directory}: the checkpoint of step {step} is not written "
-            f"({text}); make room, the same command goes on from the one before"
-        )
+        raise _not_written(manager.directory, step, text)
+
+
+def _check_room(folder: Path, step: int, leaves: dict[str, Any]) -> None:
+    """Finds that a checkpoint fits on the disk.
+
+    Raises:
+        OSError: it does not.
+    """
+    size = sum(leaf.nbytes for leaf in leaves.values())
+    free = shutil.disk_usage(folder).free
+    if free < size + _MARGIN:
+        text = f"it takes {size / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free"
+        raise _not_written(folder, step, text)
+
+
+def _not_written(folder: object, step: int, why: str) -> OSError:
+    return OSError(
+        f"{folder}: the checkpoint of step {step} is not written ({why}); make room, "
+        "the same command goes on from the one before"
+    )
 
 
 def restore_latest(
@@ -89,7 +113,7 @@ def restore_latest(
             try:
                 state = _restore(manager, step, like)
             except Exception as error:  # whatever a damaged file makes Orbax raise
-                problems[step] = " ".join(str(error).split())[:200]
+                problems[step] = _reason(error)
                 state = None
             if state is None:
                 _sweep()
@@ -112,10 +136,44 @@ def digest_of(tree: Any) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps Orbax's warnings to itself."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Keeps Orbax's warnings to itself, and the tracebacks that its threads log."""
+    verbosity = absl_logging.get_verbosity()
+    absl_logging.set_verbosity(absl_logging.FATAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        absl_logging.set_verbosity(verbosity)
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in one line; of the system's own, that alone."""
+    text = " ".join(str(error).split())
+    found = re.search(r": ([^:\[\]]+) \[os_error_code", text)
+    return found[1] if found else text[:200] or type(error).__name__
+
+
+def _sweep() -> None:
+    """Ends without a word what a failure of Orbax has left behind.
+
+    Coroutines that were never awaited, and callbacks of its storage's threads that find
+    their event loop closed and print so.
+    """
+    hooks = sys.unraisablehook, sys.excepthook
+    sys.unraisablehook, sys.excepthook = lambda unraisable: None, lambda *error: None
+    try:
+        gc.collect()
+        time.sleep(_SETTLING)
+    finally:
+        sys.unraisablehook, sys.excepthook = hooks
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in one line; of the system's own, that alone."""
+    text = " ".join(str(error).split())
+    found = re.search(r": ([^:\[\]]+) \[os_error_code", text)
+    return found[1] if found else text[:200] or type(error).__name__
 
 
 def _sweep() -> None:
