@@ -87,7 +87,8 @@ def _changed_images(
         try:
             data = listing.read(position)
             if read is None:
-                return int(listing.content(position, data), 16) != contents[position]
+                found = int(listing.content(position, data), 16)
+                return found != int(contents[position])
             # These digests were of what a PNG encoder made of the pixels.
             again = images.store(data, name, manifest.image_size)
             return not np.array_equal(images.decode(again, name), read(position))

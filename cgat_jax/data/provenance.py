@@ -104,9 +104,10 @@ def check_source(
 def _recorded(root: Path) -> dict[str, str]:
     """Path and stamp of the source; nothing where they are not known."""
     try:
-        return read_sealed(root / RECORD)
+        found = read_sealed(root / RECORD)
     except (OSError, DamagedFileError):
         return {}
+    return {key: str(found[key]) for key in ("path", "stamp") if key in found}
 
 
 def _is_ours(folder: Path, source: Path, skipped: Path) -> bool:

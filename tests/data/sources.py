@@ -2,13 +2,16 @@
 
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from cgat_jax.data.arrays import load_arrays
 from cgat_jax.data.dataset import Dataset, make_split
+from cgat_jax.ownership import LOCK, MARK
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 needs_shared_data = pytest.mark.skipif(
@@ -76,6 +79,38 @@ def small_coco(folder):
         path = folder / "annotations" / f"instances_{year}.json"
         path.write_text(json.dumps(content))
     return folder
+
+
+def as_format_1(root):
+    """Turns a prepared folder into what earlier versions wrote, but for the chroma."""
+    path = root / "prepared.json"
+    kept = ("name", "image_size", "source", "notes", "class_names", "image_ids")
+    content = json.loads(path.read_text())
+    content = {key: content[key] for key in kept}
+    content |= {"format": 1, "num_images": len(content["image_ids"])}
+    path.write_text(json.dumps(content))
+    arrays = load_arrays(root / "arrays.npz")
+    arrays.pop("sizes")
+    np.savez(root / "arrays.npz", **arrays)
+    np.save(root / "contents.npy", np.load(root / "contents.npy"))
+    for name in (MARK, LOCK, "source.json"):
+        (root / name).unlink()
+    (root / ".lock").touch()
+    return root
+
+
+def bytes_below(folder):
+    """{path: content} of all files, and the folders; links are not followed."""
+    return {
+        str(path.relative_to(folder)): (
+            os.readlink(path)
+            if path.is_symlink()
+            else path.read_bytes()
+            if path.is_file()
+            else "folder"
+        )
+        for path in sorted(folder.rglob("*"))
+    }
 
 
 def in_memory(images, labels=None, train=None):

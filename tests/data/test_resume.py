@@ -1,6 +1,7 @@
 """A killed preparation goes on where it was, and the files are the same."""
 
 import hashlib
+import signal
 import subprocess
 import sys
 
@@ -18,7 +19,10 @@ KILLED = """
 import os, signal, sys, threading
 from pathlib import Path
 from cgat_jax.data import SCANS, images, parts, prepared
-source, root, kind, after = sys.argv[1:]
+from cgat_jax.stopping import StopSignal
+source, root, kind, after, number = sys.argv[1:]
+if int(number) != signal.SIGKILL:
+    StopSignal("prepare").listen()
 parts._MOST_IMAGES = {step}
 lock, seen = threading.Lock(), 0
 def counted(function, name):
@@ -27,7 +31,7 @@ def counted(function, name):
         with lock:
             seen += name == kind
             if seen == int(after):
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), int(number))
         return function(*arguments)
     return called
 images.store = counted(images.store, "image")
@@ -99,22 +103,31 @@ def interrupt(root, source, monkeypatch, after):
             fill(root, source)
 
 
-def test_kills_at_random_points_change_nothing(tmp_path, small_parts, rng):
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_ends_at_random_points_change_nothing(tmp_path, small_parts, rng, how):
     """Reference: the files of a preparation that was never interrupted."""
     source = source_of(tmp_path / "source")
     fill(tmp_path / "whole", source)
     code, root = KILLED.format(step=STEP), tmp_path / "root"
     first, second = rng.integers(1, 25, 2)
-    # Once the parts are there, each file that comes after them, in any order.
-    kills = [("file", 1), ("file", 2), ("image", first), ("image", second)]
-    kills += [("file", LAST_FILES)]
-    kills += [("file", after) for after in rng.permutation(LAST_FILES) + 1]
-    for kind, after in [*kills, ("end", 1), ("none", 1)]:
-        given = [source, root, kind, after]
-        command = [sys.executable, "-c", code, *map(str, given)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == (0 if kind == "none" else -9), done.stderr
+    ends = [("file", 2), ("image", first), ("file", LAST_FILES), ("end", 1)]
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
+    if how == "killed":  # once the parts are there, each file that comes after them
+        files = [("file", after) for after in rng.permutation(LAST_FILES) + 1]
+        ends = [("file", 1), *ends[:2], ("image", second), *files, ends[-1]]
+        numbers = [signal.SIGKILL] * len(ends)
+    for (kind, after), number in zip(ends, numbers, strict=True):
+        done = run(code, source, root, kind, after, int(number))
+        code_of = -number if how == "killed" else 128 + number
+        assert done.returncode == code_of, done.stderr
+        assert not done.stderr
+    assert run(code, source, root, "none", 1, 9).returncode == 0
     assert digests(root) == digests(tmp_path / "whole")
+
+
+def run(code, *given):
+    command = [sys.executable, "-c", code, *map(str, given)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 def test_complete_parts_are_not_encoded_again(
