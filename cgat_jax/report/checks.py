@@ -138,11 +138,14 @@ def check_sanity(entry: Any, name: object) -> None:
 
 
 def check_config(config: Mapping[str, Any], name: object) -> None:
-    """Checks that a configuration has settings, at most in sections.
+    """Checks that a configuration has sections of settings, and nothing else.
 
     Raises:
         DamagedFileError: names the file and the key that is something else.
     """
+    for section in ("data", "model"):
+        if not isinstance(config.get(section), dict):
+            raise DamagedFileError(f"{name}: damaged, has no section {section!r}")
     for key, value in config.items():
         sound = _is_scalar(value) or _is_flat(value)
         if not sound or (key == "seed" and not _is_whole(value)):

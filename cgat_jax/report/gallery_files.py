@@ -22,10 +22,10 @@ def read_gallery(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """
     file = folder / "gallery.json"
     try:
-        content = read_sealed(file) if file.is_file() else {}
+        content = read_sealed(file) if file.is_file() else {"queries": []}
     except DamagedFileError:
         return [], [f"{file.name}: damaged, its queries are left out"]
-    found, digests = content.get("queries") or [], content.get("pictures") or {}
+    found, digests = content.get("queries"), content.get("pictures") or {}
     if not isinstance(found, list) or not isinstance(digests, dict):
         return [], [f"{file.name}: damaged, its queries are left out"]
     queries = [query for query in found if is_query(query)]

@@ -1,5 +1,6 @@
 """Pages from the templates of this folder."""
 
+import functools
 from typing import Any
 
 import jinja2
@@ -7,11 +8,15 @@ import jinja2
 
 def render(template: str, **values: Any) -> str:
     """A page; what its template names must be given, and text is escaped."""
-    environment = jinja2.Environment(
+    return _environment().get_template(template).render(values)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("cgat_jax", "report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(values)

@@ -6,6 +6,7 @@ References:
 """
 
 import csv
+import functools
 import importlib.resources
 import re
 from collections.abc import Sequence
@@ -58,20 +59,15 @@ def paper_values(record: Record) -> list[tuple[str, float]]:
     The paper prints some cells in two tables, and one of them with two values.
     """
     attack = "cgatattack" if record["attack"] == "cgat" else _plain(record["attack"])
-    wanted = [
+    wanted = (
         _alias(record["dataset"]),
         _plain(record["backbone"]),
         str(record["bits"]),
         _plain(record["loss"]),
         _plain(record["defense"]),
         attack,
-    ]
-    keys = ("dataset", "backbone", "bits", "hash_method", "defense", "attack")
-    return [
-        (row["table"], float(row["map"]))
-        for row in _rows()
-        if [_plain(row[key]) for key in keys] == wanted
-    ]
+    )
+    return list(_printed().get(wanted, []))
 
 
 def paper_rows(table: int) -> list[PaperRow]:
@@ -136,6 +132,18 @@ def unlike(cell: Cell) -> list[str]:
     return notes
 
 
+@functools.cache
+def _printed() -> dict[tuple[str, ...], list[tuple[str, float]]]:
+    """The tables and the numbers of each cell, by what names it."""
+    keys = ("dataset", "backbone", "bits", "hash_method", "defense", "attack")
+    found: dict[tuple[str, ...], list[tuple[str, float]]] = {}
+    for row in _rows():
+        cell = tuple(_plain(row[key]) for key in keys)
+        found.setdefault(cell, []).append((row["table"], float(row["map"])))
+    return found
+
+
+@functools.cache
 def _rows() -> list[dict[str, str]]:
     source = importlib.resources.files("cgat_jax.report") / "paper_results.csv"
     with source.open(encoding="utf-8", newline="") as file:

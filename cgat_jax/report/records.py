@@ -49,7 +49,8 @@ def read_run(workdir: Path) -> Run:
     """
     config_file = workdir / "config.json"
     config = read_sealed(config_file) if config_file.is_file() else {}
-    check_config(config, config_file)
+    if config_file.is_file():
+        check_config(config, config_file)
     found = _read_records(workdir)
     records = tuple(record for record in found if not record.get("source"))
     logs = {stage: _read_metrics(workdir / stage / "metrics.jsonl") for stage in STAGES}

@@ -1,10 +1,14 @@
 """A plausible workdir, made up: records, training curves and tiny galleries."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from cgat_jax.io import write_sealed
+from cgat_jax.workdir import line_check
 
 MAPS = {
     ("none", "clean"): 0.7123,
@@ -160,3 +164,36 @@ def sketch(rng, side):
     inside = (abs(x - 0.5) < 0.15 + 0.2 * rng.random()) & (abs(y - 0.5) < 0.35)
     image[inside] = rng.random(3)
     return image
+
+
+def seal(path: Path) -> Path:
+    """Seals a workdir as the programs do: digests of files, lines and pictures."""
+    for file in [path / "config.json", *path.rglob("*.json")]:
+        content = json.loads(file.read_text())
+        if file.name == "gallery.json":
+            names = sorted(p.name for p in file.parent.glob("*.png"))
+            content["pictures"] = {
+                name: hashlib.sha256((file.parent / name).read_bytes()).hexdigest()
+                for name in names
+            }
+        write_sealed(file, content)
+    for file in path.rglob("metrics.jsonl"):
+        entries = map(json.loads, file.read_text().splitlines())
+        lines = [json.dumps(e | {"check": line_check(e)}) for e in entries]
+        file.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def write_sanity(path: Path, defense="cgat", **more) -> None:
+    """Writes the sanity checks of a network."""
+    check = {"name": "ball", "passed": True, "value": 0.0, "threshold": 0.01}
+    entry = {
+        "defense": defense,
+        "seed": 0,
+        "num_queries": 64,
+        "checks": [check | {"meaning": "pixels outside of the ball"}],
+        "curve": {"epsilon": [0.0, 0.1], "map": [0.6, 0.2], "bits_flipped": [0.0, 0.8]},
+    }
+    folder = path / "evaluate" / f"{defense}-sanity"
+    folder.mkdir(parents=True)
+    (folder / "sanity.json").write_text(json.dumps(entry | more))
