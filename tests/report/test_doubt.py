@@ -83,3 +83,31 @@ def test_the_worst_case_shows_its_parts(rng):
         ["CgAT", "APGD", "43.00", "75.00"],
         ["CgAT", "Square", "60.00", "25.00"],
     ]
+
+
+def test_the_worst_case_names_what_it_was_compared_with_and_what_it_was_not(rng):
+    parts = [{"attack": "apgd", "map": 0.43, "share": 1.0}]
+    worst = _record(rng, "cgat", "worst_case", components=parts, version="standard-v1")
+    worst |= {"others": ["noise", "cgat"], "map_with_others": 0.37}
+    measured = [_record(rng, "cgat", name) for name in ("noise", "cgat")]
+    (table,) = doubt_tables(group([worst, *measured]), [], [])
+    assert (
+        "CgAT: the worst over these, random noise, CgAT's attack is 37." in table.note
+    )
+    assert "not included" not in table.note
+    later = _record(rng, "cgat", "cgat") | {"attack": "hag"}
+    other = [later | {"defense": "none"}, later | {"budget": None, "attack": "prosgan"}]
+    (table,) = doubt_tables(group([worst, *measured, later, *other]), [], [])
+    assert "CgAT: measured as well, but not included: HAG." in table.note
+    assert "ProS-GAN" not in table.note and "other attacks" not in table.note
+
+
+def test_the_checks_name_the_other_network():
+    entry = _sanity("cgat", ball=0.0)
+    assert "other network" not in doubt_tables([], [], [entry])[0].note
+    for twin, said in (
+        ("none", "The other network is undefended."),
+        (None, "There was no other network"),
+    ):
+        (table,) = doubt_tables([], [], [entry | {"twin": twin}])
+        assert said in table.note

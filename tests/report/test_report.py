@@ -179,6 +179,31 @@ def test_seeds_are_averaged(tmp_path):
     assert "mean over 2 seeds (1, 2)" in text
 
 
+def test_seeds_are_averaged_where_one_has_more_attacks_or_is_younger(
+    tmp_path, no_drawing
+):
+    paths = [write_workdir(tmp_path / f"run{s}", seed=s) for s in (1, 2)]
+    config = json.loads((paths[1] / "config.json").read_text())
+    config["evaluate"] |= {"attacks": "noise,hag,cgat", "round_images": False}
+    config |= {"log_steps": 7, "pretrained": "runs/other"}
+    (paths[1] / "config.json").write_text(json.dumps(config))
+    page = write_reports(paths, tmp_path / "out").read_text()
+    assert "mean over 2 seeds (1, 2)" in page
+    config["evaluate"]["round_images"] = True
+    (paths[1] / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="'evaluate.round_images': False in"):
+        write_reports(paths, tmp_path / "out")
+
+
+def test_warnings_come_first_on_the_page(tmp_path, no_drawing):
+    path = write_workdir(tmp_path / "run", gallery=False, warnings=["one class only"])
+    page = write_report(path).read_text()
+    line = '<li class="warning">Warning: one class only</li>'
+    assert page.count(line) == 1
+    assert page.index(line) < page.index("71.2")
+    assert "\nWarning: one class only\n" in (path / "report/results.md").read_text()
+
+
 def test_runs_that_differ_in_more_than_the_seed_are_refused(tmp_path):
     paths = [write_workdir(tmp_path / f"run{s}", seed=s) for s in (1, 2)]
     config = json.loads((paths[1] / "config.json").read_text())

@@ -8,7 +8,7 @@ import pytest
 
 from cgat_jax.report import terminal_table
 from cgat_jax.report.cells import group
-from cgat_jax.report.export import to_csv
+from cgat_jax.report.export import to_csv, to_markdown
 from cgat_jax.report.paper import compare, paper_values
 from cgat_jax.report.summary import findings
 from cgat_jax.report.tables import (
@@ -156,3 +156,24 @@ def test_alarms_come_first(change, expected):
 def test_markdown_cells_cannot_break_the_table():
     text = markdown_table(["a|b", "<b>"], [["x\ny", "1"]])
     assert text == "| a\\|b | &lt;b> |\n| --- | ---: |\n| x y | 1 |\n"
+
+
+def test_warnings_of_records_come_before_every_number_and_once():
+    said = ["all labels are zero", "Warning: 3 of 8 bits are constant"]
+    entries = [
+        record | {"warnings": said[: 1 + n % 2]} for n, record in enumerate(records())
+    ]
+    lines = ["Warning: all labels are zero", "Warning: 3 of 8 bits are constant"]
+    assert terminal_table(entries).splitlines()[:2] == lines
+    assert findings(group(entries))[:2] == lines
+    text = to_markdown("T", findings(group(entries)), group(entries), [])
+    assert text.index(lines[0]) < text.index(lines[1]) < text.index("71.23")
+    assert text.count(lines[0]) == 1
+
+
+def test_records_of_other_data_are_not_mixed():
+    one, *others = records()
+    mixed = [one | {"data_sha256": "a"}, *(r | {"data_sha256": "b"} for r in others)]
+    with pytest.raises(ValueError, match="data_sha256"):
+        group(mixed)
+    assert len(group([one | {"data_sha256": "a"}, *others])) == len(MAPS)
