@@ -103,7 +103,9 @@ def interrupt(root, source, monkeypatch, after):
             fill(root, source)
 
 
-@pytest.mark.parametrize("how", ["killed", "stopped"])
+@pytest.mark.parametrize(
+    "how", [pytest.param("killed", marks=pytest.mark.slow), "killed once", "stopped"]
+)
 def test_ends_at_random_points_change_nothing(tmp_path, small_parts, rng, how):
     """Reference: the files of a preparation that was never interrupted."""
     source = source_of(tmp_path / "source")
@@ -112,13 +114,15 @@ def test_ends_at_random_points_change_nothing(tmp_path, small_parts, rng, how):
     first, second = rng.integers(1, 25, 2)
     ends = [("file", 2), ("image", first), ("file", LAST_FILES), ("end", 1)]
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
-    if how == "killed":  # once the parts are there, each file that comes after them
+    if how == "killed once":
+        ends, numbers = [("image", first), ("file", LAST_FILES)], [signal.SIGKILL] * 2
+    elif how == "killed":  # and once the parts are there, each file that comes then
         files = [("file", after) for after in rng.permutation(LAST_FILES) + 1]
         ends = [("file", 1), *ends[:2], ("image", second), *files, ends[-1]]
         numbers = [signal.SIGKILL] * len(ends)
     for (kind, after), number in zip(ends, numbers, strict=True):
         done = run(code, source, root, kind, after, int(number))
-        code_of = -number if how == "killed" else 128 + number
+        code_of = 128 + number if how == "stopped" else -number
         assert done.returncode == code_of, done.stderr
         assert not done.stderr
     assert run(code, source, root, "none", 1, 9).returncode == 0

@@ -1,0 +1,51 @@
+"""Settings that a data set does not use are refused, all at once."""
+
+import pytest
+
+from cgat_jax.config import Data
+from cgat_jax.data import DataError, check_settings, load_dataset
+from cgat_jax.data.unused import _UNUSED
+
+CHANGED = {
+    "split": "released",
+    "splits": "lists",
+    "num_queries": 50,
+    "num_train": 60,
+    "num_database": 70,
+    "split_seed": 3,
+    "root": "data",
+    "source": "photos",
+    "enlarge": False,
+}
+NAMED = {
+    "lists": {
+        *("split", "splits", "num_queries", "num_train", "num_database", "split_seed")
+    },
+    "quickstart": {"root", "source", "split", "splits", "enlarge"},
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_each_is_refused_with_its_value_and_all_together(tmp_path, name):
+    for key in CHANGED:
+        settings = Data(name=name, **{key: CHANGED[key]})
+        if key not in NAMED[name]:
+            check_settings(settings)
+            continue
+        with pytest.raises(DataError) as caught:
+            load_dataset(settings, tmp_path / "root", progress=False)
+        start = f"data.{key}={CHANGED[key]} is not used with {name}: "
+        assert str(caught.value).startswith(start)
+        assert str(caught.value).endswith("; leave it out")
+    with pytest.raises(DataError) as caught:
+        check_settings(Data(name=name, **CHANGED))
+    lines = str(caught.value).splitlines()
+    assert {line.split("=")[0] for line in lines} == {f"data.{k}" for k in NAMED[name]}
+    assert not (tmp_path / "root").exists()
+
+
+def test_defaults_and_other_data_sets_pass():
+    for name in ("lists", "quickstart", "coco", "cifar10"):
+        check_settings(Data(name=name))
+    check_settings(Data(name="coco", **CHANGED))
+    assert set(_UNUSED) == set(NAMED)
