@@ -44,7 +44,7 @@ def write_gallery(
     """
     crop, entries = config.data.crop_size, []
     for row, moved in enumerate(left.images):
-        position = positions[row]
+        position = int(positions[row])
         original = center_crop(dataset.read(int(position)), crop)
         lists = {"before": clean[row], "after": left.codes[row]}
         strips = {"clean": clean[row], "adversarial": left.codes[row]}
@@ -91,7 +91,7 @@ def _retrieved(folder, prefix, dataset, code, codes, query, crop) -> list[dict]:
     nearest = np.argsort(distances, kind="stable")[:SHOWN]
     found = []
     for rank, row in enumerate(nearest):
-        position = dataset.split.database[row]
+        position = int(dataset.split.database[row])
         image = center_crop(dataset.read(int(position)), crop)
         shared = dataset.labels[query] & dataset.labels[position]
         found.append(
