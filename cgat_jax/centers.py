@@ -26,8 +26,9 @@ def center_codes(labels: Labels, bank: Bank, *, binary: bool = False) -> Codes:
         labels: multi-hot labels of the queries.
         bank: relaxed codes and labels of the training images.
         binary: take the signs of the bank's codes, as the paper writes it, in integer
-            arithmetic that is exact for any size of the bank, ties included. Otherwise the codes count as they are, as the released code
-            does: its binary bank is one storage with the relaxed one.
+            arithmetic that is exact for any size of the bank, ties included.
+            Otherwise the codes count as they are, as the released code does: its
+            binary bank is one storage with the relaxed one.
 
     Returns:
         Codes in {-1, 0, +1}, without gradient. A bit that ties is 0, and so is the

@@ -107,7 +107,7 @@ def _recorded(search: _Search, moved: Images, value: PerImage, gradient: Images)
         gradient=gradient,
         value=value,
         best_value=jnp.where(better, value, search.best_value),
-        falls=search.falls + (value < search.value),
+        falls=search.falls + (value < search.value).astype(search.falls.dtype),
     )
 
 

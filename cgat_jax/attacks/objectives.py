@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from cgat_jax.precision import full_precision
 from cgat_jax.types import Bank, Codes, Labels, similarity
 
 PerImage = Float[Array, " B"]
@@ -67,6 +68,7 @@ def hag(codes: Codes, own: Codes) -> PerImage:
     return away**2 + (mask * codes).mean(axis=1) ** 2
 
 
+@full_precision
 def sdha(codes: Codes, own: Codes, labels: Labels, bank: Bank) -> PerImage:
     """SDHA: minus the mean smooth distance to the codes of all relevant images.
 
@@ -106,6 +108,7 @@ def sdha(codes: Codes, own: Codes, labels: Labels, bank: Bank) -> PerImage:
     return -jnp.where(count > 0, mean, alone)
 
 
+@full_precision
 def relaxed_average_precision(codes: Codes, labels: Labels, bank: Bank) -> PerImage:
     """Average precision over the bank with ties expected and distances relaxed.
 

@@ -16,7 +16,7 @@ _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 def square_side(iteration: Array, budget: Budget, size: tuple[int, int]):
     """Side of the square of an iteration, in pixels, at least 1."""
     spent = iteration * 10_000 // max(budget.steps, 1)
-    halvings = (spent > jnp.array(_HALVINGS)).sum()
+    halvings = (spent > jnp.array(_HALVINGS)).sum().astype(jnp.float32)
     area = SHARE * 0.5**halvings * size[0] * size[1]
     largest = min(size) - 1
     return jnp.clip(jnp.round(jnp.sqrt(area)).astype(jnp.int32), 1, max(largest, 1))
@@ -48,9 +48,9 @@ def square(budget: Budget) -> Attack:
 
         def one_square(key, side) -> Float[Array, "H W C"]:
             row_key, column_key, sign_key = jax.random.split(key, 3)
-            row = jax.random.randint(row_key, (), 0, height - side + 1)
-            column = jax.random.randint(column_key, (), 0, width - side + 1)
-            rows, columns = jnp.arange(height), jnp.arange(width)
+            row = jax.random.randint(row_key, (), 0, height - side + 1, jnp.int32)
+            column = jax.random.randint(column_key, (), 0, width - side + 1, jnp.int32)
+            rows, columns = (jnp.arange(n, dtype=jnp.int32) for n in (height, width))
             inside = ((rows >= row) & (rows < row + side))[:, None]
             inside = inside & ((columns >= column) & (columns < column + side))[None]
             signs = jax.random.rademacher(sign_key, (1, 1, channels), images.dtype)

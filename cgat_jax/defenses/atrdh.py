@@ -11,6 +11,7 @@ from cgat_jax.defenses.descent import descend
 from cgat_jax.defenses.guided import adversarial_objective, make_encode
 from cgat_jax.losses.pairwise import bank_products
 from cgat_jax.models.prototype import make_prototype_net
+from cgat_jax.precision import full_precision
 from cgat_jax.types import (
     Attack,
     Bank,
@@ -53,6 +54,7 @@ def start_atrdh(
     return state._replace(bank=bank, extra=extra)
 
 
+@full_precision
 def reconstruction(robust: Codes, batch: Batch, bank: Bank) -> Scalar:
     """Adversarial codes against the bank: mean((u_adv U^T / K - (2S - 1))^2)."""
     wanted = 2 * similarity(batch.labels, bank.labels) - 1

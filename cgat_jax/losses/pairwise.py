@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from cgat_jax.precision import full_precision
 from cgat_jax.types import (
     Bank,
     Batch,
@@ -27,6 +28,7 @@ def rounding_error(codes: Codes):
     return (codes - jax.lax.stop_gradient(jnp.sign(codes))) ** 2
 
 
+@full_precision
 def bank_products(codes: Codes, bank: Bank):
     """Products u . u_j with each code of the bank, [B, N]."""
     return codes @ jax.lax.stop_gradient(bank.codes).T
@@ -77,7 +79,7 @@ def make_dph() -> HashLoss:
     return HashLoss(init=lambda key, bank: ({}, {}), apply=apply)
 
 
-def make_hashnet(*, continuation: bool = False) -> HashLoss:
+def make_hashnet(*, continuation: bool = False, unseen: str = "labels") -> HashLoss:
     """HashNet: the likelihood of DPSH, similar and dissimilar pairs weighing the same.
 
     With theta = 0.1 u U^T and l = softplus(theta) - S * theta:
@@ -90,6 +92,11 @@ def make_hashnet(*, continuation: bool = False) -> HashLoss:
         continuation: codes are tanh(s * z) with s = sqrt(1 + 0.005 t), t the step of
             the stage rounded down to a multiple of 200, as HashNet's own code has it.
             The released code of CgAT keeps s = 1.
+        unseen: what a pair is whose image of the bank has not been seen yet, its code
+            there being all zero, as most are in the first epoch of pretraining:
+            ``labels``, what the labels say; ``dissimilar``, as in the released code of
+            CgAT, whose bank of labels starts at zero as well. The first gradients
+            differ by far.
 
     References:
         Cao et al., HashNet: Deep Learning to Hash by Continuation, ICCV 2017, Eq. 4.
@@ -97,6 +104,9 @@ def make_hashnet(*, continuation: bool = False) -> HashLoss:
 
     def apply(params, constants, logits: Logits, batch: Batch, bank: Bank, key):
         similar = similarity(batch.labels, bank.labels)
+        if unseen == "dissimilar":
+            seen = (bank.codes != 0).any(axis=1)
+            similar = similar * seen.astype(similar.dtype)[None]
         inner = HASHNET_SCALE * bank_products(jnp.tanh(logits), bank)
         pairs, real = likelihood(inner, similar), batch.mask.astype(inner.dtype)
 

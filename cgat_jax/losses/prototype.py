@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from cgat_jax.losses.pairwise import bank_products, likelihood, rounding_error
+from cgat_jax.precision import full_precision
 from cgat_jax.types import Bank, Codes, Labels, Mask, Scalar, similarity
 
 ROUNDING = 1e-4
@@ -43,6 +44,7 @@ def _logsumexp(values, chosen):
     return jnp.where(chosen.any(), total, jnp.zeros_like(total))
 
 
+@full_precision
 def prototype_loss(
     codes: Codes, labels: Labels, bank: Bank, mask: Mask, *, triangle: bool
 ) -> Scalar:
@@ -74,6 +76,7 @@ def prototype_loss(
     return (value + ROUNDING * (rounding * real).sum()) / real.sum()
 
 
+@full_precision
 def classified_prototype_loss(
     codes: Codes, classes: Labels, labels: Labels, bank: Bank
 ) -> Scalar:

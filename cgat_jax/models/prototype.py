@@ -9,6 +9,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from cgat_jax.models.blocks import TORCH_DEFAULT, Dense
+from cgat_jax.precision import full_precision
 from cgat_jax.types import Codes, Labels, PyTree
 
 HIDDEN, FEATURES = 4096, 512
@@ -54,6 +55,8 @@ class _Prototype(nn.Module):
 def make_prototype_net(bits: int, *, classifier: bool = False) -> PrototypeNet:
     """Dense layers of 4096 (ReLU), 512 and ``bits`` units, then tanh.
 
+    It makes references, so it computes in full float32 on every device.
+
     Args:
         bits: code length K.
         classifier: with a second head on the 512 features, which tells the label set
@@ -69,6 +72,7 @@ def make_prototype_net(bits: int, *, classifier: bool = False) -> PrototypeNet:
     def init(key: jax.Array, labels: Labels) -> PyTree:
         return network.init(key, labels)["params"]
 
+    @full_precision
     def outputs(params: PyTree, labels: Labels):
         return network.apply({"params": params}, labels)
 

@@ -53,9 +53,11 @@ def _make(name, **settings):
     """The attack with a bank of five codes; the signs of references serve as labels."""
     entry = ATTACKS[name]
     budget = {"epsilon": EPSILON, "steps": 20} | settings
-    attack = entry.make(dataclasses.replace(entry.budget, **budget), Known(BANK))
+    budget = dataclasses.replace(entry.budget, **budget)
 
     def run(encode, images, references, keys):
+        bank = Bank(*(table.astype(images.dtype) for table in BANK))
+        attack = entry.make(budget, Known(bank))
         if entry.references == "labels":
             references = (references > 0).astype(references.dtype)
         return attack(encode, images, references, keys)

@@ -1,12 +1,11 @@
-import jax
 import pytest
 
 from cgat_jax.models import prototype
+from tests.adam import allow_adam
 
 
 @pytest.fixture(autouse=True)
 def small_prototype_network_and_adam(monkeypatch):
-    """Adam counts its steps in integers, which the strict promotion refuses."""
+    """Prototype networks of 32 hidden units; their Adam may promote types."""
     monkeypatch.setattr(prototype, "HIDDEN", 32)
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+    allow_adam(monkeypatch)

@@ -88,6 +88,11 @@ ORACLES = {  # loss, bits, oracle(toy, tables)
     ),
     "dph": (make_dph(), 7, _pairwise(reference.dph)),
     "hashnet": (make_hashnet(), 7, _pairwise(reference.hashnet)),
+    "hashnet unseen": (
+        make_hashnet(unseen="dissimilar"),
+        7,
+        _pairwise(reference.hashnet, unseen="dissimilar"),
+    ),
     "dsdh": (make_dsdh(), 7, _dsdh(0.0)),
     "dsdh with the lost term": (make_dsdh(quantization=0.7), 7, _dsdh(0.7)),
     "dch": (make_dch(), 7, lambda t, start: reference.dch(t.codes, t.labels)),
@@ -107,6 +112,8 @@ def _computed(name, rng):
     """(toy, tables, value, gradient), the batch being padded."""
     loss, bits, _ = ORACLES[name]
     data = toy.random_toy(rng, bits)
+    if "unseen" in name:
+        data.bank_codes[1::2] = 0
     start = toy.tables(loss, data.bank())
     inputs = data.logits(3), data.batch(3), data.bank()
     value, gradient = toy.value_and_gradient(loss, start, *inputs)

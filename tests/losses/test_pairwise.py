@@ -3,6 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cgat_jax.config import Loss
+from cgat_jax.losses import make_loss
 from cgat_jax.losses.pairwise import make_dph, make_dpsh, make_hashnet
 from cgat_jax.types import Bank, Batch
 from tests.losses import toy
@@ -64,6 +66,55 @@ def test_hashnet_classes_of_pairs_weigh_equally():
 def test_hashnet_group_without_pairs_adds_nothing(groups, expected):
     value = make_hashnet().apply({}, {}, *_one_query(_bank(*groups)), toy.KEY)
     assert value == pytest.approx(expected, rel=1e-6)
+
+
+def _first_gradients(rng, seen):
+    """Norms of HashNet's gradient, by what unseen pairs are, as training starts.
+
+    Of 2,000 images a batch of 32 has its codes in the bank, or all have.
+    """
+    labels = jnp.array(np.eye(5)[np.arange(2_000) % 5], jnp.float32)
+    logits = jnp.array(0.1 * rng.normal(size=(2_000, 16)), jnp.float32)
+    codes = jnp.where(jnp.arange(2_000)[:, None] < seen, jnp.tanh(logits), 0.0)
+    batch = Batch(
+        images=jnp.zeros((32, 1, 1, 3)),
+        labels=labels[:32],
+        indices=jnp.arange(32, dtype=jnp.int32),
+        mask=jnp.ones(32, bool),
+    )
+    return {
+        unseen: jnp.linalg.norm(
+            jax.grad(make_hashnet(unseen=unseen).apply, argnums=2)(
+                {}, {}, logits[:32], batch, Bank(codes, labels), toy.KEY
+            )
+        )
+        for unseen in ("labels", "dissimilar")
+    }
+
+
+def test_hashnets_first_gradients_differ_by_what_unseen_pairs_are(rng):
+    """Few pairs seen are similar: each weighs as much as all unseen similar ones."""
+    norms = _first_gradients(rng, seen=32)
+    assert norms["dissimilar"] > 20 * norms["labels"]
+
+
+def test_hashnet_has_one_form_once_all_images_were_seen(rng):
+    norms = _first_gradients(rng, seen=2_000)
+    assert norms["dissimilar"] == norms["labels"] > 0
+
+
+def test_unseen_reaches_hashnet():
+    _, batch, bank = _one_query(_bank([NEAR, [0.0] * 3], [FAR]))
+    logits = jnp.full((1, 3), 0.3)
+    values = [
+        make_loss(Loss(name="hashnet", unseen=unseen)).apply(
+            {}, {}, logits, batch, bank, toy.KEY
+        )
+        for unseen in ("labels", "dissimilar")
+    ]
+    assert values[0] != values[1] and make_loss(Loss(name="hashnet")).apply(
+        {}, {}, logits, batch, bank, toy.KEY
+    ) == pytest.approx(float(values[0]))
 
 
 @pytest.mark.parametrize(

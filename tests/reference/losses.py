@@ -57,9 +57,16 @@ def dph(codes, labels, bank_codes, bank_labels):
     return mean((p / bits - (1 if s else -1)) ** 2 for p, s in found)
 
 
-def hashnet(codes, labels, bank_codes, bank_labels):
-    """Pairs weighted by S_tot / S_1 and S_tot / S_0, their sum divided by S_tot."""
-    found = pairs(codes, labels, bank_codes, bank_labels)
+def hashnet(codes, labels, bank_codes, bank_labels, *, unseen="labels"):
+    """Pairs weighted by S_tot / S_1 and S_tot / S_0, their sum divided by S_tot.
+
+    With ``unseen`` "dissimilar", images whose code is all zero have no labels yet.
+    """
+    known = [
+        label if any(code) or unseen == "labels" else [0] * len(label)
+        for code, label in zip(bank_codes, bank_labels, strict=True)
+    ]
+    found = pairs(codes, labels, bank_codes, known)
     count = {s: sum(1 for _, other in found if other == s) for s in (0, 1)}
     weighted = [len(found) / count[s] * log_loss(0.1 * p, s) for p, s in found]
     return sum(weighted) / len(found)
