@@ -16,12 +16,22 @@ def test_json_keeps_every_setting():
     assert json.loads(tools.to_json(c.Config())) == dataclasses.asdict(c.Config())
 
 
-def test_difference_names_the_changed_settings():
+def test_changed_settings_are_named_and_absent_ones_have_their_defaults():
     new = dataclasses.replace(c.Config(), seed=1, loss=c.Loss(eta=0.5))
     old, new = dataclasses.asdict(c.Config()), dataclasses.asdict(new)
-    assert tools.difference(old, new) == ["loss.eta: 0.001 -> 0.5", "seed: 0 -> 1"]
+    changes = tools.changed_settings(old, new)
+    assert changes == [("loss.eta", 0.001, 0.5), ("seed", 0, 1)]
+    assert str(changes[0]) == "loss.eta: 0.001 -> 0.5"
     del old["seed"]
-    assert "seed: '(absent)' -> 1" in tools.difference(old, new)
+    assert tools.changed_settings(old, new) == changes
+    del new["data"]["enlarge"]  # an older run's, which lacks what is younger
+    assert tools.changed_settings(old, new) == changes
+
+
+def test_settings_that_affect_no_result_are_free():
+    free = tools.free_settings()
+    assert {"data.root", "evaluate.attacks", "compilation_cache"} <= free
+    assert not free & {"seed", "data.name", "defense.weight", "evaluate.epsilon"}
 
 
 @pytest.mark.parametrize(

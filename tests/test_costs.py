@@ -2,8 +2,9 @@
 
 import pytest
 
-from cgat_jax.costs import forward_flops, run_flops
+from cgat_jax.costs import forward_flops, measured_speed, run_flops
 from experiments.configs import coco, quickstart
+from tests import tiny_config
 
 
 def _vgg11_flops(bits):
@@ -52,3 +53,8 @@ def test_attacks_cost_their_iterations_and_prosgan_its_training():
     assert cost("square") - nothing == pytest.approx(500 * 5000 * forward)
     assert cost("nag") - nothing == pytest.approx(4 * (cost("cgat") - nothing))
     assert cost("prosgan") > cost("cgat")
+
+
+def test_the_measured_speed_is_that_of_a_computer():
+    speed = measured_speed(tiny_config.get_config())
+    assert 1e6 < speed < 1e16

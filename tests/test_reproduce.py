@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 
 from cgat_jax import reproduce
+from cgat_jax.errors import ForeignFilesError
 from cgat_jax.report.orderings import orderings, paper_layout
 from cgat_jax.report.paper import paper_rows
 from cgat_jax.report.reproduction import compare_cells
 from cgat_jax.report.reproduction_page import write_reproduction
-from cgat_jax.report.study import cells_of
+from cgat_jax.report.study import cells_of, config_of, is_done
+from cgat_jax.settings import to_json
+from tests.report.synthetic import make_record
 
 ROOT = Path(__file__).parents[1]
 CSV = ROOT / "cgat_jax" / "report" / "paper_results.csv"
@@ -189,10 +192,11 @@ runpy.run_module("experiments.reproduce", run_name="__main__")
 
 
 def _run(*arguments):
+    """Runs the program in a folder that is not the repository."""
     return subprocess.run(
         [sys.executable, "-c", _PROGRAM, *arguments],
-        cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        cwd=ROOT.parent,
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=300,
@@ -207,13 +211,15 @@ def test_a_figure_is_run_once_with_failures_named_and_rendered_again(tmp_path):
     planned = _run(*arguments, "--dry-run")
     assert planned.returncode == 0, planned.stderr
     assert "quickstart/dpsh-8-bits-cgat-seed0: 0.000 PFLOP" in planned.stdout
+    assert "TFLOP/s, measured here on the training of 'small'" in planned.stdout
     assert not any(tmp_path.iterdir())
     foreign = tmp_path / "quickstart" / "dpsh-8-bits-atrdh-seed0"
     foreign.mkdir(parents=True)
     (foreign / "config.json").write_text("{}")
     done = _run(*arguments, "--jobs=2")
     assert done.returncode == 1
-    assert "quickstart/dpsh-8-bits-atrdh-seed0: exit code 2: main:" in done.stderr
+    assert "quickstart/dpsh-8-bits-atrdh-seed0: not started: " in done.stderr
+    assert [p.name for p in foreign.iterdir()] == ["config.json"]
     assert "done: quickstart/dpsh-8-bits-cgat-seed0" in done.stdout
     assert "2 of 6 numbers are not measured yet" in done.stdout
     shutil.rmtree(foreign)
@@ -246,3 +252,77 @@ def test_a_wrong_flag_is_one_line_and_exit_code_2(arguments, message):
     done = _run(*arguments)
     assert done.returncode == 2 and message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_speed_that_a_plan_assumes_can_be_given(tmp_path):
+    flags = ["--table=4", "--dataset=quickstart", f"--workdir={tmp_path}", "--dry-run"]
+    done = _run(*flags, "--tflops=0.5")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].endswith("at 0.5 TFLOP/s, as given")
+    assert " min, at" in done.stdout or " h, at" in done.stdout
+
+
+def _write_finished(root, cells, overrides):
+    """What finished runs of the cells leave that tells that they are done."""
+    (dataset,) = {cell.dataset for cell in cells}
+    study = reproduce.studies(cells, (0,), {"evaluate.preset": "paper"})[dataset]
+    attacks = ["clean", *study.overrides["evaluate.attacks"].split(",")]
+    for run in cells_of(study):
+        config = config_of(study, dict(run.overrides) | overrides)
+        folder = root / dataset / run.folder
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(to_json(config))
+        rng = np.random.default_rng(0)
+        records = [make_record("cgat", "cgat", 0, rng) | {"attack": a} for a in attacks]
+        (folder / "results.json").write_text(json.dumps({"records": records}))
+    return len(cells_of(study))
+
+
+def test_cells_with_given_weights_are_done_when_they_are(tmp_path):
+    cells = reproduce.cells_of_table(1, "flickr25k", 16)
+    made = {"model.weights": "w/alexnet.safetensors", "data.root": "elsewhere"}
+    count = _write_finished(tmp_path, cells, made)
+    flags = ["--table=1", "--bits=16", f"--workdir={tmp_path}", "--dry-run"]
+    done = _run(*flags, "--tflops=1", "--weights=w")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(": done") == len(done.stdout.splitlines()) == count
+    overrides = {"model.weights": "v/alexnet.safetensors"}
+    study = reproduce.studies(cells, (0,), overrides)["flickr25k"]
+    folder = tmp_path / "flickr25k"
+    assert not any(is_done(study, run, folder) for run in cells_of(study))
+
+
+def test_a_damaged_record_counts_as_not_done_so_that_it_is_made_anew(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setitem(reproduce.CONFIGS, "quickstart", "tests/tiny_config.py")
+    cells = reproduce.cells_of_table(4, "quickstart")
+    count = _write_finished(tmp_path, cells, {})
+    flags = ["--table=4", "--dataset=quickstart", f"--workdir={tmp_path}"]
+    (first, *_) = sorted(tmp_path.glob("*/*/results.json"))
+    first.write_text("{")
+    planned = _run(*flags, "--dry-run", "--tflops=1")
+    assert planned.stdout.count(": done") == count - 1
+    shown = _run(*flags, "--render-only")
+    assert shown.returncode == 2 and shown.stderr.count("\n") == 1
+    assert str(first) in shown.stderr and "measure anew" in shown.stderr
+
+
+def test_a_result_is_not_written_over_other_files(tmp_path):
+    (tmp_path / "table1").mkdir()
+    (tmp_path / "table1" / "table.md").write_text("my own table")
+    records = {reproduce.cells_of_table(1)[0]: [_record(0.4)]}
+    with pytest.raises(ForeignFilesError):
+        write_reproduction(tmp_path / "table1", "Table", records, {}, [])
+    assert [p.name for p in (tmp_path / "table1").iterdir()] == ["table.md"]
+    assert (tmp_path / "table1" / "table.md").read_text() == "my own table"
+
+
+def test_warnings_come_before_the_numbers_of_a_result(tmp_path):
+    record = _record(0.4) | {"warnings": ["one class only"]}
+    records = {cell: [record] for cell in reproduce.cells_of_table(1)[:2]}
+    page = write_reproduction(tmp_path / "table1", "Table", records, {}, []).read_text()
+    text = (tmp_path / "table1" / "table.md").read_text()
+    for written in (page, text):
+        assert written.count("Warning: one class only") == 1
+        assert written.index("Warning: one class only") < written.index("40.00")
