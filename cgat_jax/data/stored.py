@@ -50,7 +50,7 @@ class Records:
         """
         name = self._image_ids[position]
         try:
-            (record,) = self._source.__getitems__([position])
+            record = self._source[position]
             example = tf_example_pb2.Example.FromString(record).features.feature
             (stored,) = example["image_id"].bytes_list.value
             (data,) = example["image"].bytes_list.value

@@ -10,10 +10,11 @@ import pytest
 from absl import flags
 from PIL import Image
 
-from cgat_jax.data import doctor, known
+from cgat_jax.data import SCANS, doctor, known
 from cgat_jax.data.dataset import make_split
 from cgat_jax.data.datasets.flickr25k import CLASS_NAMES
 from cgat_jax.data.listing import Listing
+from cgat_jax.data.prepared import prepare as fill
 from experiments import check_data, prepare
 from tests.data import layouts
 from tests.data.sources import encode, photo, small_lists, write_lists
@@ -284,7 +285,58 @@ def test_a_prepared_folder_is_checked(prepared_flickr, capsys):
     content[at : at + 200] = bytes(200)
     path.write_bytes(content)
     code, lines = run(capsys, data=prepared_flickr)
-    assert any("12 images are truncated or damaged" in line for line in lines)
+    (line,) = (line for line in lines if "12 images are truncated or damaged" in line)
+    assert "damaged: im1.jpg (" in line  # by name, not by position
+    assert f"defect: {path}: not as it was written" in lines
+
+
+def test_small_images_of_prepared_data_are_named(prepared_flickr, capsys):
+    _, lines = run(capsys, data=prepared_flickr)
+    (line,) = (line for line in lines if "smaller than" in line)
+    assert line.startswith(
+        "note: 12 of 12 images are smaller than 224 pixels, enlarged when read: "
+        "im1.jpg (10 x 12), im2.jpg (10 x 12)"
+    )
+    _, lines = run(capsys, data=prepared_flickr, crop_size=10)
+    assert not [line for line in lines if "smaller than" in line]
+
+
+@pytest.mark.parametrize(
+    "row_of, expected",
+    [
+        (lambda i: "0 0 0", "split lists: no image has a label, so that every MAP is"),
+        (lambda i: "1 0 1", "split lists: every database image is relevant to every"),
+        (lambda i: "1 1 0" if i else "0 0 1", "split lists: all training images share"),
+    ],
+)
+@pytest.mark.parametrize("ready", [False, True])
+def test_degenerate_labels_are_defects(tmp_path, capsys, row_of, expected, ready):
+    source = small_lists(tmp_path / "source")
+    names = [f"images/d{i}.jpg" for i in range(6)]
+    rows = [(name, row_of(i)) for i, name in enumerate(names)]
+    queries = [("images/q0.jpg", row_of(1)), ("images/q1.jpg", row_of(0))]
+    lists = {"train": rows[3:], "test": queries, "database": rows}
+    write_lists(source, lists)
+    folder = prepared_lists(source, tmp_path / "root") if ready else source
+    code, lines = run(capsys, data=folder)
+    assert code == 1
+    assert [line for line in lines if line.startswith(f"defect: {expected}")]
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_equal_images_are_a_defect(tmp_path, capsys, ready):
+    source = small_lists(tmp_path / "source")
+    for path in (source / "images").iterdir():
+        path.write_bytes(encode(photo(0, 12, 10)))
+    folder = prepared_lists(source, tmp_path / "root") if ready else source
+    code, lines = run(capsys, data=folder)
+    assert code == 1
+    assert [line for line in lines if "defect: all images have the same cont" in line]
+
+
+def prepared_lists(source, root):
+    fill(SCANS["lists"], source, root, image_size=32, threads=2, progress=False)
+    return root
 
 
 def test_original_files_are_checked_where_they_are(tmp_path, capsys):

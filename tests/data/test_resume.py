@@ -1,16 +1,20 @@
 """A killed preparation goes on where it was, and the files are the same."""
 
+import errno
 import hashlib
+import os
 import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from absl import flags
 
 from cgat_jax.data import SCANS, builder, parts, prepared
 from cgat_jax.data.dataset import DataError
 from cgat_jax.ownership import LOCK
+from experiments import prepare as program
 from tests.data.sources import encode, small_lists, write_lists
 
 COUNT, STEP = 60, 8
@@ -213,6 +217,37 @@ try:
 except DataError as error:
     print(error)
 """
+
+
+@pytest.mark.parametrize(
+    "name", ["arrays.npz", "contents.npy", "source.json", "prepared.json"]
+)
+def test_a_disk_that_is_full_at_the_end_costs_no_images(
+    tmp_path, small_parts, encoded, monkeypatch, capsys, name
+):
+    source, root = source_of(tmp_path / "source"), tmp_path / "root"
+    real = os.replace
+
+    def full(old, new):
+        if str(new).endswith(name):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(old, new)
+
+    parsed = flags.FlagValues()
+    program.define_flags(parsed)
+    given = ["--dataset=lists", f"--source={source}", f"--out={root}", "--image_size=6"]
+    parsed(["prepare", *given])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        assert program.main(parsed) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "No space left" in error
+    assert str(root / name) in error
+    before = len(encoded)
+    assert program.main(parsed) == 0
+    assert len(encoded) == before == COUNT
+    fill(tmp_path / "whole", source)
+    assert digests(root) == digests(tmp_path / "whole")
 
 
 def test_a_folder_refused_at_once_is_not_left_behind(tmp_path):
