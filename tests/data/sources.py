@@ -1,5 +1,6 @@
 """Small source folders that the tests make themselves, and where shared data lie."""
 
+import hashlib
 import io
 import json
 import os
@@ -11,6 +12,7 @@ from PIL import Image
 
 from cgat_jax.data.arrays import load_arrays
 from cgat_jax.data.dataset import Dataset, make_split
+from cgat_jax.data.digest import digest_data
 from cgat_jax.ownership import LOCK, MARK
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
@@ -119,17 +121,20 @@ def in_memory(images, labels=None, train=None):
     everything = np.arange(count)
     image_ids = [f"image {i}" for i in range(count)]
     labels = np.eye(count, dtype=np.uint8) if labels is None else labels
+    split = make_split(
+        "all",
+        image_ids,
+        train=everything if train is None else np.asarray(train),
+        query=everything,
+        database=everything,
+    )
+    content = hashlib.sha256(b"".join(image.tobytes() for image in images)).hexdigest()
     return Dataset(
         name="memory",
         class_names=tuple(str(i) for i in range(labels.shape[1])),
         labels=labels,
         image_ids=image_ids,
         read=lambda position: images[position],
-        split=make_split(
-            "all",
-            image_ids,
-            train=everything if train is None else np.asarray(train),
-            query=everything,
-            database=everything,
-        ),
+        split=split,
+        digest=digest_data(labels, image_ids, split.sha256, content),
     )
