@@ -1,6 +1,6 @@
 """Hashing networks behind ``HashModel``: two pure functions and plain dicts."""
 
-from functools import partial
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,9 @@ def make_model(
 ) -> HashModel:
     """A network whose last layer, ``head``, has ``outputs`` units.
 
+    Equal arguments give the same object, so that what was compiled for one use of a
+    network serves all.
+
     ``params`` is {"conv1": {"kernel", "bias"}, ..., "head": {...}}, all float32;
     ``stats`` is {"bn1": {"mean", "var"}, ...} in networks with batch normalization and
     empty in others. Images are float32 in [0, 1]; logits are float32. ``init`` raises a
@@ -55,14 +58,21 @@ def make_model(
         ValueError: an argument is out of its range; for an unknown name, the message
             lists the known ones and the nearest.
     """
-    backbone = lookup("model", name, BACKBONES)
+    lookup("model", name, BACKBONES)
     if dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}; known: {sorted(DTYPES)}")
     if outputs < 1:
         raise ValueError(f"outputs must be at least 1, got {outputs}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), got {dropout}")
-    network = backbone(
+    return _made(name, outputs, dtype, float(dropout), head_init)
+
+
+@lru_cache(maxsize=64)
+def _made(
+    name: str, outputs: int, dtype: str, dropout: float, head_init: Initializer | None
+) -> HashModel:
+    network = BACKBONES[name](
         outputs=outputs,
         head_init=head_init or jax.nn.initializers.normal(0.01),
         dropout=dropout,

@@ -4,20 +4,30 @@ Parameters and running statistics lie side by side: 'bn1/scale' and 'bn1/bias' a
 parameters, 'bn1/mean' and 'bn1/var' statistics; no name is of both.
 """
 
+import hashlib
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from safetensors import SafetensorError
 from safetensors import numpy as safetensors
+from safetensors import safe_open
 
+from cgat_jax.errors import DamagedFileError, InputError
+from cgat_jax.io import SEAL, digest_of, write_bytes
 from cgat_jax.types import PyTree
 
 ASSETS = pathlib.Path(__file__).parent / "assets"
 PACKED = {"small": "small.safetensors"}
+T = TypeVar("T")
+
+
+def weights_digest(params: PyTree, stats: PyTree) -> str:
+    """SHA-256 of a network: names, types, shapes and values of all its arrays."""
+    return _digest(_flat(params, stats))
 
 
 def save_weights(
@@ -27,17 +37,16 @@ def save_weights(
     *,
     metadata: dict[str, str] | None = None,
 ) -> None:
-    """Writes a network and what is to be said of it; whole or not at all."""
-    path = pathlib.Path(path)
+    """Writes a network, its digest and what is to be said of it; whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; names the path. What was there stays.
+    """
     arrays = {
         key: np.ascontiguousarray(value) for key, value in _flat(params, stats).items()
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        safetensors.save_file(arrays, partial, metadata)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    said = (metadata or {}) | {SEAL: _digest(arrays)}
+    write_bytes(pathlib.Path(path), safetensors.save(arrays, said))
 
 
 def load_weights(
@@ -49,6 +58,8 @@ def load_weights(
 ) -> tuple[PyTree, PyTree]:
     """The network with the file's values in all layers but the skipped ones.
 
+    A file without a digest, of an earlier version or from elsewhere, is taken.
+
     Args:
         path: a file of ``save_weights``.
         params: parameters of the network that gets the weights; they set the shapes
@@ -58,20 +69,16 @@ def load_weights(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no safetensors file, or belongs to another network; the
-            message names the first key that differs, with both shapes.
+        DamagedFileError: it is no safetensors file, or not as it was written.
+        InputError: it belongs to another network; the message names the first key that
+            differs, with both shapes or types.
     """
     path, skip = pathlib.Path(path), set(skip)
     wanted = _flat(params, stats)
     stored = _read(path)
     kept = {key for key in wanted | stored if key.split("/")[0] in skip}
     for key in sorted((wanted.keys() | stored.keys()) - kept):
-        ours, theirs = (_shape(arrays, key) for arrays in (wanted, stored))
-        if ours != theirs:
-            raise ValueError(
-                f"{path} does not fit the network: {key!r} is {ours} in the network "
-                f"and {theirs} in the file"
-            )
+        _check_fit(path, key, wanted, stored)
     merged = {
         key: value if key in kept else jnp.asarray(stored[key], value.dtype)
         for key, value in wanted.items()
@@ -81,15 +88,25 @@ def load_weights(
     return unflatten_dict(merged, sep="/"), unflatten_dict(new, sep="/")
 
 
+def read_metadata(path: str | os.PathLike) -> dict[str, str]:
+    """What a weights file says of itself.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DamagedFileError: it is no safetensors file.
+    """
+    return _open(pathlib.Path(path), lambda file: file.metadata() or {})
+
+
 def packed_weights(name: str) -> pathlib.Path:
     """Path of the weights that come with this package for the network ``name``.
 
     Raises:
-        ValueError: no weights of this network are packaged.
+        InputError: no weights of this network are packaged.
         FileNotFoundError: the installation lacks the file.
     """
     if name not in PACKED:
-        raise ValueError(f"no packed weights for {name!r}; known: {sorted(PACKED)}")
+        raise InputError(f"no packed weights for {name!r}; known: {sorted(PACKED)}")
     path = ASSETS / PACKED[name]
     if not path.is_file():
         raise FileNotFoundError(f"packed weights of {name!r} are missing: {path}")
@@ -100,17 +117,54 @@ def _flat(params: PyTree, stats: PyTree) -> PyTree:
     return flatten_dict(params, sep="/") | flatten_dict(stats, sep="/")
 
 
+def _digest(arrays: dict) -> str:
+    lines = (f"{key} {digest_of(np.asarray(arrays[key]))}\n" for key in sorted(arrays))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """All arrays of a file, as they were written."""
+
+    def read(file):
+        arrays = {key: file.get_tensor(key) for key in file.keys()}
+        return arrays, file.metadata() or {}
+
+    arrays, metadata = _open(path, read)
+    if SEAL in metadata and metadata[SEAL] != _digest(arrays):
+        raise DamagedFileError(f"{path}: damaged, its digest does not match")
+    return arrays
+
+
+def _open(path: pathlib.Path, read: Callable[[Any], T]) -> T:
+    """What ``read`` makes of a safetensors file."""
     if not path.is_file():
         raise FileNotFoundError(f"no weights file: {path}")
+    path.open("rb").close()  # an error of the system keeps its own type
     try:
-        return safetensors.load_file(path)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a safetensors file ({error}); experiments.convert_weights "
-            "makes one of PyTorch's"
+        with safe_open(path, framework="np") as file:
+            return read(file)
+    except Exception as error:  # whatever damaged bytes lead the parser to
+        text = " ".join(str(error).split())[:120]
+        raise DamagedFileError(
+            f"{path} is not a safetensors file, or damaged ({text}); "
+            "experiments.convert_weights makes one of PyTorch's"
         ) from error
+
+
+def _check_fit(path: pathlib.Path, key: str, wanted: dict, stored: dict) -> None:
+    ours, theirs = (_shape(arrays, key) for arrays in (wanted, stored))
+    if ours == theirs and _floats(wanted[key]) != _floats(stored[key]):
+        ours, theirs = wanted[key].dtype, stored[key].dtype
+    if ours != theirs:
+        raise InputError(
+            f"{path} does not fit the network: {key!r} is {ours} in the network "
+            f"and {theirs} in the file"
+        )
 
 
 def _shape(arrays, key):
     return tuple(arrays[key].shape) if key in arrays else "missing"
+
+
+def _floats(array) -> bool:
+    return jnp.issubdtype(array.dtype, jnp.floating)

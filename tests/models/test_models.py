@@ -193,3 +193,24 @@ def test_small_refuses_tiny_images():
 def test_bad_arguments_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         make_model(**{"name": "small", "outputs": 8} | options)
+
+
+def test_equal_arguments_give_one_network_that_is_compiled_once():
+    """Networks of other runs are made anew for each; only what differs is compiled."""
+    traced = []
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def encode(model, params, images):
+        traced.append(model)
+        return model.apply(params, {}, images)[0]
+
+    images = jnp.zeros((1, 32, 32, 3))
+    for dropout in (0.5, 0.5, 0.1):
+        model = make_model("small", outputs=4, dropout=dropout)
+        params, _ = jax.eval_shape(model.init, jax.random.key(0), images)
+        params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), params)
+        encode(model, params, images)
+    assert len(traced) == 2
+    same, other = (make_model("small", outputs=n) for n in (4, 5))
+    assert same is traced[0] and other != same
+    assert make_model("small", outputs=4, dtype="bfloat16") != same
