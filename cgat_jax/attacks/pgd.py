@@ -21,6 +21,7 @@ from cgat_jax.types import Attack, Codes, Images, Keys, Logits, Scalar
 Radius = float | Scalar  # traced, one program serves all sizes of the ball
 Objective = Callable[[Images, int], Float[Array, " B"]]
 _SMALL = 1e-8
+_LEVELS, _ROUNDING = 255, 1e-3
 ANNEALED = (0.1, 0.1, 0.1, 0.1, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 
 
@@ -68,6 +69,24 @@ def relax(logits: Logits, iteration: Array | int, budget: Budget) -> Codes:
 def ball(images: Images, epsilon: Radius) -> tuple[Images, Images]:
     """Lowest and highest allowed pixels: the L-infinity ball within [0, 1]."""
     return jnp.maximum(images - epsilon, 0.0), jnp.minimum(images + epsilon, 1.0)
+
+
+def round_to_8_bits(
+    adversarial: Images, images: Images, epsilon: Radius | None = None
+) -> Images:
+    """Adversarial images as a file of 8 bits would hold them, still in the ball.
+
+    Args:
+        adversarial: in [0, 1].
+        images: what they were made of, of 256 levels themselves.
+        epsilon: radius of the ball, of which whole levels count; None: no ball.
+    """
+    found = jnp.round(adversarial * _LEVELS)
+    if epsilon is not None:
+        middle = jnp.round(images * _LEVELS)
+        reach = jnp.floor(epsilon * _LEVELS + _ROUNDING)
+        found = jnp.clip(found, middle - reach, middle + reach)
+    return jnp.clip(found, 0, _LEVELS) / _LEVELS
 
 
 def uniform_noise(images: Images, keys: Keys, epsilon: Radius) -> Images:

@@ -1,0 +1,49 @@
+"""Adversarial images of 256 levels: nearest, in the ball, in the range."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cgat_jax.attacks.pgd import round_to_8_bits
+
+
+def _oracle(adversarial, levels, epsilon):
+    """Of the integers in the ball, the nearest; one pixel after the other."""
+    found = np.zeros(adversarial.shape)
+    for place, level in np.ndenumerate(levels):
+        reach = 255 if epsilon is None else int(np.floor(epsilon * 255 + 1e-9))
+        allowed = range(max(level - reach, 0), min(level + reach, 255) + 1)
+        wanted = float(adversarial[place]) * 255
+        found[place] = min(allowed, key=lambda k: abs(k - wanted))
+    return found
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1 / 255, 2.5 / 255, 8 / 255, 16 / 255, None])
+def test_rounding_takes_the_nearest_level_of_the_ball(rng, epsilon):
+    levels = rng.integers(0, 256, (2, 8, 8, 3))
+    images = jnp.asarray(levels / 255, jnp.float32)
+    radius = 0.2 if epsilon is None else epsilon
+    moved = np.asarray(images) + rng.uniform(-radius, radius, images.shape)
+    moved = jnp.asarray(np.clip(moved, 0, 1), jnp.float32)
+    found = np.asarray(round_to_8_bits(moved, images, epsilon), np.float64) * 255
+    np.testing.assert_allclose(found, np.round(found), atol=1e-4)
+    np.testing.assert_array_equal(
+        np.round(found), _oracle(np.asarray(moved), levels, epsilon)
+    )
+    if epsilon is not None:
+        assert np.abs(np.round(found) - levels).max() <= epsilon * 255 + 1e-6
+
+
+def test_the_whole_budget_is_used_and_the_radius_may_be_traced():
+    levels = np.arange(256).reshape(1, 16, 16, 1).repeat(3, axis=3)
+    images = jnp.asarray(levels / 255, jnp.float32)
+    moved = jnp.clip(images + 8 / 255, 0, 1)
+    found = jax.jit(round_to_8_bits)(moved, images, jnp.float32(8 / 255))
+    expected = np.minimum(levels + 8, 255)
+    np.testing.assert_array_equal(np.round(np.asarray(found) * 255), expected)
+
+
+def test_images_of_8_bits_stay_as_they_are(rng):
+    images = jnp.asarray(rng.integers(0, 256, (2, 4, 4, 3)) / 255, jnp.float32)
+    np.testing.assert_array_equal(round_to_8_bits(images, images, 0.0), images)
