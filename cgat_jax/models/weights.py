@@ -5,6 +5,7 @@ parameters, 'bn1/mean' and 'bn1/var' statistics; no name is of both.
 """
 
 import hashlib
+import json
 import os
 import pathlib
 from collections.abc import Callable, Iterable
@@ -46,7 +47,7 @@ def save_weights(
         key: np.ascontiguousarray(value) for key, value in _flat(params, stats).items()
     }
     said = (metadata or {}) | {SEAL: _digest(arrays)}
-    write_bytes(pathlib.Path(path), safetensors.save(arrays, said))
+    write_bytes(pathlib.Path(path), _in_order(safetensors.save(arrays, said)))
 
 
 def load_weights(
@@ -115,6 +116,16 @@ def packed_weights(name: str) -> pathlib.Path:
 
 def _flat(params: PyTree, stats: PyTree) -> PyTree:
     return flatten_dict(params, sep="/") | flatten_dict(stats, sep="/")
+
+
+def _in_order(raw: bytes) -> bytes:
+    """The file with its metadata sorted: equal content, equal bytes."""
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + raw[8 + length :]
 
 
 def _digest(arrays: dict) -> str:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from cgat_jax.models import make_model
 from cgat_jax.models.torch_file import read_torch_file
 from cgat_jax.models.torch_weights import network_shapes, torch_names, torch_shape
-from cgat_jax.models.weights import load_weights
+from cgat_jax.models.weights import load_weights, save_weights
 from experiments import convert_weights
 from tests.models import torch_files
 from tests.models.torch_files import Called, Named, Raw, View, write_legacy, write_zip
@@ -291,6 +291,41 @@ def test_the_program_refuses_in_one_line(
     assert len(lines) == 1 and lines[0].startswith("convert_weights: ")
     assert re.search(message, lines[0]), lines[0]
     assert not out.exists()
+
+
+def test_a_file_of_someone_else_stays_and_one_of_ours_is_replaced(
+    tmp_path, rng, capsys
+):
+    source, out = tmp_path / "r.pth", tmp_path / "w.safetensors"
+    write_zip(source, torch_files.state_of(resnet18_state(rng)))
+    given = values(torch=source, out=out)
+    assert convert_weights.main(given) == 0
+    ours = out.read_bytes()
+    save_weights(out, {"conv1": {"kernel": jnp.ones(3)}}, {})
+    runs = out.read_bytes()
+    capsys.readouterr()
+    foreign = {"text": b"my notes", "empty": b"", "a run's": runs, "half": ours[:999]}
+    for name, content in foreign.items():
+        out.write_bytes(content)
+        assert convert_weights.main(given) == 2, name
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1 and f"{out}: exists, and was not written" in lines[0]
+        assert out.read_bytes() == content
+    out.write_bytes(ours)
+    assert convert_weights.main(given) == 0 and out.read_bytes() == ours
+    assert sorted(tmp_path.iterdir()) == [source, out]
+
+
+@pytest.mark.parametrize("dangling", [True, False])
+def test_a_link_or_a_folder_of_that_name_stays(dangling, tmp_path, capsys):
+    out = tmp_path / "w.safetensors"
+    if dangling:
+        out.symlink_to(tmp_path / "elsewhere")
+    else:
+        out.mkdir()
+    assert convert_weights.main(values(torch=tmp_path / "absent.pth", out=out)) == 2
+    assert "choose another --out" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [out] and out.is_symlink() == dangling
 
 
 def test_the_command_refuses_a_malicious_file(tmp_path):
