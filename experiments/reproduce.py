@@ -22,7 +22,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from absl import flags
+from absl import flags, logging
 
 from cgat_jax import reproduce
 from cgat_jax.config import Config
@@ -173,6 +173,7 @@ def plan(found: dict[str, Study], root: Path) -> list[str]:
     """A line a run, with its cost where it is not done, and the sum."""
     from cgat_jax.costs import run_flops
 
+    logging.set_verbosity(logging.WARNING)
     flops: dict[str, float | None] = {}
     configs = []
     for dataset, each in found.items():
@@ -201,7 +202,8 @@ def _speed(config: Config) -> tuple[float, str]:
     from cgat_jax.xla import prefer_fast_cpu_convolutions
 
     prefer_fast_cpu_convolutions()
-    text = f"TFLOP/s, measured here on the training of {config.model.name!r}"
+    name = config.model.name
+    text = f"TFLOP/s, measured here on the training of {name!r}, other work left aside"
     return measured_speed(config), text
 
 
