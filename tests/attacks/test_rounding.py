@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cgat_jax.attacks.pgd import round_to_8_bits
+from cgat_jax.devices import to_images
 
 
 def _oracle(adversarial, levels, epsilon):
@@ -45,5 +46,6 @@ def test_the_whole_budget_is_used_and_the_radius_may_be_traced():
 
 
 def test_images_of_8_bits_stay_as_they_are(rng):
-    images = jnp.asarray(rng.integers(0, 256, (2, 4, 4, 3)) / 255, jnp.float32)
+    levels = rng.integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
+    images = to_images(jnp.asarray(levels))
     np.testing.assert_array_equal(round_to_8_bits(images, images, 0.0), images)
