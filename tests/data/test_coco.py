@@ -98,6 +98,18 @@ def test_shared_photos_have_the_labels_of_an_independent_count(tmp_path):
         (lambda d: annotations(d).write_text("[]"), "not COCO annotations"),
         (lambda d: change(annotations(d), "images", []), "not COCO annotations"),
         (
+            lambda d: annotations(d).write_text("[" * 100_000 + "]" * 100_000),
+            "instances_train2014.json: not COCO annotations .nested too deep",
+        ),
+        (
+            lambda d: change(
+                annotations(d),
+                "categories",
+                [{"id": 3, "name": 4}, *({"id": i, "name": "a"} for i in (5, 7, 90))],
+            ),
+            "instances_train2014.json: not COCO annotations .*without a name",
+        ),
+        (
             lambda d: change(
                 annotations(d), "images", [{"id": 0, "file_name": "../a"}]
             ),

@@ -97,6 +97,10 @@ def test_real_photos_are_prepared_and_enlarged(tmp_path):
             lambda d: (d / "annotations/sky.txt").write_text("0\n"),
             "sky.txt, entry 1: .* got '0'",
         ),
+        (
+            lambda d: (d / "annotations/sky.txt").write_text("9" * 5_000),
+            "sky.txt, entry 1: expected the number of a photo",
+        ),
         (lambda d: (d / "annotations/sky.txt").write_bytes(b"\xff"), "not UTF-8"),
     ],
 )

@@ -117,6 +117,10 @@ def test_the_known_damage_of_the_official_labels_is_mended():
             "Imagelist.txt, line 1: expected a path below .*'../a.jpg'",
         ),
         (
+            lambda d: (d / "ImageList/Imagelist.txt").write_text(".\n" * 10),
+            "Imagelist.txt, line 1: expected a path below .*'.'",
+        ),
+        (
             lambda d: (d / "ImageList/Imagelist.txt").write_text("a\\b.jpg\n" * 10),
             "the image lists hold a/b.jpg 10 times",
         ),
