@@ -22,10 +22,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from absl import flags, logging
+from absl import flags
 
 from cgat_jax import reproduce
-from cgat_jax.config import Config
 from cgat_jax.launch import Job
 from cgat_jax.report.orderings import orderings
 from cgat_jax.report.paper_figures import CAPTIONS, pictures_of
@@ -36,10 +35,17 @@ from cgat_jax.report.reproduction import (
     text_table,
 )
 from cgat_jax.report.reproduction_page import write_reproduction
-from cgat_jax.report.study import Study, cells_of, command, config_of, is_done
+from cgat_jax.report.study import (
+    Study,
+    cells_of,
+    check_study,
+    command,
+    is_done,
+)
 from cgat_jax.settings import lookup
 from experiments import cells as runs
 from experiments import cli
+from experiments.plan import plan
 
 _TABLE = flags.DEFINE_integer("table", None, "table of the paper, 1 to 5")
 _FIGURE = flags.DEFINE_integer("figure", None, "figure of the paper, 1 to 6")
@@ -84,7 +90,7 @@ def main() -> int:
     found = with_sources(reproduce.studies(cells, seeds, _overrides()))
     _check_overrides(found)
     if _DRY_RUN.value:
-        print("\n".join(plan(found, root)))
+        print("\n".join(plan(found, root, _TFLOPS.value)))
         return 0
     if _RENDER_ONLY.value:
         print(_write(name, cells, found, root))
@@ -129,11 +135,13 @@ def _overrides() -> dict[str, Any]:
 
 
 def _check_overrides(found: dict[str, Study]) -> None:
-    """Refuses settings that the cells themselves differ in."""
+    """Refuses settings that the cells themselves differ in, or that cannot be."""
     own = {key for each in found.values() for row in each.rows.values() for key in row}
     for text in _SET.value:
         if text.partition("=")[0] in own:
             raise ValueError(f"--set={text}: the cells set it themselves")
+    for each in found.values():
+        check_study(each)
 
 
 def jobs_of(found: dict[str, Study], root: Path) -> list[Job]:
@@ -167,50 +175,6 @@ def _sources(dataset: str) -> dict[str, str]:
         network = "alexnet" if dataset == "flickr25k" else "vgg11"
         settings["model.weights"] = str(Path(_WEIGHTS.value) / f"{network}.safetensors")
     return settings
-
-
-def plan(found: dict[str, Study], root: Path) -> list[str]:
-    """A line a run, with its cost where it is not done, and the sum."""
-    from cgat_jax.costs import run_flops
-
-    logging.set_verbosity(logging.WARNING)
-    flops: dict[str, float | None] = {}
-    configs = []
-    for dataset, each in found.items():
-        for cell in cells_of(each):
-            name = f"{dataset}/{cell.folder}"
-            flops[name] = None
-            if not is_done(each, cell, reproduce.folder_of(root, dataset)):
-                configs.append(config_of(each, dict(cell.overrides)))
-                flops[name] = run_flops(configs[-1], pretrains=not cell.pretrained)
-    if not configs:
-        return [f"{name}: done" for name in flops]
-    speed, how = _speed(configs[0])
-    lines = [
-        f"{name}: {'done' if cost is None else _cost(cost, speed)}"
-        for name, cost in flops.items()
-    ]
-    total = sum(cost for cost in flops.values() if cost is not None)
-    return [*lines, f"in all: {_cost(total, speed)}, at {speed / 1e12:.3g} {how}"]
-
-
-def _speed(config: Config) -> tuple[float, str]:
-    """Operations a second, and where the number comes from."""
-    if _TFLOPS.value is not None:
-        return _TFLOPS.value * 1e12, "TFLOP/s, as given"
-    from cgat_jax.costs import measured_speed
-    from cgat_jax.xla import prefer_fast_cpu_convolutions
-
-    prefer_fast_cpu_convolutions()
-    name = config.model.name
-    text = f"TFLOP/s, measured here on the training of {name!r}, other work left aside"
-    return measured_speed(config), text
-
-
-def _cost(flops: float, speed: float) -> str:
-    minutes = flops / speed / 60
-    time = f"{minutes:,.1f} min" if minutes < 100 else f"{minutes / 60:,.1f} h"
-    return f"{flops / 1e15:,.3f} PFLOP, {time}"
 
 
 def _write(name: str, cells, found: dict[str, Study], root: Path) -> str:

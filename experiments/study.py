@@ -23,7 +23,14 @@ from cgat_jax.errors import InputError
 from cgat_jax.io import write_text
 from cgat_jax.launch import Job
 from cgat_jax.ownership import check_out_file
-from cgat_jax.report.study import Study, cells_of, command, is_done, study_table
+from cgat_jax.report.study import (
+    Study,
+    cells_of,
+    check_study,
+    command,
+    is_done,
+    study_table,
+)
 from experiments import cells, cli
 
 MADE = "Made by `python -m experiments.study"
@@ -81,6 +88,8 @@ def main() -> int:
             return cli.refuse("study", f"--{name} is missing; see --help")
     root = Path(_WORKDIR.value)
     studies = load_studies(_STUDY.value)
+    for study in studies:
+        check_study(study)
     if _DRY_RUN.value:
         jobs = jobs_of(studies, root)
         print("\n".join(" ".join(job.arguments) for job in jobs))

@@ -246,6 +246,10 @@ def test_a_figure_is_run_once_with_failures_named_and_rendered_again(tmp_path):
             "unknown setting 'defence.epochs'",
         ),
         (["--table=1"], "--workdir is missing"),
+        (
+            ["--table=1", "--set=evaluate.steps=few", "--workdir=x"],
+            "evaluate.steps: expected int, got 'few'",
+        ),
     ],
 )
 def test_a_wrong_flag_is_one_line_and_exit_code_2(arguments, message):

@@ -14,7 +14,7 @@ from cgat_jax.errors import InputError
 from cgat_jax.report import names
 from cgat_jax.report.records import Record, read_run, warnings_of
 from cgat_jax.report.tables import markdown_table, markdown_text
-from cgat_jax.settings import changed_settings, free_settings, to_json
+from cgat_jax.settings import changed_settings, free_settings, to_json, validate
 from cgat_jax.workdir import shares_pretraining
 
 MISSING = "-"
@@ -83,6 +83,21 @@ def config_of(study: Study, overrides: Mapping[str, Any]) -> Config:
     config = load_config(study.config)
     override(config, dict(study.overrides) | dict(overrides))
     return config
+
+
+def check_study(study: Study) -> None:
+    """Finds that every row is a configuration, before the first of them runs.
+
+    Raises:
+        InputError: names the row, and what is wrong with it.
+    """
+    for title, overrides in study.rows.items():
+        config = load_config(study.config)
+        try:
+            override(config, dict(study.overrides) | dict(overrides))
+            validate(config)
+        except InputError as error:
+            raise InputError(f"{study.title}, row {title!r}: {error}") from error
 
 
 def is_done(study: Study, cell: Cell, root: Path) -> bool:

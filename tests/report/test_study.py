@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from cgat_jax.report.study import Study, cells_of, study_table
+from cgat_jax.errors import InputError
+from cgat_jax.report.study import Study, cells_of, check_study, study_table
 
 ROWS = {
     "DPSH, undefended": {"loss.name": "dpsh", "defense.epochs": 0},
@@ -64,6 +65,33 @@ def test_the_table_has_means_ranges_and_what_is_missing(tmp_path):
     assert "80.00 [1 missing]" in lines["| DPSH, undefended"]
     assert lines["| DPSH, weight 2"].count(" - ") == 3
     assert "Seeds 0, 1: mean" in table and "commits abc" in table
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"defense.weigth": 2}, "T, row 'a': unknown setting 'defense.weigth'; did"),
+        ({"seed": "one"}, "T, row 'a': seed: expected int, got 'one'"),
+        ({"defense.epsilon": 8.0}, "T, row 'a': defense.epsilon: expected a number"),
+    ],
+)
+def test_rows_that_cannot_run_are_refused_before_any_runs(overrides, said):
+    study = _study(rows={"b": {}, "a": overrides}, config="tests/tiny_config.py")
+    with pytest.raises(InputError, match=said):
+        check_study(study)
+    check_study(_study(rows={"b": {}}, config="tests/tiny_config.py"))
+
+
+def test_a_tables_warnings_stand_before_it(tmp_path):
+    _write(tmp_path / "dpsh-cgat-seed0", 0, 0.6)
+    file = tmp_path / "dpsh-cgat-seed0" / "results.json"
+    content = json.loads(file.read_text())
+    for record in content["records"]:
+        record["warnings"] = ["all images are equal"]
+    file.write_text(json.dumps(content))
+    table = study_table(_study(), tmp_path)
+    assert table.count("Warning: all images are equal") == 1
+    assert table.index("Warning: all images are equal") < table.index("60.00")
 
 
 def test_a_damaged_record_names_its_file(tmp_path):

@@ -1,0 +1,59 @@
+"""What a reproduction will cost on this machine, before anything is run."""
+
+from pathlib import Path
+
+from absl import logging
+
+from cgat_jax import reproduce
+from cgat_jax.config import Config
+from cgat_jax.report.study import Study, cells_of, config_of, is_done
+
+
+def plan(found: dict[str, Study], root: Path, tflops: float | None) -> list[str]:
+    """A line a run, with its cost where it is not done, and the sum.
+
+    Args:
+        found: the studies by data set.
+        root: the folder of their runs.
+        tflops: speed that is assumed; None to measure this machine's.
+    """
+    from cgat_jax.costs import run_flops
+
+    logging.set_verbosity(logging.WARNING)
+    flops: dict[str, float | None] = {}
+    configs = []
+    for dataset, each in found.items():
+        for cell in cells_of(each):
+            name = f"{dataset}/{cell.folder}"
+            flops[name] = None
+            if not is_done(each, cell, reproduce.folder_of(root, dataset)):
+                configs.append(config_of(each, dict(cell.overrides)))
+                flops[name] = run_flops(configs[-1], pretrains=not cell.pretrained)
+    if not configs:
+        return [f"{name}: done" for name in flops]
+    speed, how = _speed(configs[0], tflops)
+    lines = [
+        f"{name}: {'done' if cost is None else _cost(cost, speed)}"
+        for name, cost in flops.items()
+    ]
+    total = sum(cost for cost in flops.values() if cost is not None)
+    return [*lines, f"in all: {_cost(total, speed)}, at {speed / 1e12:.3g} {how}"]
+
+
+def _speed(config: Config, tflops: float | None) -> tuple[float, str]:
+    """Operations a second, and where the number comes from."""
+    if tflops is not None:
+        return tflops * 1e12, "TFLOP/s, as given"
+    from cgat_jax.costs import measured_speed
+    from cgat_jax.xla import prefer_fast_cpu_convolutions
+
+    prefer_fast_cpu_convolutions()
+    name = config.model.name
+    text = f"TFLOP/s, measured here on the training of {name!r}, other work left aside"
+    return measured_speed(config), text
+
+
+def _cost(flops: float, speed: float) -> str:
+    minutes = flops / speed / 60
+    time = f"{minutes:,.1f} min" if minutes < 100 else f"{minutes / 60:,.1f} h"
+    return f"{flops / 1e15:,.3f} PFLOP, {time}"
