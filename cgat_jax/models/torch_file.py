@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from cgat_jax.errors import InputError
 from cgat_jax.models.torch_pickle import (
     MAX_PICKLE,
     Refused,
@@ -36,7 +37,7 @@ def read_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged or truncated, holds something else than tensors, or is
+        InputError: it is damaged or truncated, holds something else than tensors, or is
             of neither container; one line names the file and the reason.
     """
     path = pathlib.Path(path)
@@ -48,12 +49,16 @@ def read_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
             file.seek(0)
             return _read_zip(file) if is_zip else _read_legacy(file)
     except Refused as error:
-        raise ValueError(f"{path} is refused: {error}") from error
+        raise InputError(f"{path} is refused: {_line(error)}") from error
     except Exception as error:  # whatever a damaged file makes the parsers raise
-        text = " ".join(str(error).split())[:200]
-        raise ValueError(
+        text = _line(error)
+        raise InputError(
             f"{path} is damaged: {type(error).__name__}: {text}"
         ) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _read_zip(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
@@ -100,7 +105,8 @@ def _read_legacy(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
         raise Refused("its numbers are big-endian")
     tensors, keys, stored = _tensors(load_pickle(file)), load_pickle(file), {}
     storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
-    if not isinstance(keys, list) or set(keys) != storages.keys():
+    texts = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    if not texts or set(keys) != storages.keys():
         raise Refused("its list of storages is not that of its tensors")
     for key in keys:
         (count,) = struct.unpack("<q", file.read(8))

@@ -98,8 +98,20 @@ def _rebuild_parameter(data, *_) -> Tensor:
     return data
 
 
+def _ordered_dict(pairs=()) -> collections.OrderedDict:
+    """An ordered dictionary; Python 2 gives its entries at once, as lists of two."""
+    if not isinstance(pairs, list | tuple):
+        raise Refused("an ordered dictionary is made of something else than pairs")
+    for pair in pairs:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise Refused("an ordered dictionary is made of something else than pairs")
+        if not isinstance(pair[0], str | bytes):
+            raise Refused("a dictionary of it has a key that is no text")
+    return collections.OrderedDict(pairs)
+
+
 _NAMES: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
+    ("collections", "OrderedDict"): _Call(_ordered_dict),
     ("torch._utils", "_rebuild_tensor"): _Call(_rebuild_tensor),
     ("torch._utils", "_rebuild_tensor_v2"): _Call(_rebuild_tensor),
     ("torch._utils", "_rebuild_parameter"): _Call(_rebuild_parameter),
@@ -130,7 +142,7 @@ class _Unpickler(pickle.Unpickler):
 def load_pickle(file: io.BufferedIOBase) -> Any:
     """The object of the next pickle of a file, which then stands behind it.
 
-    The pickle is first scanned without being run, so that lengths beyond its end and a
+    The pickle is first scanned without being run, so that lengths beyond its end and
     what costs more than its length are found before memory or time is taken for them.
 
     Raises:

@@ -17,6 +17,8 @@ from absl import flags
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cgat_jax import pickles
+from cgat_jax.errors import InputError
 from cgat_jax.models import make_model
 from cgat_jax.models.torch_file import read_torch_file
 from cgat_jax.models.torch_weights import network_shapes, torch_names, torch_shape
@@ -155,7 +157,7 @@ FLAT = np.arange(6, dtype=np.float32)
         ({"w": View("0", FLAT, (2, 3), (3,))}, "of the wrong kinds"),
         ({f"w{n}": View("0", FLAT, (6,), (1,)) for n in range(5)}, "repeat"),
         ({"epoch": 3}, "entry 'epoch' is no tensor"),
-        ({3: View("0", FLAT, (6,), (1,))}, "entry 3 is no tensor"),
+        ({3: View("0", FLAT, (6,), (1,))}, "a key that is no text"),
         (Raw(b"K\x01"), "expected a dictionary of tensors, got int"),
         ({"w": Raw(b"U\x03abcQ")}, "something else than a storage"),
         ({"w": Raw(b"K\x01r\xff\xff\xff\x7f")}, "memo is larger"),
@@ -176,7 +178,7 @@ def test_a_file_cut_anywhere_or_changed_anywhere_ends_in_one_error(write, tmp_pa
     whole, rng = path.read_bytes(), np.random.default_rng(0)
     for length in [*range(0, 40), *rng.integers(40, len(whole) - 1, 60)]:
         path.write_bytes(whole[:length])
-        with pytest.raises(ValueError, match="w is (damaged|refused)"):
+        with pytest.raises(InputError, match="w is (damaged|refused)"):
             read_torch_file(path)
     for position in rng.integers(0, len(whole), 300):
         changed = bytearray(whole)
@@ -184,8 +186,84 @@ def test_a_file_cut_anywhere_or_changed_anywhere_ends_in_one_error(write, tmp_pa
         path.write_bytes(changed)
         try:
             read_torch_file(path)
-        except ValueError as error:
-            assert "w is" in str(error)
+        except InputError as error:
+            assert "w is" in str(error) and len(str(error).splitlines()) == 1
+
+
+def colliding(count):
+    """Integers that Python's dictionaries and sets all put in one place."""
+    return [(2**61 - 1) * (i + 1) for i in range(count)]
+
+
+def _pairs(keys):
+    return (
+        b"]("
+        + b"".join(b"](" + torch_files._opcodes(key) + b"K\x01e" for key in keys)
+        + b"e"
+    )
+
+
+ORDERED = Named("collections", "OrderedDict")
+COSTLY = {
+    "a dictionary": (dict.fromkeys(colliding(50), 1), "key that is no text"),
+    "pairs, as Python 2 writes them": (
+        Raw(torch_files._opcodes(ORDERED) + _pairs(colliding(50)) + b"\x85R"),
+        "key that is no text",
+    ),
+    "pairs that are none": (Called(ORDERED, "abc"), "than pairs"),
+    "pairs of three": (
+        Raw(torch_files._opcodes(ORDERED) + b"](K\x01\x85e\x85R"),
+        "than pairs",
+    ),
+    "many calls": (
+        Raw(b"](" + torch_files._opcodes(Called(ORDERED)) * 301 + b"e"),
+        "300 calls",
+    ),
+    "nested lists": (Raw(b"]" * 1_900 + b"a" * 1_899), "expected a dictionary"),
+    "nested dictionaries": (
+        Raw(b"}U\x01a" * 1_300 + b"}" + b"s" * 1_300),
+        "entry 'a' is no tensor",
+    ),
+    "nested tuples": (Raw(b"N" + b"\x85" * 2_000), "hold each other"),
+    "a size of any length": (
+        {"w": View("0", FLAT, (2 ** (8 * 200),), (1,))},
+        "integer of 1601 bits",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COSTLY)
+@WRITERS
+def test_a_file_that_would_take_hours_is_refused_in_a_line(
+    write, name, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pickles, "MAX_OPCODES", 4_000)
+    monkeypatch.setattr(pickles, "MAX_CALLS", 300)
+    state, message = COSTLY[name]
+    write(tmp_path / "w.pth", state)
+    with pytest.raises(InputError, match=f"w.pth is refused: .*{message}") as caught:
+        read_torch_file(tmp_path / "w.pth")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_list_of_storages_is_one_of_names(tmp_path):
+    """Else its numbers could collide in a set."""
+    write_legacy(tmp_path / "w", {})
+    whole = (tmp_path / "w").read_bytes().removesuffix(pickle.dumps([], protocol=2))
+    keys = pickle.dumps(colliding(50), protocol=2)
+    (tmp_path / "w").write_bytes(whole + keys)
+    with pytest.raises(InputError, match="list of storages is not that"):
+        read_torch_file(tmp_path / "w")
+
+
+def test_python_2_writes_a_state_as_pairs(tmp_path):
+    view = torch_files._opcodes(View("0", FLAT, (2, 3), (3, 1)))
+    pairs = b"](](U\x01a" + view + b"e](U\x01b" + view + b"ee"
+    state = Raw(torch_files._opcodes(ORDERED) + pairs + b"\x85R")
+    write_zip(tmp_path / "w", state, storages={"0": FLAT.tobytes()})
+    arrays = read_torch_file(tmp_path / "w")
+    assert list(arrays) == ["a", "b"]
+    np.testing.assert_array_equal(arrays["b"], FLAT.reshape(2, 3))
 
 
 @WRITERS
