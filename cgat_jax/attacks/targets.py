@@ -1,9 +1,10 @@
 """Whom targeted attacks imitate: label sets of the database, drawn once a data set."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
 
+from cgat_jax.errors import InputError
 from cgat_jax.retrieval import average_precision_at
 
 ANCHORS = 9
@@ -27,7 +28,8 @@ def draw_targets(
         Multi-hot [Q, C], uint8.
 
     Raises:
-        ValueError: a query shares a class with every image; names its row.
+        InputError: no image of the database has a label, or a query shares a class
+            with each that has; names its row in the list of queries.
 
     References:
         CgAT, WWW 2023, Sec. 4.1 (random targets without a common category); DHTA, Bai
@@ -35,15 +37,21 @@ def draw_targets(
     """
     sets, counts = np.unique(database_labels, axis=0, return_counts=True)
     sets, counts = sets[sets.any(axis=1)], counts[sets.any(axis=1)]
+    if not len(sets):
+        raise InputError(
+            "no image of the database has a label: targeted attacks need label sets "
+            "to move to; check the labels, or leave targeted attacks out"
+        )
     disjoint = query_labels.astype(np.int64) @ sets.T.astype(np.int64) == 0
     targets = np.zeros(query_labels.shape, np.uint8)
     for row, candidates in enumerate(disjoint):
         frequent = np.flatnonzero(candidates & (counts > ANCHORS))
         chosen = frequent if len(frequent) else np.flatnonzero(candidates)
         if not len(chosen):
-            raise ValueError(
-                f"query {row} shares a class with every database image: targeted "
-                "attacks need a label set without a common class"
+            raise InputError(
+                f"row {row} of the list of queries (counted from 0) shares a class "
+                "with every image of the database that has a label: targeted attacks "
+                "need one that does not; leave that query or targeted attacks out"
             )
         targets[row] = sets[rng.choice(chosen)]
     return targets
@@ -92,7 +100,7 @@ def hardest_codes(
     database_codes: np.ndarray,
     database_labels: np.ndarray,
     top_k: int,
-    seed: Sequence[int],
+    stream: Callable[[int], np.random.Generator],
 ) -> np.ndarray:
     """For each query, of nine anchor codes that which retrieves least for its labels.
 
@@ -105,7 +113,7 @@ def hardest_codes(
         database_codes: binary codes [M, K].
         database_labels: multi-hot [M, C].
         top_k: where average precision cuts.
-        seed: of the draws, to which each query's row is added.
+        stream: ``stream(row)`` makes the generator of a query's draws.
 
     Returns:
         Codes in {-1, +1}, float32 [Q, K].
@@ -116,7 +124,7 @@ def hardest_codes(
     disjoint[~disjoint.any(axis=1)] = True
     anchors = np.zeros((len(query_labels), ANCHORS, database_codes.shape[1]), np.int8)
     for row, allowed in enumerate(disjoint):
-        rng = np.random.default_rng([*seed, row])
+        rng = stream(row)
         drawn = np.resize(rng.permutation(np.flatnonzero(allowed)), ANCHORS)
         for place, number in enumerate(drawn):
             codes = database_codes[rng.choice(members[number], ANCHORS)]

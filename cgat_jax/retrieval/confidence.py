@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from cgat_jax.rng import host_stream
+
 LEVEL, RESAMPLES = 0.95, 2_000
 _BLOCK = 200  # resamples drawn at once
 
@@ -20,7 +22,7 @@ def bootstrap_interval(
     References:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, Ch. 13.
     """
-    rng, means = np.random.default_rng(seed), []
+    rng, means = host_stream(seed, "bootstrap"), []
     for _ in range(RESAMPLES // _BLOCK):
         drawn = rng.integers(0, len(values), (_BLOCK, len(values)))
         means.append(values[drawn].mean(axis=1))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from cgat_jax.retrieval.confidence import bootstrap_interval, code_usage
+from cgat_jax.rng import host_stream
 
 
 def test_the_interval_is_that_of_the_normal_limit(rng):
@@ -49,3 +50,14 @@ def test_entropy_of_a_quarter_is_the_textbook_value():
 
 def test_a_bit_of_zero_counts_as_half():
     assert code_usage(np.zeros((5, 2), np.int8)).entropy == 1.0
+
+
+def test_the_resamples_are_drawn_from_a_stream_of_their_own(rng):
+    """The plain seed's stream is that of splits, which should be independent."""
+    values, means = rng.random(50), []
+    stream = host_stream(3, "bootstrap")
+    for _ in range(10):
+        drawn = stream.integers(0, 50, (200, 50))
+        means.append(values[drawn].mean(axis=1))
+    expected = np.quantile(np.concatenate(means), [0.025, 0.975])
+    np.testing.assert_allclose(bootstrap_interval(values, seed=3), expected)
