@@ -93,12 +93,15 @@ def claimed(workdir: Path):
 def run(config: Config, workdir: Path) -> int:
     """The stages of a checked configuration, in a workdir that is ours."""
     from cgat_jax import devices, stages
+    from cgat_jax.data import degeneracies
     from cgat_jax.stopping import NonFiniteError
     from cgat_jax.workdir import check_workdir, remember
 
     check_workdir(workdir, config)  # again: another process may have been faster
     dataset = load_data(config, workdir)
     remember(workdir, config, stages.made_of(config, dataset))
+    for text in degeneracies(dataset.labels, dataset.split, dataset.contents):
+        print(f"main: warning: {text}", file=sys.stderr)
     stop = cli.stop()
     try:
         networks = stages.train(config, dataset, devices.make_mesh(), workdir, stop)
@@ -116,14 +119,12 @@ def load_data(config: Config, workdir: Path):
         ValueError, OSError: what is wrong with the data or cannot work with them.
     """
     from cgat_jax import stages
-    from cgat_jax.data import degeneracies, load_dataset
+    from cgat_jax.data import load_dataset
 
     root = Path(config.data.root) if config.data.root else workdir / "data"
     with cli.stop().raised():  # no JAX in it, and it may take hours
         dataset = load_dataset(config.data, root, progress=True)
         stages.check_data(config, dataset)
-    for text in degeneracies(dataset.labels, dataset.split, dataset.contents):
-        print(f"main: warning: {text}", file=sys.stderr)
     return dataset
 
 

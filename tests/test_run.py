@@ -16,6 +16,7 @@ import pytest
 from cgat_jax.attacks import ATTACKS
 from cgat_jax.data import load_dataset
 from tests import tiny_config
+from tests.data.sources import write_images, write_lists
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "tests" / "tiny_config.py"
@@ -372,23 +373,194 @@ def test_sigkill_at_random_moments_changes_no_byte(finished, cache, tmp_path, se
         assert (tmp_path / path).read_bytes() == (workdir / path).read_bytes()
 
 
-def test_sigterm_saves_and_exits_143(cache, tmp_path):
-    overrides = ["--config.pretrain.epochs=500", "--config.checkpoint_seconds=1000"]
-    process = subprocess.Popen(
-        _command(tmp_path, cache, *overrides),
+def _start(workdir, cache, *overrides):
+    return subprocess.Popen(
+        _command(workdir, cache, *overrides),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        text=True,
     )
-    log = tmp_path / "pretrain" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while not (log.is_file() and log.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 143, errors
-    folder = tmp_path / "pretrain" / "checkpoints"
-    assert any(path.name.isdigit() for path in folder.iterdir())
+
+
+def _newest(folder):
+    steps = [int(path.name) for path in folder.glob("*") if path.name.isdigit()]
+    return max(steps, default=0)
+
+
+def test_each_signal_saves_and_exits_with_one_line(cache, tmp_path):
+    """SIGINT, SIGTERM and SIGHUP, one after the other in one run."""
+    overrides = ["--config.pretrain.epochs=5000", "--config.checkpoint_seconds=1000"]
+    folder, step = tmp_path / "pretrain" / "checkpoints", 0
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (1, 129)):
+        process = _start(tmp_path, cache, *overrides)
+        log = tmp_path / "pretrain" / "metrics.jsonl"
+        size = log.stat().st_size if log.is_file() else 0
+        deadline = time.monotonic() + 120
+        while not (log.is_file() and log.stat().st_size > size + 500):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(number)
+        out, errors = process.communicate(timeout=60)
+        assert process.returncode == code, errors
+        name = signal.Signals(number).name
+        assert (
+            errors == f"main: stopped by {name}; the same command goes on from here\n"
+        )
+        assert _newest(folder) > step
+        step = _newest(folder)
+
+
+def test_a_second_process_is_told_who_holds_the_workdir(cache, tmp_path):
+    overrides = ["--config.pretrain.epochs=5000"]
+    first = _start(tmp_path, cache, *overrides)
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "pretrain").is_dir():
+            assert time.monotonic() < deadline and first.poll() is None
+            time.sleep(0.1)
+        done = _run(tmp_path, cache, *overrides)
+        assert done.returncode == 2
+        assert f"in use by process {first.pid} on " in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    finally:
+        first.kill()
+        first.communicate()
+
+
+def test_a_foreign_workdir_is_refused_and_keeps_its_bytes(cache, tmp_path):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "index.html").write_text("mine")
+    (tmp_path / "results.json").write_text("mine")
+    done = _run(tmp_path, cache)
+    assert done.returncode == 2 and "not empty, and not a run" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "index.html",
+        "report",
+        "results.json",
+    ]
+    assert (tmp_path / "results.json").read_text() == "mine"
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    if content:
+        content[len(content) // 2] ^= 8
+        path.write_bytes(content)
+
+
+def test_damaged_checkpoints_codes_and_weights_end_in_the_same_run(
+    finished, cache, tmp_path
+):
+    """A flipped byte in every file of every stage's newest checkpoint, and beside."""
+    workdir, _ = finished
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+    hurt = [tmp_path / "backbone.safetensors", *tmp_path.glob("codes/*/*.npy")]
+    for stage in ("backbone", "pretrain", "defend"):
+        folder = tmp_path / stage / "checkpoints"
+        newest = folder / str(_newest(folder))
+        hurt += [path for path in newest.rglob("*") if path.is_file()]
+    for path in hurt:
+        _flip(path)
+    done = _run(tmp_path, cache)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert _final_states(tmp_path) == _final_states(workdir)
+    assert _records(tmp_path) == _records(workdir)
+    name = "backbone.safetensors"
+    assert (tmp_path / name).read_bytes() == (workdir / name).read_bytes()
+    for path in workdir.glob("codes/*/*.npy"):
+        copy = tmp_path / path.relative_to(workdir)
+        assert copy.read_bytes() == path.read_bytes()
+        assert copy.with_name(f"{copy.name}.damaged-1").is_file()
+    for stage in ("backbone", "pretrain", "defend"):
+        assert list((tmp_path / stage / "checkpoints").glob("*.damaged-1"))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Twenty photos of two classes, and a run on them."""
+    return listed_photos(tmp_path_factory.mktemp("photos") / "source")
+
+
+def listed_photos(folder, size=(40, 40)):
+    names = [f"images/p{i:02d}.jpg" for i in range(24)]
+    rows = [(name, ("1 0", "0 1")[i % 2]) for i, name in enumerate(names)]
+    write_lists(folder, {"test": rows[:4], "database": rows[4:], "train": rows[8:]})
+    write_images(folder, names, size=size)
+    return folder
+
+
+_LISTS = [
+    *("--config.data.name=lists", "--config.data.num_queries=5000"),
+    *("--config.data.num_train=10000", "--config.data.num_database=0"),
+    *("--config.evaluate.attacks=", "--config.defense.epochs=0"),
+]
+
+
+def test_a_run_belongs_to_its_data(photos, cache, tmp_path):
+    source, root, run = tmp_path / "source", tmp_path / "root", tmp_path / "run"
+    shutil.copytree(photos, source)
+    flags = [*_LISTS, f"--config.data.source={source}", f"--config.data.root={root}"]
+    done = _run(run, cache, *flags)
+    assert done.returncode == 0, done.stderr
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+
+    def unchanged():
+        locks = (".cgat_jax.lock",)
+        after = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+        names = {p for p in before.keys() | after.keys() if p.name not in locks}
+        return {p: before.get(p) for p in names} == {p: after.get(p) for p in names}
+
+    labels = source / "train_label.txt"
+    both = labels, source / "database_label.txt"
+    for path in both:  # corrected in place
+        path.write_text(path.read_text().replace("1 0", "1 1"))
+    done = _run(run, cache, *flags)
+    assert done.returncode == 2 and "labels" in done.stderr, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and unchanged()
+
+    other = [*_LISTS, f"--config.data.source={source}"]
+    other.append(f"--config.data.root={tmp_path / 'other'}")
+    done = _run(run, cache, *other)  # prepared anew, and put under the old run
+    assert done.returncode == 2 and "was made of other data (labels" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and unchanged()
+
+    root.rename(tmp_path / "moved")
+    moved = [*_LISTS, f"--config.data.root={tmp_path / 'moved'}"]
+    done = _run(run, cache, *moved)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_cannot_work_is_refused_before_the_workdir_is_claimed(cache, tmp_path):
+    source, run = listed_photos(tmp_path / "source", size=(20, 50)), tmp_path / "run"
+    flags = [*_LISTS, f"--config.data.source={source}", "--config.data.enlarge=false"]
+    flags.append(f"--config.data.root={tmp_path / 'root'}")
+    done = _run(run, cache, *flags)
+    assert done.returncode == 2, done.stderr
+    assert "24 of 24 images are smaller than data.crop_size=32" in done.stderr
+    assert "p08.jpg (50 x 20)" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and not run.exists()
+    flags[-2] = "--config.data.enlarge=true"
+    done = _run(run, cache, *flags, "--config.pretrain.epochs=0")
+    assert done.returncode == 0, done.stderr
+
+
+def test_degenerate_data_are_named_before_any_number(photos, cache, tmp_path):
+    source, run = tmp_path / "source", tmp_path / "run"
+    shutil.copytree(photos, source)
+    for path in source.glob("*_label.txt"):
+        path.write_text(path.read_text().replace("1", "0"))
+    flags = [*_LISTS, f"--config.data.source={source}"]
+    done = _run(run, cache, *flags, "--config.pretrain.epochs=1")
+    assert done.returncode == 0, done.stderr
+    text = "no image has a label, so that every MAP is 0"
+    assert text in done.stderr
+    assert done.stdout.index(text) < done.stdout.index("MAP, %")
+    assert text in _records(run)[0]["warnings"]
+    page = html.unescape((run / "report" / "index.html").read_text())
+    assert text in page
 
 
 def test_a_number_that_is_not_finite_stops_the_run(cache, tmp_path):
@@ -411,6 +583,8 @@ def test_a_number_that_is_not_finite_stops_the_run(cache, tmp_path):
         ("--config.data.num_train=500", "data.num_train=500"),
         ("--config.data.name=coco", "data.source"),
         ("--config.defense.batch_size=0", "defense.batch_size"),
+        ("--config.data.source=x", "data.source=x is not used with quickstart"),
+        ("--config.model.name=alexnet", "alexnet expects images of 224 x 224"),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_exit_code_2(
@@ -420,6 +594,7 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_help_shows_every_setting_with_its_default():
