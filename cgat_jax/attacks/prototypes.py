@@ -1,6 +1,7 @@
 """Prototype networks: their training, and the target codes of THA that they make."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,8 @@ from cgat_jax.types import Bank, Codes, Labels, Mask, PyTree, Scalar
 
 STEPS, BATCH = 30_000, 32
 LEARNING_RATE, BETA = 1e-4, 0.5
-_BLOCK = 500
+_FIRST_BLOCK = 8  # steps
+_BLOCK_SECONDS = 1.0  # about what is queued on the device at once
 
 
 def prototype_optimizer(steps: int) -> optax.GradientTransformation:
@@ -75,7 +77,7 @@ def fit_prototypes(
         label_sets: drawn from uniformly, multi-hot [T, C].
         steps: of ``prototype_optimizer``.
         batch_size: label sets a step.
-        check_stop: called now and then.
+        check_stop: called before about each second of work, all before it being done.
     """
     sets, tx = jnp.asarray(label_sets, jnp.float32), prototype_optimizer(steps)
     init_key, key = jax.random.split(key)
@@ -89,11 +91,28 @@ def fit_prototypes(
 
     block = jax.jit(lambda a, b, carry: jax.lax.fori_loop(a, b, train, carry))
     carry = params, tx.init(params)
-    starts = range(0, steps, _BLOCK)
-    for start in tqdm(starts, desc="train prototypes", disable=None):
-        check_stop()
-        carry = block(start, min(start + _BLOCK, steps), carry)
+    with tqdm(total=steps, desc="train prototypes", disable=None) as bar:
+        for start, end in _blocks(steps, check_stop):
+            carry = jax.block_until_ready(block(start, end, carry))
+            bar.update(end - start)
     return carry[0]
+
+
+def _blocks(steps: int, check_stop: Callable[[], None]) -> Iterator[tuple[int, int]]:
+    """Parts of the steps, each of about a second: what they make does not depend on it.
+
+    The caller finishes a part before it takes the next one; in between it may stop.
+    """
+    start, size = 0, _FIRST_BLOCK
+    while start < steps:
+        check_stop()
+        end, began = min(start + size, steps), time.monotonic()
+        yield start, end
+        start, seconds = end, time.monotonic() - began
+        if seconds < _BLOCK_SECONDS / 2:
+            size *= 2
+        elif seconds > 2 * _BLOCK_SECONDS:
+            size = max(size // 2, 1)
 
 
 def prototype_codes(

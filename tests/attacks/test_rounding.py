@@ -49,3 +49,18 @@ def test_images_of_8_bits_stay_as_they_are(rng):
     levels = rng.integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
     images = to_images(jnp.asarray(levels))
     np.testing.assert_array_equal(round_to_8_bits(images, images, 0.0), images)
+
+
+@pytest.mark.parametrize("reach", [0, 1, 2, 4, 8, 16, 32, 255])
+def test_both_ends_of_the_ball_are_kept_as_a_file_holds_them(reach):
+    """Whatever float32 makes of reach / 255; the results are a file's own floats."""
+    pixels = np.tile(np.arange(256, dtype=np.uint8), 3).reshape(1, 1, 256, 3)
+    images = to_images(jnp.array(pixels))
+    for sign in (-1, 1):
+        moved = jnp.clip(images + sign * jnp.float32(reach / 255), 0, 1)
+        expected = np.clip(pixels.astype(int) + sign * reach, 0, 255)
+        for epsilon in (reach / 255, jnp.float32(reach / 255)):
+            np.testing.assert_array_equal(
+                round_to_8_bits(moved, images, epsilon),
+                to_images(jnp.array(expected, jnp.uint8)),
+            )
