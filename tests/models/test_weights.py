@@ -130,7 +130,7 @@ def _same(network, other):
 
 
 def test_a_flipped_bit_anywhere_is_found_or_changes_no_number(tmp_path):
-    """In any byte of a small file; only the digest's own name and padding may differ."""
+    """In any byte of a small file; only padding and the digest's name may differ."""
     path = tmp_path / "w.safetensors"
     save_weights(path, *TINY)
     whole, unharmed = path.read_bytes(), []
