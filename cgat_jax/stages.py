@@ -1,19 +1,15 @@
 """The stages of training: what each starts from and which step it takes."""
 
 import functools
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import optax
 from jax.sharding import Mesh
 
-from cgat_jax import checkpoint, devices, zoo
-from cgat_jax.attacks import BOUNDED_CODES, WORST_CASE, budget_of, parse_attacks
+from cgat_jax import checkpoint
 from cgat_jax.config import Config, Training
-from cgat_jax.data import check_sizes
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.defenses import (
     make_classification_step,
@@ -21,98 +17,25 @@ from cgat_jax.defenses import (
     make_standard_step,
     start_defense,
 )
-from cgat_jax.errors import DamagedFileError, InputError
-from cgat_jax.generators import check_generators
+from cgat_jax.errors import DamagedFileError
 from cgat_jax.io import set_aside
 from cgat_jax.losses import make_loss
 from cgat_jax.models.weights import save_weights
 from cgat_jax.optimizer import make_optimizer, make_schedule
-from cgat_jax.references import attacked_rows, check_targets, needs_targets
 from cgat_jax.rng import device_stream
 from cgat_jax.start import (
     BACKBONE_FILE,
     build_network,
-    check_pretrained,
-    check_weights,
     empty_bank,
     first_bank,
     first_weights,
     fresh_weights,
     new_state,
-    weights_file,
 )
 from cgat_jax.stopping import StopSignal
 from cgat_jax.training import Stage, epoch_steps, load_finished, run_stage
 from cgat_jax.types import HashLoss, PyTree, StepFn, TrainState
 from cgat_jax.workdir import remember_network
-
-
-def check(config: Config) -> None:
-    """Builds every part that the settings name, so that a wrong one fails at once.
-
-    Raises:
-        InputError, FileNotFoundError: what is wrong, and what to do.
-    """
-    loss, model = make_loss(config.loss), build_network(config, config.model.bits)
-    for name in ("backbone", "pretrain", "defense"):
-        settings = getattr(config, name)
-        schedule = make_schedule(settings, steps_per_epoch=1)
-        tx = make_optimizer(settings, schedule)
-        devices.process_rows(settings.batch_size)
-        if name != "backbone" and settings.batch_size < loss.min_batch:
-            raise InputError(
-                f"{config.loss.name} compares the images of a batch: set "
-                f"{name}.batch_size to at least {loss.min_batch}"
-            )
-    devices.process_rows(config.evaluate.batch_size)
-    for attack in parse_attacks(config.evaluate.attacks):
-        if attack != WORST_CASE:
-            budget_of(attack, config.evaluate)
-        if config.evaluate.surrogate == "logits" and attack in BOUNDED_CODES:
-            raise InputError(
-                f"evaluate.surrogate: {attack} compares codes of about 1, so it takes "
-                "tanh or unit, not logits"
-            )
-    if WORST_CASE in parse_attacks(config.evaluate.transfer):
-        raise InputError(f"evaluate.transfer: {WORST_CASE} is no single attack")
-    lists = f"{config.evaluate.attacks},{config.evaluate.transfer}"
-    if any(name.startswith("prosgan") for name in parse_attacks(lists)):
-        check_generators(config)
-    zoo.check_sources(config)
-    make_defense_step(model, loss, tx, config.defense, 1)
-    jax.eval_shape(functools.partial(fresh_weights, model, config))
-    if config.pretrained:
-        check_pretrained(config)
-    else:
-        check_weights(model, config)
-
-
-def check_data(config: Config, dataset: Dataset) -> None:
-    """Finds what cannot work on these data before anything is trained.
-
-    Raises:
-        InputError: images are too small, or the loss, a stage or an attack cannot use
-            the data; what to do about it.
-    """
-    check_sizes(dataset, config.data.crop_size)
-    for settings in (config.backbone, config.pretrain, config.defense):
-        if settings.epochs:
-            epoch_steps(dataset, settings)
-    bank = empty_bank(dataset, config.model.bits)
-    make_loss(config.loss).init(device_stream(config.seed, "loss"), bank)
-    attacked_rows(config, dataset)
-    if needs_targets(config):
-        check_targets(config, dataset)
-
-
-def made_of(config: Config, dataset: Dataset) -> dict[str, Any]:
-    """Digests of what a run is made of: the data, and the weights to start from."""
-    found: dict[str, Any] = {"data": dataset.digest.to_json()}
-    path = weights_file(config)
-    if path is not None and not config.pretrained:
-        with path.open("rb") as file:
-            found["weights"] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
 
 
 def train(

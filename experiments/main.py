@@ -59,7 +59,7 @@ def check(config: Config, workdir: Path) -> None:
     """
     import jax  # after the flags that it reads when it starts
 
-    from cgat_jax import stages
+    from cgat_jax import preflight
     from cgat_jax.workdir import check_workdir
 
     validate(config)
@@ -68,7 +68,7 @@ def check(config: Config, workdir: Path) -> None:
         jax.distributed.initialize()
     if config.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
-    stages.check(config)
+    preflight.check_settings(config)
 
 
 @contextlib.contextmanager
@@ -92,14 +92,14 @@ def claimed(workdir: Path):
 
 def run(config: Config, workdir: Path) -> int:
     """The stages of a checked configuration, in a workdir that is ours."""
-    from cgat_jax import devices, stages
+    from cgat_jax import devices, preflight, stages
     from cgat_jax.data import degeneracies
     from cgat_jax.stopping import NonFiniteError
     from cgat_jax.workdir import check_workdir, remember
 
     check_workdir(workdir, config)  # again: another process may have been faster
     dataset = load_data(config, workdir)
-    remember(workdir, config, stages.made_of(config, dataset))
+    remember(workdir, config, preflight.made_of(config, dataset))
     for text in degeneracies(dataset.labels, dataset.split, dataset.contents):
         print(f"main: warning: {text}", file=sys.stderr)
     stop = cli.stop()
@@ -118,13 +118,13 @@ def load_data(config: Config, workdir: Path):
     Raises:
         ValueError, OSError: what is wrong with the data or cannot work with them.
     """
-    from cgat_jax import stages
+    from cgat_jax import preflight
     from cgat_jax.data import load_dataset
 
     root = Path(config.data.root) if config.data.root else workdir / "data"
     with cli.stop().raised():  # no JAX in it, and it may take hours
         dataset = load_dataset(config.data, root, progress=True)
-        stages.check_data(config, dataset)
+        preflight.check_data(config, dataset)
     return dataset
 
 

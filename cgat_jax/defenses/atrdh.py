@@ -95,9 +95,11 @@ def make_atrdh_step(
 
     def step(state: TrainState, batch: Batch, key):
         key = jax.random.fold_in(key, state.step)
-        attack_key, dropout_key, train_key, loss_key = jax.random.split(key, 4)
+        attack_key, dropout_key, train_key, loss_key, target_key = jax.random.split(
+            key, 5
+        )
         prototype = make_prototype_net(state.bank.codes.shape[1])
-        target_key, size = jax.random.fold_in(attack_key, 0), len(batch.images)
+        size = len(batch.images)
         labels = _drawn(target_key, state.extra["targets"], size)
         goal = jnp.sign(prototype.apply(state.extra["prototype"], labels))
         encode = make_encode(model, loss, state, settings, batch.mask, dropout_key)

@@ -28,11 +28,15 @@ def make_standard_step(
 
     def step(state: TrainState, batch: Batch, key):
         key = jax.random.fold_in(key, state.step)
-        loss_key = jax.random.fold_in(key, 1)
+        dropout_key, loss_key = jax.random.split(key)
 
         def objective(params):
             logits, stats = model.apply(
-                params["model"], state.stats, batch.images, key=key, mask=batch.mask
+                params["model"],
+                state.stats,
+                batch.images,
+                key=dropout_key,
+                mask=batch.mask,
             )
             logits = loss.scale(logits, state.step)
             codes = jax.lax.stop_gradient(jnp.tanh(logits))

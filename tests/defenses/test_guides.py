@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cgat_jax.config import Defense
+from cgat_jax.defenses import atrdh
 from cgat_jax.defenses.atrdh import make_atrdh_step, start_atrdh
 from cgat_jax.defenses.cgat import make_at_self_step, make_cgat_step
 from cgat_jax.defenses.saat import make_saat_step
@@ -111,6 +112,28 @@ def test_atrdh_starts_with_a_zero_bank_and_the_unique_labels_of_the_database():
     assert {tuple(row) for row in np.asarray(state.extra["targets"])} == {
         tuple(row) for row in toy.LABELS
     }
+
+
+def test_atrdhs_targets_are_drawn_apart_from_the_attacks_starts(monkeypatch):
+    """``split(key)[0]`` is ``fold_in(key, 0)``: a key is split or folded, not both."""
+    seen = {}
+
+    def drawn(key, targets, count):
+        seen["targets"] = key
+        return targets[:count]
+
+    def attack(encode, images, references, keys):
+        seen["attack"] = keys
+        return images
+
+    monkeypatch.setattr(atrdh, "_drawn", drawn)
+    settings = Defense(name="atrdh")
+    tx = make_optimizer(settings, lambda step: 0.01)
+    state = start_atrdh(jax.random.key(0), toy.state(tx), settings, toy.LABELS)
+    parts = toy.linear_model(), make_dpsh(), attack, tx, settings, 10
+    make_atrdh_step(*parts)(state, toy.batch(), jax.random.key(0))
+    own = jax.random.key_data(seen["targets"])
+    assert not (jax.random.key_data(seen["attack"]) == own[None]).all(axis=1).any()
 
 
 def test_atrdh_rebuilds_the_similarities_from_adversarial_codes():

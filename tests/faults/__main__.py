@@ -72,8 +72,8 @@ def kills_of(program: str, count: int, folder: Path, rng) -> Counter:
     while sum(counts.values()) < count:
         few = min(EACH, count - sum(counts.values()))
         counts += hurt.kill_until_done(subject, few, rng, folder / "cache")
-        if subjects.result_of(subject) != expected:
-            raise hurt.Unexpected(f"{program}: another result after kills")
+        if lines := subjects.difference(expected, subjects.result_of(subject)):
+            raise hurt.Unexpected(f"{program}: another result after kills: {lines}")
         if left := hurt.orphans(subject.folder):
             raise hurt.Unexpected(f"{program}: processes {left} are left")
         hurt.shutil.rmtree(subject.folder)

@@ -1,6 +1,5 @@
 """Kills and damages, drawn with a seed, and what came of each."""
 
-import json
 import os
 import shutil
 import signal
@@ -110,8 +109,8 @@ def judge(
     if "Traceback" in errors:
         raise Unexpected(what)
     if code == 0:
-        if subjects.result_of(subject) != expected:
-            raise Unexpected(f"another result: {what}")
+        if lines := subjects.difference(expected, subjects.result_of(subject)):
+            raise Unexpected(f"another result: {lines}: {what}")
         aside = [p for p in subject.folder.rglob("*.damaged-*")]
         return ASIDE if aside else SAME
     lines = [line for line in errors.splitlines() if line.startswith(subject.name)]
@@ -162,7 +161,3 @@ def orphans(folder: Path) -> list[int]:
             if f"={folder}" in command:
                 found.append(int(entry.name))
     return found
-
-
-def read_json(path: Path) -> dict:
-    return json.loads(path.read_text())

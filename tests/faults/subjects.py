@@ -132,8 +132,25 @@ def _of_run(folder: Path) -> dict[str, object]:
     return found
 
 
+def difference(expected: dict, found: dict, prefix: str = "") -> list[str]:
+    """Where two results differ, by dotted keys, for a message."""
+    lines = []
+    for key in sorted(expected.keys() | found.keys()):
+        old, new = expected.get(key), found.get(key)
+        if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+            old, new = dict(enumerate(map(str, old))), dict(enumerate(map(str, new)))
+        if isinstance(old, dict) and isinstance(new, dict):
+            old = {str(k): old[k] for k in old}
+            new = {str(k): new[k] for k in new}
+            lines += difference(old, new, f"{prefix}{key}.")
+        elif old != new:
+            lines.append(f"{prefix}{key}: {str(old)[:300]} -> {str(new)[:300]}")
+    return lines
+
+
 def _timeless(entry: dict) -> dict:
-    return {key: entry[key] for key in entry if key not in ("seconds", "sha256")}
+    """Without what is not a result; the commit, too, may move meanwhile."""
+    return {k: entry[k] for k in entry if k not in ("seconds", "sha256", "commit")}
 
 
 def _bytes(folder: Path, patterns: tuple[str, ...]) -> dict[str, bytes]:
