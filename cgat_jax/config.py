@@ -43,7 +43,7 @@ class Data:
     )
     source: str = setting(
         "",
-        "folder of the original files or archives; prepared when root is empty",
+        "folder of the original files or archives; prepared once, then compared",
         affects_results=False,
     )
     split: str = setting(

@@ -37,6 +37,7 @@ class Encoder:
         """Compiles nothing yet; ``check_stop`` is called between batches."""
         self.config, self.dataset, self.mesh = config, dataset, mesh
         self.workdir, self.check_stop = workdir, check_stop
+        self._programs: dict[HashModel, Callable] = {}
 
     def victim(self, name: str, model: HashModel, network: Network) -> Victim:
         """A network with its codes, which are made once and kept under its name.
@@ -47,15 +48,22 @@ class Encoder:
         folder, digest = self.workdir / "codes" / name, self._digest(model, network)
         origin = {"network": digest, "data": self.dataset.digest.whole}
         belongs(folder, origin, earlier=self._earlier_digest(network))
-        rows, whole = devices.by_row(self.mesh), devices.replicated(self.mesh)
-
-        def encode(network, pixels):
-            return jnp.sign(model.apply(*network, devices.to_images(pixels))[0])
-
-        program = jax.jit(encode, in_shardings=(whole, rows), out_shardings=whole)
-        encode_one = functools.partial(program, network)
+        encode_one = functools.partial(self._program(model), network)
         codes = {part: self._codes(folder, part, encode_one) for part in PARTS}
         return Victim(name, model, network, codes, digest)
+
+    def _program(self, model: HashModel) -> Callable:
+        """``(network, pixels) -> binary codes``, compiled once for all of its kind."""
+        if model not in self._programs:
+            rows, whole = devices.by_row(self.mesh), devices.replicated(self.mesh)
+
+            def encode(network, pixels):
+                return jnp.sign(model.apply(*network, devices.to_images(pixels))[0])
+
+            self._programs[model] = jax.jit(
+                encode, in_shardings=(whole, rows), out_shardings=whole
+            )
+        return self._programs[model]
 
     def batches(
         self, positions: np.ndarray, title: str, size: int = 0

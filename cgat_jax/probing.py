@@ -1,6 +1,8 @@
 """A network and a few of its queries, as ``cgat_jax.sanity`` examines them."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,6 +15,7 @@ from cgat_jax.attacks.objectives import agreement
 from cgat_jax.attacks.pgd import relax
 from cgat_jax.references import Given
 from cgat_jax.scoring import Scorer
+from cgat_jax.types import HashModel
 
 
 class NetworkSubject:
@@ -42,12 +45,10 @@ class NetworkSubject:
         read = list(attacker.batches(positions, "read queries", 0))
         pixels = [np.asarray(devices.to_images(b.images))[b.mask] for b in read]
         self.images = np.concatenate(pixels)
-        model = victim.model
-        self._forward = jax.jit(lambda images, net: model.apply(*net, images)[0])
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """The network's output for images."""
-        return self._in_blocks(self._forward, images)
+        return self._in_blocks(_forward(self._victim.model), images)
 
     def attack(self, name: str, **changes: Any) -> Attacked:
         """See ``sanity.Subject``; a ``size`` of -1 is another than the usual one."""
@@ -66,13 +67,7 @@ class NetworkSubject:
 
     def zero_gradients(self, surrogate: str) -> float:
         """Share of exact zeros in the gradient at the clean images."""
-        budget = Budget(surrogate=surrogate)
-
-        def total(images, network, centers):
-            logits = self._victim.model.apply(*network, images)[0]
-            return agreement(relax(logits, 0, budget), centers).sum()
-
-        slope = jax.jit(jax.grad(total))
+        slope = _slope(self._victim.model, surrogate)
         slopes = self._in_blocks(slope, self.images, self._centers())
         return float((slopes == 0).mean())
 
@@ -120,6 +115,24 @@ class NetworkSubject:
             blocks = [_padded(x[start : start + size], size) for x in (images, *others)]
             found.append(np.asarray(function(blocks[0], network, *blocks[1:])))
         return np.concatenate(found)[: len(images)]
+
+
+@functools.cache
+def _forward(model: HashModel) -> Callable:
+    """``(images, network) -> logits``, compiled once for all networks of a kind."""
+    return jax.jit(lambda images, network: model.apply(*network, images)[0])
+
+
+@functools.cache
+def _slope(model: HashModel, surrogate: str) -> Callable:
+    """``(images, network, centers) ->`` gradient of what the main attack lowers."""
+    budget = Budget(surrogate=surrogate)
+
+    def total(images, network, centers):
+        logits = model.apply(*network, images)[0]
+        return agreement(relax(logits, 0, budget), centers).sum()
+
+    return jax.jit(jax.grad(total))
 
 
 def _padded(rows: np.ndarray, size: int) -> np.ndarray:

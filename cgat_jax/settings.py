@@ -97,11 +97,6 @@ def changed_settings(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
     return [change for change in changes if change.old != change.new]
 
 
-def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """As ``changed_settings``, as text."""
-    return [str(change) for change in changed_settings(old, new)]
-
-
 def _completed(nested: dict[str, Any]) -> dict[str, Any]:
     given, full = _flat(nested), {key: value for key, value, _ in _fields(Config())}
     if given.get("data.name") == "lists":
