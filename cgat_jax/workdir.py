@@ -13,6 +13,7 @@ from typing import Any
 from cgat_jax.config import Config
 from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.io import (
+    SEAL,
     parse_json,
     read_json,
     read_sealed,
@@ -27,6 +28,8 @@ from cgat_jax.settings import changed_settings, free_settings, settings, to_json
 CONFIG_FILE, INPUTS_FILE = "config.json", "inputs.json"
 STREAMS = 2
 """Version of the random streams (``cgat_jax.rng``); 1 had no names."""
+_MADE = ("backbone", "pretrain", "defend", "codes", "evaluate", "prosgan")
+_UNKNOWN = "what the run was made of is not known: choose another --workdir"
 _SECTIONS = {"data", "model", "loss", "pretrain", "defense", "evaluate"}
 # What two runs that share a pretrained network must agree on.
 _PRETRAINING = ("data.", "model.", "backbone.", "pretrain.", "loss.", "seed")
@@ -52,6 +55,11 @@ def is_trained(workdir: Path) -> bool:
     return any(workdir.glob("evaluate/*/record.json"))
 
 
+def has_begun(workdir: Path) -> bool:
+    """Whether a run has made anything yet."""
+    return any((workdir / name).exists() for name in _MADE)
+
+
 def config_digest(config: Config) -> str:
     """Digest of the settings that decide results; the free ones are left out."""
     kept = {k: v for k, v, _ in settings(config) if k not in free_settings()}
@@ -64,17 +72,21 @@ def check_workdir(workdir: Path, config: Config) -> None:
     Raises:
         ForeignFilesError: the folder holds something else.
         InputError: it holds a run with other settings; the message lists them.
+        DamagedFileError: what its settings were is not known any more.
     """
     check_folder(workdir, "run", is_own=is_run)
-    path = workdir / CONFIG_FILE
-    if not path.is_file():
+    if not has_begun(workdir):
         return
+    path = workdir / CONFIG_FILE
     try:
         old = read_sealed(path)
-    except DamagedFileError:
+    except (DamagedFileError, FileNotFoundError) as error:
         if _inputs(workdir).get("config_sha256") == config_digest(config):
             return  # it is the same one: written again
-        raise
+        raise DamagedFileError(
+            f"{path}: damaged or missing: what the run's settings were is not known; "
+            "give it back, or choose another --workdir"
+        ) from error
     changed = [
         str(change)
         for change in changed_settings(old, json.loads(to_json(config)))
@@ -106,27 +118,32 @@ def remember(workdir: Path, config: Config, made_of: dict[str, Any]) -> None:
     Raises:
         InputError: it was made of something else; says of what.
     """
-    known = _inputs(workdir)
-    begun = any((workdir / stage).is_dir() for stage in ("backbone", "pretrain"))
-    streams = STREAMS
-    if not known and (begun or is_trained(workdir)):
+    path, begun = workdir / CONFIG_FILE, has_begun(workdir)
+    known = _inputs(workdir) if begun else {}
+    streams = known.get("streams", STREAMS)
+    if begun and _is_of_earlier_version(path):
         _check_earlier(workdir, made_of["data"]["split"])
         streams = 1
+    elif begun and not known:
+        raise DamagedFileError(f"{workdir / INPUTS_FILE}: missing; {_UNKNOWN}")
     for key, value in made_of.items():
         if key in known:
             _check_same(workdir, key, known[key], value)
-    path = workdir / CONFIG_FILE
+    fixed = {"streams": streams, "config_sha256": config_digest(config)}
+    if not known.items() >= (fixed | made_of).items():
+        write_sealed(workdir / INPUTS_FILE, known | fixed | made_of)
+    _write_config(path, config)
+
+
+def _write_config(path: Path, config: Config) -> None:
     if path.is_file():
         try:
             read_sealed(path)
         except DamagedFileError as error:
             set_aside(path, error)
     content = parse_json(to_json(config), path)
-    text = json.dumps(content | {"sha256": seal_of(content)}, indent=2) + "\n"
-    write_text(path, text)
-    if not known.items() >= made_of.items():
-        fixed = {"streams": streams, "config_sha256": config_digest(config)}
-        write_sealed(workdir / INPUTS_FILE, fixed | known | made_of)
+    sealed = content | {SEAL: seal_of(content)}
+    write_text(path, json.dumps(sealed, indent=2) + "\n")
 
 
 def remember_network(workdir: Path, key: str, digest: str) -> None:
@@ -152,10 +169,7 @@ def _inputs(workdir: Path) -> dict[str, Any]:
     try:
         return read_sealed(path) if path.is_file() else {}
     except DamagedFileError as error:
-        raise DamagedFileError(
-            f"{error}; what the run was made of is not known any more: choose another "
-            "--workdir"
-        ) from error
+        raise DamagedFileError(f"{error}; {_UNKNOWN}") from error
 
 
 def _check_same(workdir: Path, key: str, old: Any, new: Any) -> None:
@@ -169,6 +183,14 @@ def _check_same(workdir: Path, key: str, old: Any, new: Any) -> None:
         f"{workdir} was made of other {what}: choose another --workdir, or give back "
         "what it was made of"
     )
+
+
+def _is_of_earlier_version(path: Path) -> bool:
+    """Whether a configuration is one without a digest."""
+    try:
+        return SEAL not in read_json(path)
+    except (DamagedFileError, FileNotFoundError):
+        return False
 
 
 def _check_earlier(workdir: Path, split: str) -> None:

@@ -25,14 +25,19 @@ def run(tmp_path, config):
     workdir.check_workdir(folder, config)
     workdir.claim_workdir(folder)
     workdir.remember(folder, config, {"data": DATA, "weights": "w"})
+    (folder / "pretrain").mkdir()
     return folder
 
 
+def _bytes(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+
+
 def test_the_same_may_go_on(run, config):
-    before = {p.name: p.read_bytes() for p in run.iterdir()}
+    before = _bytes(run)
     workdir.check_workdir(run, config)
     workdir.remember(run, config, {"data": DATA, "weights": "w"})
-    assert before == {p.name: p.read_bytes() for p in run.iterdir()}
+    assert before == _bytes(run)
     text = (run / "config.json").read_text()
     assert from_json(text) == config and workdir.streams_of(run) == 2
 
@@ -55,11 +60,11 @@ def test_free_settings_may_change_and_are_noted(run, config):
 )
 def test_other_data_are_refused_before_anything_is_written(run, config, part, what):
     config.data.root = "elsewhere"
-    before = {p.name: p.read_bytes() for p in run.iterdir()}
+    before = _bytes(run)
     other = DATA | {part: "x", "whole": "y"}
     with pytest.raises(InputError, match=what):
         workdir.remember(run, config, {"data": other, "weights": "w"})
-    assert before == {p.name: p.read_bytes() for p in run.iterdir()}
+    assert before == _bytes(run)
 
 
 def test_another_weights_file_of_the_same_name_is_refused(run, config):
@@ -100,8 +105,35 @@ def test_a_damaged_config_is_written_again_for_the_same_run_alone(run, config):
     assert (run / "config.json.damaged-1").read_text() == "null"
     (run / "config.json").write_text("null")
     config.seed = 3
-    with pytest.raises(DamagedFileError, match="config.json: damaged"):
+    with pytest.raises(DamagedFileError, match="config.json: damaged or missing"):
         workdir.check_workdir(run, config)
+
+
+def test_a_missing_config_is_written_again_for_the_same_run_alone(run, config):
+    before = _bytes(run)
+    (run / "config.json").unlink()
+    workdir.check_workdir(run, config)
+    workdir.remember(run, config, {"data": DATA, "weights": "w"})
+    assert _bytes(run) == before
+    (run / "config.json").unlink()
+    config.seed = 3
+    with pytest.raises(DamagedFileError, match="config.json: damaged or missing"):
+        workdir.check_workdir(run, config)
+
+
+def test_missing_inputs_are_refused_by_name(run, config):
+    (run / "inputs.json").unlink()
+    with pytest.raises(DamagedFileError, match="inputs.json: missing"):
+        workdir.remember(run, config, {"data": DATA, "weights": "w"})
+
+
+def test_a_claim_of_which_nothing_came_keeps_no_one_from_correcting_it(run, config):
+    (run / "pretrain").rmdir()
+    config.seed = 3
+    workdir.check_workdir(run, config)
+    workdir.remember(run, config, {"data": DATA | {"labels": "x"}})
+    assert from_json((run / "config.json").read_text()).seed == 3
+    assert read_sealed(run / "inputs.json")["data"]["labels"] == "x"
 
 
 def test_damaged_inputs_are_refused_by_name(run, config):
@@ -131,7 +163,9 @@ def test_a_trained_run_of_an_earlier_version_goes_on(tmp_path, config):
     workdir.claim_workdir(folder)
     workdir.remember(folder, config, {"data": DATA})
     assert workdir.streams_of(folder) == 1
+    workdir.check_workdir(folder, config)
     workdir.remember(folder, config, {"data": DATA})
+    assert workdir.streams_of(folder) == 1
     assert read_sealed(folder / "inputs.json")["data"] == DATA
 
 
