@@ -11,11 +11,10 @@ from tests.data.sources import photo, write_images, write_lists
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "tests/tiny_config.py"
-ATTACKS = "noise,cgat,p2p,tha,prosgan,worst_case"
+ATTACKS = "noise,cgat,p2p,tha,prosgan"
 _SMALL = {
     "evaluate.attacks": ATTACKS,
     "evaluate.transfer": "cgat",
-    "evaluate.sanity_queries": 6,
     "evaluate.prototype_steps": 40,
     "evaluate.prosgan_epochs": 1,
     "evaluate.prosgan_width": 0.05,
