@@ -5,6 +5,7 @@ temporary folder and renames it, so that a kill leaves the previous ones untouch
 """
 
 import contextlib
+import errno
 import gc
 import hashlib
 import logging
@@ -28,19 +29,20 @@ from cgat_jax.io import set_aside
 _log = logging.getLogger(__name__)
 _MARGIN = 10**6  # bytes that a checkpoint takes besides its arrays
 _SETTLING = 0.3  # seconds
+_NOT_DAMAGE = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES)
 
 
 def open_checkpoints(
     folder: Path, keep: int = 2, *, read_only: bool = False
 ) -> ocp.CheckpointManager:
     """The checkpoints under a folder (made if absent); the newest ``keep`` stay."""
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=None if read_only else keep,
-        enable_async_checkpointing=False,
-        read_only=read_only,
-        create=not read_only,
-    )
     with _quiet():
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=None if read_only else keep,
+            enable_async_checkpointing=False,
+            read_only=read_only,
+            create=not read_only,
+        )
         return ocp.CheckpointManager(folder.absolute(), options=options)
 
 
@@ -93,10 +95,10 @@ def _not_written(folder: object, step: int, why: str) -> OSError:
 def restore_latest(
     manager: ocp.CheckpointManager, like: Any, *, mend: bool = True
 ) -> Any | None:
-    """The newest state that is whole, or None where there is no checkpoint.
+    """The newest state that is whole, or None where there is none.
 
-    Newer ones that are damaged are set aside by name, so that training can go on and
-    write them anew.
+    Damaged ones are set aside by name, so that training goes on from the one before, or
+    from the beginning, and writes them anew.
 
     Args:
         manager: from ``open_checkpoints``.
@@ -104,15 +106,20 @@ def restore_latest(
         mend: False only warns of damaged ones, for the folder of another run.
 
     Raises:
-        DamagedFileError: there are checkpoints, but none can be read; none is set
-            aside.
+        DamagedFileError: there are checkpoints, but none can be read, and they are
+            another run's.
+        OSError: the system cannot read them now.
     """
     steps, problems = sorted(manager.all_steps(), reverse=True), {}
     for step in steps:
         with _quiet():
             try:
                 state = _restore(manager, step, like)
+            except MemoryError:
+                raise
             except Exception as error:  # whatever a damaged file makes Orbax raise
+                if getattr(error, "errno", None) in _NOT_DAMAGE:
+                    raise
                 problems[step] = _reason(error)
                 state = None
             if state is None:
@@ -120,11 +127,13 @@ def restore_latest(
                 continue
         _pass_over(manager, problems, mend)
         return state
-    if problems:
+    if mend:
+        _pass_over(manager, problems, mend)
+    elif problems:
         reasons = "; ".join(f"step {step}: {why}" for step, why in problems.items())
         raise DamagedFileError(
-            f"no usable checkpoint in {manager.directory} ({reasons}): move the folder "
-            "away to start this stage again"
+            f"no usable checkpoint in {manager.directory} ({reasons}): run that run's "
+            "command again, which makes them anew"
         )
     return None
 
@@ -167,22 +176,6 @@ def _sweep() -> None:
         time.sleep(_SETTLING)
     finally:
         sys.unraisablehook, sys.excepthook = hooks
-
-
-def _reason(error: Exception) -> str:
-    """What an error says, in one line; of the system's own, that alone."""
-    text = " ".join(str(error).split())
-    found = re.search(r": ([^:\[\]]+) \[os_error_code", text)
-    return found[1] if found else text[:200] or type(error).__name__
-
-
-def _sweep() -> None:
-    """Ends, without a word, the coroutines that a failure of Orbax has left behind."""
-    hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
-    try:
-        gc.collect()
-    finally:
-        sys.unraisablehook = hook
 
 
 def _pass_over(manager, problems: dict[int, str], mend: bool) -> None:

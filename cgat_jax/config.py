@@ -293,7 +293,7 @@ class Config:
     pretrain: Training = dataclasses.field(default_factory=Training)
     defense: Defense = dataclasses.field(default_factory=Defense)
     evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)
-    seed: int = setting(0, "root of all randomness but the split's")
+    seed: int = setting(0, "root of all randomness but the split's", high=2**32 - 1)
     log_steps: int = setting(
         20, "steps between logged, checked metrics", low=1, affects_results=False
     )

@@ -20,6 +20,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE, SAVING_PATIENCE = 9.0, 28.0
 """Seconds from the first signal to the end, whatever runs; the latter where there is
 something to save (a cluster kills after 30)."""
+_SAME = 2.0  # seconds within which a signal that comes twice was sent to a group
 PARENT = "CGAT_JAX_PARENT"
 """Environment variable: the process whose end asks this one to stop."""
 
@@ -43,6 +44,7 @@ class StopSignal:
         """
         self.program = program
         self.asked = 0  # the signal's number
+        self._since = 0.0
         self._deferred = self._saving = self._said = False
 
     def listen(self, *, patience: float = PATIENCE) -> None:
@@ -103,19 +105,28 @@ class StopSignal:
 
     def _ask(self, number, frame) -> None:
         if self.asked:
-            os._exit(128 + number)
-        self.asked = number
+            if self._is_new(number):
+                os._exit(128 + number)
+            return
+        self.asked, self._since = number, time.monotonic()
         if not self._deferred:
             raise Stopped(128 + number)
+
+    def _is_new(self, number: int) -> bool:
+        """Whether a further signal asks again: of SIGTERM, groups get it twice."""
+        again = number != self.asked or number == signal.SIGINT
+        return again or time.monotonic() - self._since > _SAME
 
     def _watch(self, reading: int, patience: float) -> None:
         """Ends the process where the main thread does not, and with its parent."""
         parent, first, since = int(os.environ.get(PARENT, 0)), 0, 0.0
         while True:
             for number in _arrived(reading):
-                if first:
+                again = number != first or number == signal.SIGINT
+                if first and (again or time.monotonic() - since > _SAME):
                     os._exit(128 + number)
-                first, since = number, time.monotonic()
+                if not first:
+                    first, since = number, time.monotonic()
             limit = max(patience, SAVING_PATIENCE if self._saving else 0.0)
             if first and time.monotonic() - since > limit:
                 self.asked = first
@@ -123,7 +134,8 @@ class StopSignal:
                 os._exit(128 + first)
             if parent and os.getppid() != parent:
                 parent = 0
-                os.kill(os.getpid(), signal.SIGTERM)
+                if not first:
+                    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _arrived(reading: int) -> list[int]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cgat_jax import checkpoint
+from cgat_jax.errors import DamagedFileError
 from cgat_jax.types import Bank, TrainState
 
 
@@ -124,10 +125,26 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line_with_its_folder(manager
     assert int(restored.step) == 3
 
 
-def test_with_none_usable_the_folder_is_named(manager, tmp_path):
+def test_with_none_usable_the_stage_begins_anew_but_for_another_run(manager, tmp_path):
     checkpoint.save(manager, 1, _state(1.0))
-    for path in (tmp_path / "checkpoints" / "1" / "state").rglob("*"):
-        if path.is_file():
-            path.unlink()
-    with pytest.raises(ValueError, match="no usable checkpoint in .*checkpoints"):
-        checkpoint.restore_latest(manager, _state(0.0))
+    folder = tmp_path / "checkpoints"
+    _damage(folder / "1" / "state", "remove")
+    with pytest.raises(DamagedFileError, match="no usable checkpoint in .*checkpoints"):
+        checkpoint.restore_latest(manager, _state(0.0), mend=False)
+    assert checkpoint.restore_latest(manager, _state(0.0)) is None
+    assert (folder / "1.damaged-1").is_dir()
+    checkpoint.save(manager, 1, _state(1.0))
+    assert int(checkpoint.restore_latest(manager, _state(0.0)).step) == 1
+
+
+def test_a_disk_that_fills_while_orbax_writes_prints_nothing(manager, capfd):
+    """Past the comparison with the free space, as with a quota."""
+    checkpoint.save(manager, 1, _state(1.0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(OSError, match="step 2 is not written"):
+            checkpoint.save(manager, 2, _state(2.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert capfd.readouterr().err == ""

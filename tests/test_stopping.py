@@ -22,14 +22,16 @@ except Stopped as stopped:
 """
 
 
-def _start(body, patience=0.5, **options):
+def _start(body, patience=0.5, *, ignoring=False):
     script = HEAD.format(patience=patience, body=textwrap.indent(body, "    "))
+    command = [sys.executable, "-c", script]
+    if ignoring:  # as nohup does
+        command = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *command]
     process = subprocess.Popen(
-        [sys.executable, "-c", script],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,
     )
     assert process.stdout.readline() == "ready\n"
     return process
@@ -109,11 +111,17 @@ def test_a_second_signal_ends_at_once():
     assert process.returncode == 130 and out == errors == ""
 
 
-def test_hangups_that_are_ignored_stay_ignored():
-    def ignore():
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def test_a_signal_to_a_group_that_comes_twice_is_one():
+    """A queue signals parent and child, and the parent its child once more."""
+    process = _start(LOOP.replace("not stop.asked", "not stop.asked or time.sleep(1)"))
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    _end(process, 143, "saved\n")
 
-    process = _start(LOOP, preexec_fn=ignore)
+
+def test_hangups_that_are_ignored_stay_ignored():
+    process = _start(LOOP, ignoring=True)
     process.send_signal(signal.SIGHUP)
     time.sleep(0.5)
     assert process.poll() is None
