@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from cgat_jax import measures
 from cgat_jax.attacking import Victim
 from cgat_jax.attacks import ATTACKS, parse_attacks
-from cgat_jax.evaluate import Evaluator, Record, is_of
+from cgat_jax.evaluate import Evaluator, Record, is_named
 from cgat_jax.io import read_sealed
 from cgat_jax.kept import read_kept
 from cgat_jax.probing import NetworkSubject
@@ -34,11 +34,22 @@ class Doubts:
                     for defense in victims
                     if defense != source
                 }
-                found = {defense: read_kept(path) for defense, path in paths.items()}
-                if not all(is_of(r, source=crafted_on.digest) for r in found.values()):
+                if not all(
+                    self._has_transferred(path, defense, attack, source, crafted_on)
+                    for defense, path in paths.items()
+                ):
                     self._transfer(paths, attack, source, crafted_on, victims)
                 records += [read_sealed(path) for path in paths.values()]
         return records
+
+    def _has_transferred(self, path, defense, attack, source, crafted_on) -> bool:
+        """Whether a record is there, and of the source as it is now."""
+        record = read_kept(path)
+        return (
+            record is not None
+            and is_named(record, defense, attack, source)
+            and record.get("source_sha256") == crafted_on.digest
+        )
 
     def examine(
         self, victims: Mapping[str, Victim], sources: Mapping[str, Victim]
@@ -56,7 +67,7 @@ class Doubts:
             twin = twins[0] if twins else None
             wanted = self._sanity_origin(victim, twin, sources)
             kept = read_kept(path)
-            if kept is None or any(kept.get(k, v) != v for k, v in wanted.items()):
+            if kept is None or any(kept.get(k) != v for k, v in wanted.items()):
                 kept = self._examine(defense, victim, sources.get(twin)) | wanted
                 self._evaluator.write(path, kept)
             found.append(kept)

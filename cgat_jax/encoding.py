@@ -16,9 +16,10 @@ from cgat_jax.attacking import Network, Victim
 from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.data.loader import eval_batches
-from cgat_jax.io import digest_of
+from cgat_jax.io import digest_of, save_array
 from cgat_jax.kept import belongs, kept_array
 from cgat_jax.types import Batch, HashModel
+from cgat_jax.workdir import STREAMS, streams_of
 
 PARTS = ("train", "database", "query")
 
@@ -47,9 +48,13 @@ class Encoder:
         """
         folder, digest = self.workdir / "codes" / name, self._digest(model, network)
         origin = {"network": digest, "data": self.dataset.digest.whole}
-        belongs(folder, origin, earlier=self._earlier_digest(network))
+        earlier = self._earlier_digest(network) if jax.tree.leaves(network) else ""
+        belongs(folder, origin, earlier=earlier)
         encode_one = functools.partial(self._program(model), network)
-        codes = {part: self._codes(folder, part, encode_one) for part in PARTS}
+        bits = self._bits(model, network)
+        codes = {
+            part: self._codes(folder, part, encode_one, bits, digest) for part in PARTS
+        }
         return Victim(name, model, network, codes, digest)
 
     def _program(self, model: HashModel) -> Callable:
@@ -99,7 +104,16 @@ class Encoder:
             digest.update(np.asarray(array).tobytes())
         return digest.hexdigest()
 
-    def _codes(self, folder: Path, part: str, encode: Callable) -> np.ndarray:
+    def _bits(self, model: HashModel, network: Network) -> int:
+        """Code length of a network; another run's may differ from this one's."""
+        side = self.config.data.crop_size
+        images = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+        outputs = jax.eval_shape(lambda n, x: model.apply(*n, x)[0], network, images)
+        return outputs.shape[1]
+
+    def _codes(
+        self, folder: Path, part: str, encode: Callable, bits: int, digest: str
+    ) -> np.ndarray:
         """Binary codes of a part, int8 [n, K]; encoded once and kept."""
         positions = getattr(self.dataset.split, part)
 
@@ -110,9 +124,24 @@ class Encoder:
             ]
             return np.concatenate(codes)[: len(positions)].astype(np.int8)
 
-        return self.kept_codes(folder / f"{part}.npy", len(positions), make)
+        shape = len(positions), bits
+        return self.kept_codes(folder / f"{part}.npy", shape, make, f"{part} {digest}")
 
-    def kept_codes(self, path: Path, count: int, make: Callable) -> np.ndarray:
-        """Codes in a file, int8 [count, K]; made where they are missing or damaged."""
-        shape = count, self.config.model.bits
-        return kept_array(path, make, shape=shape, dtype=np.int8, low=-1, high=1)
+    def kept_codes(
+        self, path: Path, shape: tuple[int, int], make: Callable, of: str
+    ) -> np.ndarray:
+        """Codes in a file, int8 ``shape``; made where they are missing or damaged."""
+        return kept_array(
+            path,
+            make,
+            shape=shape,
+            dtype=np.int8,
+            low=-1,
+            high=1,
+            of=f"{of} {self.dataset.digest.whole}",
+            sealed=streams_of(self.workdir) >= STREAMS,
+        )
+
+    def save_codes(self, path: Path, codes: np.ndarray, of: str) -> None:
+        """Writes what ``kept_codes`` reads."""
+        save_array(path, codes, of=f"{of} {self.dataset.digest.whole}")

@@ -1,9 +1,11 @@
 """Clean and attacked retrieval of each network, as records that are kept."""
 
+import contextlib
 import dataclasses
 import functools
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from cgat_jax.encoding import Encoder
 from cgat_jax.errors import InputError
 from cgat_jax.gallery import write_gallery
 from cgat_jax.generators import Generators
-from cgat_jax.io import read_sealed, save_array, write_sealed
+from cgat_jax.io import read_sealed, set_aside, write_sealed
 from cgat_jax.kept import read_kept
 from cgat_jax.references import References
 from cgat_jax.retrieval import code_usage
@@ -40,14 +42,24 @@ class Evaluator:
         mesh: Mesh,
         workdir: Path,
         check_stop: Callable[[], None],
+        saving: Callable[[], AbstractContextManager] = contextlib.nullcontext,
     ):
-        """Compiles nothing yet; ``check_stop`` is called between batches."""
+        """Compiles nothing yet.
+
+        Args:
+            config: the run's settings.
+            dataset: its data.
+            mesh: the devices.
+            workdir: where everything is kept.
+            check_stop: called between batches; may raise ``Stopped``.
+            saving: entered while something is trained that is saved when it is stopped.
+        """
         self.config, self.dataset, self.mesh = config, dataset, mesh
         self.encoder = Encoder(config, dataset, mesh, workdir, check_stop)
         self.victim = self.encoder.victim
         self.references = References(config, dataset, workdir, check_stop)
         self.scorer = Scorer(self.references)
-        generators = Generators(config, dataset, mesh, workdir, check_stop)
+        generators = Generators(config, dataset, mesh, workdir, check_stop, saving)
         self.attacker = Attacker(
             config, mesh, self.references, generators, self.encoder.batches
         )
@@ -69,6 +81,9 @@ class Evaluator:
         """
         folder = self.folder / f"{defense}-{attack}"
         record = read_kept(folder / "record.json")
+        if record is not None and not is_named(record, defense, attack):
+            set_aside(folder / "record.json", "it is of another attack")
+            record = None
         if record is None:
             self._measure(folder, defense, attack, victim)
             record = read_sealed(folder / "record.json")
@@ -95,7 +110,8 @@ class Evaluator:
             after = self.scorer.scores(left.codes, victim.codes)
             record |= measures.retrieval_measures(after)
             record |= measures.change_measures(left, clean) | special
-            save_array(folder / "codes.npy", left.codes)
+            of = _codes_of(defense, attack, victim)
+            self.encoder.save_codes(folder / "codes.npy", left.codes, of)
             shown = (victim.codes, clean, left, before, after, aim)
             positions = self.references.positions
             write_gallery(folder, self.config, self.dataset, positions, *shown)
@@ -110,8 +126,9 @@ class Evaluator:
             self._measure(folder, defense, attack, victim)
             return np.load(folder / "codes.npy")
 
-        count = len(self.references.positions)
-        codes = self.encoder.kept_codes(folder / "codes.npy", count, again)
+        shape = len(self.references.positions), victim.codes["query"].shape[1]
+        of = _codes_of(defense, attack, victim)
+        codes = self.encoder.kept_codes(folder / "codes.npy", shape, again, of)
         return self.scorer.precision(codes, victim.codes)
 
     def _compared(self, record: Record, defense: str, victim: Victim) -> Record:
@@ -182,6 +199,17 @@ class Evaluator:
         """Writes a record, with its digest."""
         if jax.process_index() == 0:
             write_sealed(path, content)
+
+
+def _codes_of(defense: str, attack: str, victim: Victim) -> str:
+    """What the codes of attacked queries are of."""
+    return f"{defense}-{attack} {victim.digest}"
+
+
+def is_named(record: Record, defense: str, attack: str, source=None) -> bool:
+    """Whether a record is of this attack on this network."""
+    named = record.get("defense"), record.get("attack"), record.get("source")
+    return named == (defense, attack, source)
 
 
 def is_of(record: Record | None, **digests: str) -> bool:

@@ -1,6 +1,8 @@
 """ProS-GAN's generators: one trained for each attacked network, kept in the workdir."""
 
+import contextlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import jax
@@ -13,7 +15,8 @@ from cgat_jax.attacks.prosgan_step import BATCH_SIZE, GanSettings
 from cgat_jax.attacks.prosgan_training import Trained, Victim, train_prosgan
 from cgat_jax.config import Config, Evaluate, Training
 from cgat_jax.data.dataset import Dataset
-from cgat_jax.kept import belongs
+from cgat_jax.io import set_aside
+from cgat_jax.kept import ORIGIN, belongs
 from cgat_jax.models.gan import MIN_SIZE, MULTIPLE
 from cgat_jax.references import prototype_steps
 from cgat_jax.rng import device_stream
@@ -52,8 +55,10 @@ class Generators:
         mesh: Mesh,
         workdir: Path,
         check_stop: Callable[[], None],
+        saving: Callable[[], AbstractContextManager] = contextlib.nullcontext,
     ):
-        """Trains nothing yet; ``check_stop`` is called at every step."""
+        """Trains nothing yet; ``check_stop`` is called at every step, in ``saving``."""
+        self.saving = saving
         self.config, self.dataset, self.mesh = config, dataset, mesh
         self.workdir, self.check_stop = workdir, check_stop
         self._known: dict[str, Trained] = {}
@@ -75,6 +80,8 @@ class Generators:
         if name not in self._known:
             folder = self.workdir / "prosgan" / name
             data = self.dataset.digest.whole
+            if folder.is_dir() and not (folder / ORIGIN).is_file():
+                set_aside(folder, "whose generator it is is not noted")
             belongs(folder, {"network": digest, "data": data})
             labels = self.dataset.labels[self.dataset.split.database]
             victim = Victim(
@@ -84,18 +91,19 @@ class Generators:
                 np.unique(labels, axis=0),
             )
             settings, training = self._settings()
-            self._known[name] = train_prosgan(
-                victim,
-                lambda start, count: batches_of(
-                    *(self.dataset, self.config, training, self.mesh, start, count),
-                    stage="prosgan",
-                ),
-                settings,
-                device_stream(self.config.seed, "prosgan/training"),
-                folder,
-                mesh=self.mesh,
-                check_stop=self.check_stop,
-            )
+            with self.saving():
+                self._known[name] = train_prosgan(
+                    victim,
+                    lambda start, count: batches_of(
+                        *(self.dataset, self.config, training, self.mesh, start, count),
+                        stage="prosgan",
+                    ),
+                    settings,
+                    device_stream(self.config.seed, "prosgan/training"),
+                    folder,
+                    mesh=self.mesh,
+                    check_stop=self.check_stop,
+                )
         return self._known[name]
 
     def rows(self, trained: Trained, targets: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ is read. A sealed array is a ``.npy`` file with one more line at its end, so tha
 ``numpy.load`` reads it as well; a sealed JSON object has a key ``sha256``.
 """
 
+import contextlib
 import glob
 import hashlib
 import io
@@ -13,7 +14,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -58,6 +59,15 @@ def remove_partials(folder: Path, names: Iterable[str]) -> None:
         for partial in folder.glob(f".{glob.escape(name)}.*.partial"):
             if partial.name.split(".")[-2].isdecimal():
                 partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Has what the system cannot do with a file name the file."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -163,26 +173,43 @@ def digest_of(array: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Writes an array as ``.npy`` with its digest behind it: whole or not at all."""
+def save_array(path: Path, array: np.ndarray, *, of: str = "") -> None:
+    """Writes an array as ``.npy`` with a seal behind it: whole or not at all.
+
+    Args:
+        path: the file.
+        array: of numbers.
+        of: what it is of; in the seal, so that no other array passes for it.
+    """
 
     def write(file: IO[bytes]) -> None:
         np.save(file, array, allow_pickle=False)
-        file.write(f"\nsha256 {digest_of(np.asarray(array))}\n".encode())
+        file.write(f"\nsha256 {_array_seal(np.asarray(array), of)}\n".encode())
 
     replace_file(path, write)
 
 
+def _array_seal(array: np.ndarray, of: str) -> str:
+    return hashlib.sha256(f"{of}\n{digest_of(array)}".encode()).hexdigest()
+
+
 def load_array(
-    path: Path, *, shape: tuple[int | None, ...], dtype: Any, low=None, high=None
+    path: Path,
+    *,
+    shape: tuple[int | None, ...],
+    dtype: Any,
+    low=None,
+    high=None,
+    of: str = "",
+    sealed: bool = False,
 ) -> np.ndarray:
     """An array that ``save_array`` wrote, checked.
 
-    A ``.npy`` file without digest, from before there were any, is taken if it has the
-    shape, the type and the range.
-
     Args:
         path: the file.
+        of: what it is of, as it was written.
+        sealed: refuse a ``.npy`` file without seal; else one, from before there were
+            any, is taken if it has the shape, the type and the range.
         shape: expected; None for an axis of any length.
         dtype: expected.
         low: least allowed value, if there is one.
@@ -194,7 +221,9 @@ def load_array(
     """
     array, trailer = _parse_npy(path.read_bytes(), path)
     found = _TRAILER.fullmatch(trailer)
-    if trailer and (not found or found[1].decode() != digest_of(array)):
+    if (trailer or sealed) and (
+        not found or found[1].decode() != _array_seal(array, of)
+    ):
         raise DamagedFileError(f"{path}: damaged, its digest does not match")
     same = len(array.shape) == len(shape) and all(
         want in (None, have) for want, have in zip(shape, array.shape, strict=True)

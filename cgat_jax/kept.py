@@ -11,12 +11,13 @@ from cgat_jax.io import (
     SEAL,
     load_array,
     read_json,
-    read_sealed,
     save_array,
     set_aside,
     unsealed,
     write_sealed,
 )
+
+ORIGIN = "origin.json"
 
 
 def read_kept(path: Path) -> dict[str, Any] | None:
@@ -28,7 +29,10 @@ def read_kept(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return read_sealed(path)
+        content = read_json(path)
+        if "network_sha256" in content and SEAL not in content:
+            raise DamagedFileError(f"{path}: its digest is missing")
+        return unsealed(content, path)
     except DamagedFileError as error:
         set_aside(path, error)
         return None
@@ -42,15 +46,29 @@ def kept_array(
     dtype: Any,
     low: int,
     high: int,
+    of: str = "",
+    sealed: bool = True,
 ) -> np.ndarray:
-    """The array in a file; made, and kept there, where it is missing or damaged."""
+    """The array in a file; made, and kept there, where it is missing or damaged.
+
+    Args:
+        path: the file.
+        make: makes the array.
+        shape: None for an axis of any length.
+        dtype: of the array.
+        low: least value.
+        high: largest value.
+        of: what it is of; another array in its place is damage.
+        sealed: False takes a file of an earlier version, without a seal.
+    """
+    check = {"shape": shape, "dtype": dtype, "low": low, "high": high}
     if path.is_file():
         try:
-            return load_array(path, shape=shape, dtype=dtype, low=low, high=high)
+            return load_array(path, **check, of=of, sealed=sealed)
         except DamagedFileError as error:
             set_aside(path, error)
     array = make()
-    save_array(path, array)
+    save_array(path, array, of=of)
     return array
 
 
@@ -67,7 +85,7 @@ def belongs(folder: Path, origin: dict[str, str], *, earlier: str = "") -> None:
     Raises:
         InputError: it was something else; says what, and what to do.
     """
-    path = folder / "origin.json"
+    path = folder / ORIGIN
     found = None
     if path.is_file():
         try:

@@ -129,13 +129,19 @@ def kind_of(folder: Path) -> str | None:
     return str(content.get("kind")) if content.get("made_by") == "cgat_jax" else None
 
 
-def release_folder(folder: Path) -> None:
-    """Removes our mark, our lock and the folder itself, if it holds nothing else."""
+def release_folder(folder: Path, *, keep: bool = False) -> None:
+    """Removes our mark, our lock and the folder itself, if it holds nothing else.
+
+    Args:
+        folder: ours.
+        keep: the folder was there before and stays.
+    """
     if set(os.listdir(folder)) <= {MARK, LOCK}:
         for name in (MARK, LOCK):
             (folder / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+        if not keep:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def remove_work(folder: Path) -> None:

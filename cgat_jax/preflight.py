@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -26,7 +27,7 @@ from cgat_jax.start import (
     fresh_weights,
     weights_file,
 )
-from cgat_jax.training import epoch_steps
+from cgat_jax.training import check_finished, epoch_steps
 
 
 def check_settings(config: Config) -> None:
@@ -83,8 +84,28 @@ def check_data(config: Config, dataset: Dataset) -> None:
     bank = empty_bank(dataset, config.model.bits)
     make_loss(config.loss).init(device_stream(config.seed, "loss"), bank)
     attacked_rows(config, dataset)
+    _check_other_runs(config, dataset)
     if needs_targets(config):
         check_targets(config, dataset)
+
+
+def _check_other_runs(config: Config, dataset: Dataset) -> None:
+    """Finds that the runs whose networks are used are finished, and of these data."""
+    runs = {"evaluate.sources": list(zoo.source_workdirs(config).values())}
+    runs["pretrained"] = [Path(config.pretrained)] if config.pretrained else []
+    for name, folders in runs.items():
+        for folder in folders:
+            zoo.check_same_data(folder, name, dataset)
+            stages = {"pretrain": config.pretrain}
+            if name != "pretrained":
+                other = zoo.read_config(folder)
+                stages = {"defend": other.defense}
+                if not other.pretrained:
+                    stages["pretrain"] = other.pretrain
+            for stage, settings in stages.items():
+                if settings.epochs:
+                    total = settings.epochs * epoch_steps(dataset, settings)
+                    check_finished(folder, stage, total)
 
 
 def made_of(config: Config, dataset: Dataset) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.kept import kept_array
 from cgat_jax.rng import device_stream, host_stream
 from cgat_jax.types import Bank, PyTree
-from cgat_jax.workdir import streams_of
+from cgat_jax.workdir import STREAMS, streams_of
 
 Codes = dict[str, np.ndarray]
 
@@ -55,14 +55,26 @@ def target_labels(config: Config, dataset: Dataset, workdir: Path) -> np.ndarray
     labels = dataset.labels[split.query], dataset.labels[split.database]
 
     def draw() -> np.ndarray:
-        if list(workdir.glob("targets.npy.damaged-*")) and streams_of(workdir) < 2:
+        if (
+            list(workdir.glob("targets.npy.damaged-*"))
+            and streams_of(workdir) < STREAMS
+        ):
             raise DamagedFileError(
                 f"{path}: damaged, and drawn by an earlier version: give it back, or "
                 "choose another --workdir"
             )
         return draw_targets(*labels, host_stream(config.seed, "targets"))
 
-    return kept_array(path, draw, shape=labels[0].shape, dtype=np.uint8, low=0, high=1)
+    return kept_array(
+        path,
+        draw,
+        shape=labels[0].shape,
+        dtype=np.uint8,
+        low=0,
+        high=1,
+        of=f"targets of seed {config.seed} {dataset.digest.whole}",
+        sealed=streams_of(workdir) >= STREAMS,
+    )
 
 
 def check_targets(config: Config, dataset: Dataset) -> None:

@@ -20,7 +20,7 @@ from cgat_jax.defenses import (
 from cgat_jax.errors import DamagedFileError
 from cgat_jax.io import set_aside
 from cgat_jax.losses import make_loss
-from cgat_jax.models.weights import save_weights
+from cgat_jax.models.weights import read_metadata, save_weights
 from cgat_jax.optimizer import make_optimizer, make_schedule
 from cgat_jax.rng import device_stream
 from cgat_jax.start import (
@@ -35,7 +35,7 @@ from cgat_jax.start import (
 from cgat_jax.stopping import StopSignal
 from cgat_jax.training import Stage, epoch_steps, load_finished, run_stage
 from cgat_jax.types import HashLoss, PyTree, StepFn, TrainState
-from cgat_jax.workdir import remember_network
+from cgat_jax.workdir import remember_network, remembered
 
 
 def train(
@@ -80,11 +80,15 @@ def _learn_backbone(config: Config, dataset: Dataset, workdir: Path, run) -> Non
     if path.is_file():
         try:
             first_weights(build_network(config, config.model.bits), config, workdir)
-            return
+            digest = read_metadata(path).get("sha256")
+            if remembered(workdir, "backbone") in (None, digest):
+                return
+            set_aside(path, "it is the backbone of another run")
         except DamagedFileError as error:
             set_aside(path, error)
     state = run(_backbone(config, dataset))
     save_weights(path, *_host((state.params["model"], state.stats)))
+    remember_network(workdir, "backbone", read_metadata(path)["sha256"])
 
 
 def finished(

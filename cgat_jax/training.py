@@ -24,6 +24,7 @@ from cgat_jax.types import Batch, HashLoss, StepFn, TrainState
 from cgat_jax.workdir import MetricsLog
 
 AHEAD = 2  # steps that are queued on the device
+_SLOW = 1.0  # seconds of a step from which on none is queued
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,6 +132,21 @@ def run_stage(
     return state
 
 
+def check_finished(workdir: Path, stage: str, total: int) -> None:
+    """Finds that another run has finished a stage, without reading it.
+
+    Raises:
+        InputError: it has not.
+    """
+    found = (workdir / stage / "checkpoints").glob("[0-9]*")
+    step = max((int(path.name) for path in found if path.name.isdigit()), default=0)
+    if step < total:
+        raise InputError(
+            f"{workdir}: its stage {stage} is at step {step} of {total}: finish that "
+            "run first"
+        )
+
+
 def load_finished(
     stage: Stage, dataset: Dataset, mesh: Mesh, workdir: Path
 ) -> TrainState:
@@ -156,7 +172,12 @@ def load_finished(
     return state
 
 
-def wait_for_all_but(queued: Sequence[Any], newest: int = AHEAD) -> None:
+def steps_ahead(seconds: float) -> int:
+    """How many steps to queue where one takes so long: never more than seconds."""
+    return AHEAD if seconds < _SLOW else 0
+
+
+def wait_for_all_but(queued: Sequence[Any], newest: int) -> None:
     """Waits until of the queued steps' results all are there but the newest.
 
     A device that is asked to do more than the next steps would go on for minutes after
@@ -190,7 +211,7 @@ class _Loop:
             self.total - start,
             stage=self.stage.name,
         )
-        saved = time.monotonic()
+        saved, ahead = time.monotonic(), 0
         bar = tqdm(
             total=self.total,
             initial=start,
@@ -201,9 +222,11 @@ class _Loop:
         with bar:
             for step, batch in enumerate(batches, start=start):
                 state = self._refresh(state, step)
+                began = time.monotonic()
                 state, metrics = step_fn(state, batch, self.key)
                 self.pending.append((step + 1, batch.indices, metrics))
-                wait_for_all_but([metrics for _, _, metrics in self.pending])
+                wait_for_all_but([metrics for _, _, metrics in self.pending], ahead)
+                ahead = steps_ahead(time.monotonic() - began)
                 due = time.monotonic() - saved >= self.config.checkpoint_seconds
                 asked = stop.asked  # read once: what comes later waits for a save
                 ends = due or asked or step + 1 == self.total

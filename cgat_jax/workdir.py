@@ -5,8 +5,10 @@ to start from, another run's network. Both are written when everything has been 
 and before anything is trained, and nothing else goes on in it.
 """
 
+import dataclasses
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from cgat_jax.config import Config
 from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.io import (
     SEAL,
+    named_errors,
     parse_json,
     read_json,
     read_sealed,
@@ -25,10 +28,15 @@ from cgat_jax.io import (
 from cgat_jax.ownership import check_folder, claim_folder
 from cgat_jax.settings import changed_settings, free_settings, settings, to_json
 
+_log = logging.getLogger(__name__)
 CONFIG_FILE, INPUTS_FILE = "config.json", "inputs.json"
 STREAMS = 2
 """Version of the random streams (``cgat_jax.rng``); 1 had no names."""
-_MADE = ("backbone", "pretrain", "defend", "codes", "evaluate", "prosgan")
+# What a run makes; an empty folder of checkpoints is nothing yet.
+_MADE = (
+    *("*/checkpoints/[0-9]*", "prosgan/*/*/[0-9]*", "backbone.safetensors"),
+    *("codes/*/*.npy", "targets.npy", "evaluate/*/*.json", "results.json"),
+)
 _UNKNOWN = "what the run was made of is not known: choose another --workdir"
 _SECTIONS = {"data", "model", "loss", "pretrain", "defense", "evaluate"}
 # What two runs that share a pretrained network must agree on.
@@ -57,7 +65,7 @@ def is_trained(workdir: Path) -> bool:
 
 def has_begun(workdir: Path) -> bool:
     """Whether a run has made anything yet."""
-    return any((workdir / name).exists() for name in _MADE)
+    return any(any(workdir.glob(pattern)) for pattern in _MADE)
 
 
 def config_digest(config: Config) -> str:
@@ -80,6 +88,7 @@ def check_workdir(workdir: Path, config: Config) -> None:
     path = workdir / CONFIG_FILE
     try:
         old = read_sealed(path)
+        _check_keys(old, path)
     except (DamagedFileError, FileNotFoundError) as error:
         if _inputs(workdir).get("config_sha256") == config_digest(config):
             return  # it is the same one: written again
@@ -97,6 +106,17 @@ def check_workdir(workdir: Path, config: Config) -> None:
             f"{workdir} holds a run with another configuration "
             f"({'; '.join(changed)}): choose another --workdir or the old settings"
         )
+
+
+def _check_keys(content: dict[str, Any], path: Path) -> None:
+    """Finds that a configuration has no other parts than ours.
+
+    Raises:
+        DamagedFileError: it has; a flipped bit in a name is no other setting.
+    """
+    known = {field.name for field in dataclasses.fields(Config)}
+    if unknown := sorted(content.keys() - known):
+        raise DamagedFileError(f"{path}: damaged, it has a part {unknown[0]!r}")
 
 
 def claim_workdir(workdir: Path) -> bool:
@@ -123,6 +143,11 @@ def remember(workdir: Path, config: Config, made_of: dict[str, Any]) -> None:
     streams = known.get("streams", STREAMS)
     if begun and _is_of_earlier_version(path):
         _check_earlier(workdir, made_of["data"]["split"])
+        _log.warning(
+            "%s is of an earlier version, which noted no contents of its data: that "
+            "labels and images are still the same is not checked",
+            workdir,
+        )
         streams = 1
     elif begun and not known:
         raise DamagedFileError(f"{workdir / INPUTS_FILE}: missing; {_UNKNOWN}")
@@ -146,8 +171,18 @@ def _write_config(path: Path, config: Config) -> None:
     write_text(path, json.dumps(sealed, indent=2) + "\n")
 
 
+def remembered(workdir: Path, key: str) -> str | None:
+    """A digest that was noted, if it was."""
+    return _inputs(workdir).get(key)
+
+
+def data_of(workdir: Path) -> str | None:
+    """The digest of the data that another run was made of, if it notes it."""
+    return _inputs(workdir).get("data", {}).get("whole")
+
+
 def remember_network(workdir: Path, key: str, digest: str) -> None:
-    """Notes the network of another run that this one is made of, or finds it the same.
+    """Notes a network that a run is made of, or finds it the same.
 
     Raises:
         InputError: it is another one now.
@@ -227,7 +262,7 @@ class MetricsLog:
     def append(self, entry: dict[str, Any]) -> None:
         """Adds one line."""
         line = json.dumps(entry | {_CHECK: line_check(entry)})
-        with self._path.open("a", encoding="utf-8") as file:
+        with named_errors(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
 

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 from cgat_jax.config import Config
+from cgat_jax.data.dataset import Dataset
 from cgat_jax.errors import InputError
 from cgat_jax.io import read_sealed
 from cgat_jax.settings import changed_settings, free_settings, from_json, to_json
-from cgat_jax.workdir import CONFIG_FILE
+from cgat_jax.workdir import CONFIG_FILE, data_of
 
 
 def source_workdirs(config: Config) -> dict[str, Path]:
@@ -40,6 +41,24 @@ def read_config(workdir: Path) -> Config:
     if not path.is_file():
         raise InputError(f"{workdir}: no {CONFIG_FILE}, so no run: check the folder")
     return from_json(json.dumps(read_sealed(path)), path)
+
+
+def check_same_data(workdir: Path, name: str, dataset: Dataset) -> None:
+    """Finds that another run's networks were trained on these data.
+
+    Args:
+        workdir: of that run; one of an earlier version notes no data and is taken.
+        name: of the setting that names it.
+        dataset: of this run.
+
+    Raises:
+        InputError: they were trained on others.
+    """
+    if data_of(workdir) not in (None, dataset.digest.whole):
+        raise InputError(
+            f"{name}: {workdir} was made of other data (labels, images or split) than "
+            "these: train it again on these, in another folder"
+        )
 
 
 def check_sources(config: Config) -> None:

@@ -15,6 +15,7 @@ Settings, with the defaults that a configuration file starts from:
 """
 
 import contextlib
+import functools
 import os
 import sys
 from pathlib import Path
@@ -47,8 +48,24 @@ def main() -> int:
     config, workdir = flags.FLAGS.config, Path(_WORKDIR.value)
     with cli.stop().deferred():  # nothing of JAX is to be cut off in the middle
         check(config, workdir)
-        with claimed(workdir):
+        with claimed(workdir), out_of_memory():
             return run(config, workdir)
+
+
+@contextlib.contextmanager
+def out_of_memory():
+    """A device without memory for more is no mistake of ours: one line."""
+    import jax
+
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        text = " ".join(str(error).split())
+        if "RESOURCE_EXHAUSTED" not in text and "ut of memory" not in text:
+            raise
+        raise MemoryError(
+            f"on the device: lower the batch sizes ({text[:160]})"
+        ) from error
 
 
 def check(config: Config, workdir: Path) -> None:
@@ -81,13 +98,17 @@ def claimed(workdir: Path):
     if jax.process_index():  # the first process holds it for all
         yield
         return
-    claim_workdir(workdir)
+    existed = workdir.is_dir()
     patience = _CELL_PATIENCE if PARENT in os.environ else 0.0
-    with locked(workdir, patience=patience):
-        try:
-            yield
-        finally:
-            release_folder(workdir)
+    with contextlib.ExitStack() as stack:
+        while True:
+            claim_workdir(workdir)
+            with contextlib.suppress(FileNotFoundError):  # another process gave it up
+                stack.enter_context(locked(workdir, patience=patience))
+                break
+        claim_workdir(workdir)
+        stack.callback(release_folder, workdir, keep=existed)
+        yield
 
 
 def run(config: Config, workdir: Path) -> int:
@@ -136,7 +157,8 @@ def measure(config: Config, dataset, workdir: Path, networks, stop) -> dict:
     from cgat_jax.start import build_network
 
     mesh = devices.make_mesh()
-    evaluator = Evaluator(config, dataset, mesh, workdir, stop.check)
+    saving = functools.partial(stop.deferred, saving=True)
+    evaluator = Evaluator(config, dataset, mesh, workdir, stop.check, saving)
 
     def victims(settings: Config, found: dict, prefix: str = "") -> dict:
         model = build_network(settings, settings.model.bits)

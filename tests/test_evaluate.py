@@ -15,7 +15,7 @@ from cgat_jax.data import load_dataset
 from cgat_jax.data.dataset import make_split
 from cgat_jax.errors import InputError
 from cgat_jax.evaluate import Evaluator
-from cgat_jax.io import read_sealed, write_sealed
+from cgat_jax.io import read_sealed, save_array, write_sealed
 from cgat_jax.sanity import Curve
 from cgat_jax.start import build_network, fresh_weights
 from cgat_jax.types import HashModel
@@ -103,6 +103,39 @@ def test_a_flipped_bit_changes_no_number(
     _, _, records = _measure(config, dataset, network, copy)
     assert _timeless(records) == _timeless(measured[1])
     assert list(copy.rglob("*.damaged-1"))
+
+
+def test_another_array_in_its_place_is_damage(config, dataset, network, measured, copy):
+    """Whole, sealed and of the same shape, but of another part or without a seal."""
+    codes = copy / "codes" / "none"
+    split = dataset.split
+    short = np.load(codes / "database.npy")[: len(split.query)]
+    save_array(codes / "query.npy", short)
+    np.save(codes / "train.npy", -np.load(codes / "train.npy"))
+    records = copy / "evaluate"
+    noise = (records / "none-noise" / "record.json").read_bytes()
+    (records / "none-cgat" / "record.json").write_bytes(noise)
+    path = records / "none-p2p" / "record.json"
+    edited = json.loads(path.read_text())
+    del edited["sha256"]
+    path.write_text(json.dumps(edited | {"map": 0.99}))
+    _, _, found = _measure(config, dataset, network, copy)
+    assert _timeless(found) == _timeless(measured[1])
+    names = sorted(p.name for p in copy.rglob("*.damaged-1"))
+    records = 2 * ["record.json.damaged-1"]
+    assert names == ["query.npy.damaged-1", *records, "train.npy.damaged-1"]
+
+
+def test_a_network_of_another_code_length_keeps_its_codes(config, dataset, tmp_path):
+    """A source of a transfer may have longer codes than the run itself."""
+    longer = dataclasses.replace(config.model, bits=16)
+    model = build_network(dataclasses.replace(config, model=longer), 16)
+    network = fresh_weights(model, config)
+    for _ in range(2):
+        evaluator = _evaluator(config, dataset, tmp_path)
+        victim = evaluator.victim("other.none", model, network)
+        assert victim.codes["query"].shape == (20, 16)
+    assert not list(tmp_path.rglob("*.damaged-1"))
 
 
 def test_codes_of_another_network_or_other_data_are_refused(

@@ -25,7 +25,7 @@ def run(tmp_path, config):
     workdir.check_workdir(folder, config)
     workdir.claim_workdir(folder)
     workdir.remember(folder, config, {"data": DATA, "weights": "w"})
-    (folder / "pretrain").mkdir()
+    (folder / "pretrain" / "checkpoints" / "3").mkdir(parents=True)
     return folder
 
 
@@ -128,12 +128,33 @@ def test_missing_inputs_are_refused_by_name(run, config):
 
 
 def test_a_claim_of_which_nothing_came_keeps_no_one_from_correcting_it(run, config):
-    (run / "pretrain").rmdir()
+    (run / "pretrain" / "checkpoints" / "3").rmdir()
     config.seed = 3
     workdir.check_workdir(run, config)
     workdir.remember(run, config, {"data": DATA | {"labels": "x"}})
     assert from_json((run / "config.json").read_text()).seed == 3
     assert read_sealed(run / "inputs.json")["data"]["labels"] == "x"
+
+
+@pytest.mark.parametrize(
+    "name", ["backbone.safetensors", "targets.npy", "results.json", "codes/none/a.npy"]
+)
+def test_what_a_run_has_made_holds_its_settings(run, config, name):
+    (run / "pretrain" / "checkpoints" / "3").rmdir()
+    (run / name).parent.mkdir(parents=True, exist_ok=True)
+    (run / name).write_bytes(b"made")
+    config.seed = 3
+    with pytest.raises(InputError, match="seed: 0 -> 3"):
+        workdir.check_workdir(run, config)
+
+
+def test_a_flipped_name_is_damage_and_no_other_setting(run, config):
+    text = (run / "config.json").read_text().replace('"sha256"', '"sha257"')
+    (run / "config.json").write_text(text)
+    workdir.check_workdir(run, config)
+    config.seed = 3
+    with pytest.raises(DamagedFileError, match="damaged or missing"):
+        workdir.check_workdir(run, config)
 
 
 def test_damaged_inputs_are_refused_by_name(run, config):
@@ -149,7 +170,7 @@ def _earlier(folder, config, *, trained, split="3"):
     del content["data"]["enlarge"], content["loss"]["unseen"]
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(content))
-    (folder / "pretrain").mkdir()
+    (folder / "pretrain" / "checkpoints" / "3").mkdir(parents=True)
     if trained:
         path = folder / "evaluate" / "none-clean" / "record.json"
         path.parent.mkdir(parents=True)

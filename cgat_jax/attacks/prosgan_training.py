@@ -172,7 +172,7 @@ class _Loop:
             for number, batch in zip(steps, batches(start, len(steps)), strict=True):
                 state, metrics = self.step_fn(state, batch)
                 self.pending.append((number, metrics))
-                jax.block_until_ready(self.pending[max(len(self.pending) - 3, 0)][1])
+                jax.block_until_ready(metrics)
                 stopped = self._asked()
                 due = time.monotonic() - saved >= settings.checkpoint_seconds
                 ends = due or stopped is not None or number == total

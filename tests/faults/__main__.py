@@ -16,7 +16,7 @@ from cgat_jax.provenance import provenance
 from tests.faults import hurt, subjects
 from tests.faults.hurt import ASIDE, REFUSED, SAME
 
-SHARES = {"main": 0.6, "prepare": 0.25, "reproduce": 0.15}
+SHARES = {"main": 0.35, "prepare": 0.55, "reproduce": 0.1}
 EACH = 10  # kills of a program before it is let finish
 INTRODUCTION = """\
 # Reliability

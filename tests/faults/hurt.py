@@ -35,8 +35,9 @@ def kill_until_done(
     while sum(counts.values()) < kills:
         process = subjects.start(subject.command, cache)
         number = rng.choice([signal.SIGKILL, signal.SIGKILL, *STOPS])
+        _wait_for_handlers(process)
         try:
-            process.wait(rng.uniform(0.1, subject.seconds))
+            process.wait(rng.uniform(0.0, subject.seconds))
         except subprocess.TimeoutExpired:
             _end(process, signal.Signals(number), subject)
             counts[signal.Signals(number).name] += 1
@@ -47,6 +48,16 @@ def kill_until_done(
         shutil.rmtree(subject.folder)  # it finished first: begin anew
     finish(subject, cache)
     return counts
+
+
+def _wait_for_handlers(process: subprocess.Popen) -> None:
+    """Until the program catches SIGTERM: before, Python has not begun to run it."""
+    status, mask = Path(f"/proc/{process.pid}/status"), 1 << (signal.SIGTERM - 1)
+    while process.poll() is None:
+        lines = [x for x in status.read_text().splitlines() if x.startswith("SigCgt")]
+        if lines and int(lines[0].split()[1], 16) & mask:
+            return
+        time.sleep(0.005)
 
 
 def _end(process: subprocess.Popen, number: signal.Signals, subject: Subject) -> None:

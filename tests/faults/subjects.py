@@ -70,7 +70,7 @@ def start(command: list[str], cache: Path) -> subprocess.Popen:
 def main_subject(folder: Path) -> Subject:
     flags = [f"--config={CONFIG}", f"--workdir={folder}"]
     flags += [f"--config.{key}={value}" for key, value in _SMALL.items()]
-    return Subject("main", program("main", *flags), folder, 30.0)
+    return Subject("main", program("main", *flags), folder, 20.0)
 
 
 def source_of_photos(folder: Path) -> Path:
@@ -98,7 +98,7 @@ def reproduce_subject(folder: Path) -> Subject:
     flags = ["--table=4", "--dataset=quickstart", "--bits=32", f"--workdir={folder}"]
     flags += [f"--set={key}={value}" for key, value in _TINY.items()]
     flags.append("--jobs=2")
-    return Subject("reproduce", program("reproduce", *flags), folder, 60.0)
+    return Subject("reproduce", program("reproduce", *flags), folder, 40.0)
 
 
 def result_of(subject: Subject) -> dict[str, object]:
