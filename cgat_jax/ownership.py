@@ -201,10 +201,11 @@ def locked(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
     deadline = time.monotonic() + patience
     with contextlib.ExitStack() as stack:
         file = _take(folder, deadline, stack)
-        file.seek(0)
-        file.truncate()
-        json.dump(_self(), file)
-        file.flush()
+        with contextlib.suppress(OSError):  # the lock holds without a name on it
+            file.seek(0)
+            file.truncate()
+            json.dump(_self(), file)
+            file.flush()
         yield
 
 
@@ -218,6 +219,9 @@ def _take(folder: Path, deadline: float, stack: contextlib.ExitStack):
             if time.monotonic() >= deadline:
                 raise InUseError(_holder(folder, file)) from None
             time.sleep(0.1)
+        except OSError as error:
+            why = f"its file system has no locks ({error.strerror}); choose a local one"
+            raise OSError(error.errno, why, str(folder)) from error
         else:
             with contextlib.suppress(FileNotFoundError):  # removed since it was opened
                 if os.path.samestat(os.fstat(file.fileno()), os.stat(folder / LOCK)):

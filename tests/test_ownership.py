@@ -117,6 +117,17 @@ def test_a_root_that_meets_its_source_is_refused(tmp_path, root, how):
     ownership.check_apart(tmp_path / "photos2", tmp_path / "photos")
 
 
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def flock(file, operation):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(ownership.fcntl, "flock", flock)
+    with pytest.raises(OSError, match="no locks.*local") as caught:
+        with ownership.locked(tmp_path):
+            pass
+    assert caught.value.filename == str(tmp_path)
+
+
 def _hold(folder, ready):
     with ownership.locked(folder):
         ready.set()
