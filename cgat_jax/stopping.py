@@ -63,6 +63,14 @@ class StopSignal:
         watch.daemon = True
         watch.start()
 
+    def rest(self) -> None:
+        """Ignores signals from now on: what a program had to do is done.
+
+        Python itself would restore their default at its end, which is to be killed.
+        """
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
     @contextlib.contextmanager
     def deferred(self, *, saving: bool = False) -> Iterator[None]:
         """Within it a signal is noted, and raised by ``check`` and at the end.

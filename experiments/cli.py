@@ -118,7 +118,9 @@ def run(program: str, main: Callable[[], int], *, patience: float = PATIENCE) ->
 
 def _guarded(program: str, main: Callable[[], int]) -> int:
     try:
-        return main()
+        code = main()
+        stop().rest()
+        return code
     except (ValueError, OSError, MemoryError) as error:
         return refuse(program, error)
 

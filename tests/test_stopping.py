@@ -70,6 +70,15 @@ def test_a_loop_saves_first(number, code):
     _end(process, code, "saved\n")
 
 
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_at_the_end_of_a_finished_program_changes_nothing(number):
+    body = "stop.rest()\nprint('ready', flush=True)\ntime.sleep(0.5)\n"
+    process = _start(body + "print('done', flush=True)")
+    process.send_signal(number)
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, out, errors) == (0, "done\n", "")
+
+
 def test_what_is_noted_is_raised_at_the_end_of_what_defers():
     body = (
         "with stop.deferred():\n    print('ready', flush=True)\n    time.sleep(0.5)\n"
