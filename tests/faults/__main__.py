@@ -6,18 +6,21 @@ python -m tests.faults --kills=100 --damages=100 --seed=0 --out=docs/reliability
 import argparse
 import datetime
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from cgat_jax.io import write_text
+from cgat_jax.ownership import check_out_file
 from cgat_jax.provenance import provenance
 from tests.faults import hurt, subjects
 from tests.faults.hurt import ASIDE, REFUSED, SAME
 
 SHARES = {"main": 0.35, "prepare": 0.55, "reproduce": 0.1}
 EACH = 10  # kills of a program before it is let finish
+TITLE = "# Reliability"
 INTRODUCTION = """\
 # Reliability
 
@@ -36,8 +39,11 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--damages", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=600.0, help="begin no more")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    check_out_file(options.out, TITLE)
+    deadline = time.monotonic() + 60 * options.minutes
     rng = np.random.default_rng(options.seed)
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         folder = Path(name)
@@ -45,7 +51,7 @@ def main() -> None:
             program: kills_of(program, round(share * options.kills), folder, rng)
             for program, share in SHARES.items()
         }
-        damages = damages_of_run(options.damages, folder, rng)
+        damages = damages_of_run(options.damages, folder, rng, deadline)
     write_text(options.out, page(options, kills, damages))
 
 
@@ -81,7 +87,9 @@ def kills_of(program: str, count: int, folder: Path, rng) -> Counter:
     return counts
 
 
-def damages_of_run(count: int, folder: Path, rng) -> dict[str, Counter]:
+def damages_of_run(
+    count: int, folder: Path, rng, deadline: float = float("inf")
+) -> dict[str, Counter]:
     """Damages of a finished workdir and of one that was stopped halfway."""
     subject, cache = subjects.main_subject(folder / "damaged"), folder / "cache"
     finished = folder / "main-whole"
@@ -94,12 +102,17 @@ def damages_of_run(count: int, folder: Path, rng) -> dict[str, Counter]:
     process.terminate()
     process.communicate()
     return {
-        name: hurt.hurt_copies(subject, expected, whole, part, rng, cache)
-        for name, whole, part in (
-            ("finished", finished, count - count // 2),
-            ("half finished", half, count // 2),
+        name: hurt.hurt_copies(subject, expected, whole, part, rng, cache, end)
+        for name, whole, part, end in (
+            ("finished", finished, count - count // 2, _middle(deadline)),
+            ("half finished", half, count // 2, deadline),
         )
     }
+
+
+def _middle(deadline: float) -> float:
+    """Halfway from now to the deadline."""
+    return (time.monotonic() + deadline) / 2
 
 
 def page(options, kills: dict[str, Counter], damages: dict[str, Counter]) -> str:

@@ -140,10 +140,13 @@ def hurt_copies(
     count: int,
     rng: np.random.Generator,
     cache: Path,
+    deadline: float = float("inf"),
 ) -> Counter:
     """Damages one file of a copy of a workdir, ``count`` times, and runs it again."""
     counts = Counter()
     for number in range(count):
+        if time.monotonic() > deadline:
+            break
         shutil.rmtree(subject.folder, ignore_errors=True)
         shutil.copytree(whole, subject.folder)
         files = sorted(p for p in subject.folder.rglob("*") if p.is_file())
