@@ -8,7 +8,7 @@ quickstart: $(VENV)/installed
 	$(BIN)/python -m experiments.main --config=experiments/configs/quickstart.py --workdir=runs/quickstart
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
