@@ -71,13 +71,8 @@ def start_run(job: Job, log: Path) -> Handle:
     Raises:
         ForeignFilesError: the folder holds something else.
     """
-    claim_folder(log.parent, "run", is_own=_is_run)
+    claim_folder(log.parent, "run", is_own=is_run)
     return start_process(job, log)
-
-
-def _is_run(folder: Path) -> bool:
-    """Whether a folder without a mark is a cell of an earlier version."""
-    return is_run(folder) or set(os.listdir(folder)) == {LOG}
 
 
 def run_jobs(

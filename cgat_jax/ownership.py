@@ -29,8 +29,7 @@ KINDS = {
     "runs": "runs of a study or a reproduction",
     "index": "a search index",
 }
-_MAX_SHOWN = 3
-_HEAD = 65_536  # bytes in which the mark of a file is looked for
+_MAX_SHOWN, _HEAD, _LINES = 3, 65_536, 5  # names; bytes and lines of a file's head
 
 
 def check_folder(
@@ -67,12 +66,12 @@ def check_folder(
         )
 
 
-def check_out_file(path: Path, mark: str) -> None:
+def check_out_file(path: Path, *marks: str) -> None:
     """Finds that a file may be written: it is new, empty or the program's own.
 
     Args:
         path: of the file.
-        mark: text in the first lines of every file that the program writes there.
+        marks: beginnings of lines, in the head of every file that the program writes.
 
     Raises:
         ForeignFilesError: something else is there.
@@ -86,11 +85,11 @@ def check_out_file(path: Path, mark: str) -> None:
     if not path.is_file():
         raise ForeignFilesError(f"{path}: is no file; choose another name")
     with path.open("rb") as file:
-        head = file.read(_HEAD)
-        if head and mark.encode() not in head:
-            raise ForeignFilesError(
-                f"{path}: exists and was not made by this program; choose another name"
-            )
+        lines = file.read(_HEAD).splitlines(keepends=True)[:_LINES]
+    if lines and not all(any(x.startswith(m.encode()) for x in lines) for m in marks):
+        raise ForeignFilesError(
+            f"{path}: exists and was not made by this program for this; choose another"
+        )
 
 
 def _is_of_ours(name: str) -> bool:

@@ -8,11 +8,20 @@ from pathlib import Path
 from cgat_jax import ownership
 from cgat_jax.launch import LOG, PATIENCE, Job, run_jobs, start_run
 from cgat_jax.reproduce import CONFIGS
-from cgat_jax.workdir import is_trained
+from cgat_jax.workdir import is_run, is_trained
 from experiments import cli
 
 STOP_PATIENCE = PATIENCE + 5.0
 """Seconds in which a program that runs cells ends: it waits for them."""
+
+
+def check_root(root: Path) -> None:
+    """Finds that a folder may hold the cells, without touching it.
+
+    Raises:
+        ForeignFilesError: it holds something else.
+    """
+    ownership.check_folder(root, "runs", is_own=is_root)
 
 
 @contextlib.contextmanager
@@ -41,7 +50,7 @@ def run_missing(
     defending its network.
 
     Returns:
-        As ``run_jobs``.
+        As ``run_jobs``; a cell that asks for another workdir names its folder.
     """
     numbers = {job.name: n for n, job in enumerate(missing, start=1)}
 
@@ -55,7 +64,7 @@ def run_missing(
         except (ValueError, OSError) as error:  # the cells that run go on
             cli.refuse(program, error)
 
-    return run_jobs(
+    failed = run_jobs(
         missing,
         lambda job: root / job.name / LOG,
         limit=limit,
@@ -64,6 +73,13 @@ def run_missing(
         on_start=started,
         on_end=ended,
     )
+    return {name: _with_folder(why, root / name) for name, why in failed.items()}
+
+
+def _with_folder(why: str, folder: Path) -> str:
+    """What a cell refused, in words for those who choose the folder of all cells."""
+    asks = why.startswith(f"exit code {cli.EXIT_REFUSED}: ") and "--workdir" in why
+    return f"{why} (or move {folder} away)" if asks else why
 
 
 def is_root(folder: Path) -> bool:
@@ -85,4 +101,4 @@ def _is_cell_or_table(path: Path) -> bool:
 
 
 def _is_cell(path: Path) -> bool:
-    return any((path / name).is_file() for name in ("config.json", LOG))
+    return ownership.kind_of(path) == "run" or (path.is_dir() and is_run(path))

@@ -6,7 +6,8 @@ from absl import logging
 
 from cgat_jax import reproduce
 from cgat_jax.config import Config
-from cgat_jax.report.study import Study, cells_of, config_of, is_done
+from cgat_jax.report.done import is_done
+from cgat_jax.report.study import Study, cells_of, config_of
 
 
 def plan(found: dict[str, Study], root: Path, tflops: float | None) -> list[str]:

@@ -26,21 +26,24 @@ from absl import flags
 
 from cgat_jax import reproduce
 from cgat_jax.launch import Job
+from cgat_jax.ownership import check_folder, claim_folder
+from cgat_jax.report.done import is_done
 from cgat_jax.report.orderings import orderings
 from cgat_jax.report.paper_figures import CAPTIONS, pictures_of
 from cgat_jax.report.records import warnings_of
 from cgat_jax.report.reproduction import (
     compare_cells,
+    each_folder,
     measured,
     text_table,
 )
-from cgat_jax.report.reproduction_page import write_reproduction
+from cgat_jax.report.reproduction_page import is_result, write_reproduction
 from cgat_jax.report.study import (
     Study,
     cells_of,
+    check_same_data,
     check_study,
     command,
-    is_done,
 )
 from cgat_jax.settings import lookup
 from experiments import cells as runs
@@ -92,14 +95,27 @@ def main() -> int:
     if _DRY_RUN.value:
         print("\n".join(plan(found, root, _TFLOPS.value)))
         return 0
+    runs.check_root(root)
+    check_folder(root / name, "report", is_own=is_result)
     if _RENDER_ONLY.value:
+        claim_folder(root, "runs", is_own=runs.is_root)
         print(_write(name, cells, found, root))
         return 0
     with runs.claimed(root):
-        missing = jobs_of(found, root)
-        failed = runs.run_missing("reproduce", missing, root, _JOBS.value)
+        failed = _run(found, root)
         print(_write(name, cells, found, root))
     return cli.failures("reproduce", failed, root)
+
+
+def _run(found: dict[str, Study], root: Path) -> dict[str, str]:
+    """Runs what is missing; what failed."""
+
+    def check() -> None:
+        check_same_data(each_folder(found, root))
+
+    check()
+    missing = jobs_of(found, root)
+    return runs.run_missing("reproduce", missing, root, _JOBS.value, check)
 
 
 def wanted_cells() -> tuple[str, list[reproduce.Cell]]:

@@ -23,12 +23,13 @@ from cgat_jax.errors import InputError
 from cgat_jax.io import write_text
 from cgat_jax.launch import Job
 from cgat_jax.ownership import check_out_file
+from cgat_jax.report.done import is_done
 from cgat_jax.report.study import (
     Study,
     cells_of,
+    check_same_data,
     check_study,
     command,
-    is_done,
     study_table,
 )
 from experiments import cells, cli
@@ -95,7 +96,8 @@ def main() -> int:
         print("\n".join(" ".join(job.arguments) for job in jobs))
         return 0
     if _OUT.value:
-        check_out_file(Path(_OUT.value), MADE)
+        check_out_file(Path(_OUT.value), MADE, _heading())
+    cells.check_root(root)
     if _RENDER_ONLY.value:
         print(_write(studies, root))
         return 0
@@ -104,6 +106,7 @@ def main() -> int:
 
 
 def _run(studies: list[Study], root: Path) -> int:
+    check_same_data([(study, root) for study in studies])
     missing = jobs_of(studies, root, done=False)
     failed = cells.run_missing(
         "study", missing, root, _JOBS.value, lambda: _write(studies, root)
@@ -113,14 +116,19 @@ def _run(studies: list[Study], root: Path) -> int:
 
 
 def _write(studies: list[Study], root: Path) -> str:
+    check_same_data([(study, root) for study in studies])
     text = "\n".join(study_table(study, root) for study in studies)
     if _OUT.value:
         study = Path(_STUDY.value)
         shown = study.name if study.is_absolute() else study  # no path of this machine
         made = f"{MADE} --study={shown}`."
-        head = f"# Results: {Path(_STUDY.value).stem}\n\n{made}\n\n"
-        write_text(Path(_OUT.value), head + text)
+        write_text(Path(_OUT.value), f"{_heading()}\n{made}\n\n{text}")
     return text
+
+
+def _heading() -> str:
+    """The first line of a study's page, by which no other study's is replaced."""
+    return f"# Results: {Path(_STUDY.value).stem}\n"
 
 
 if __name__ == "__main__":

@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 
 from cgat_jax import ownership
+from cgat_jax.config import Config
 from cgat_jax.errors import ForeignFilesError
+from cgat_jax.launch import Job
+from cgat_jax.settings import to_json
 from cgat_jax.stopping import PARENT
-from experiments.cells import is_root
+from experiments import study
+from experiments.cells import is_root, run_missing
 
 ROOT = Path(__file__).parents[1]
 STUDY = ["experiments.study", "--study=tests/tiny_study.py"]
@@ -51,9 +55,37 @@ def test_a_foreign_root_keeps_its_bytes(tmp_path, program):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("mine")
     before = _bytes_in(tmp_path)
-    error = _refused([*program, f"--workdir={root}"], tmp_path)
-    assert "not empty" in error and str(root) in error
+    for flags in ([], ["--render-only"]):
+        error = _refused([*program, f"--workdir={root}", *flags], tmp_path)
+        assert "not empty" in error and str(root) in error
+        assert _bytes_in(tmp_path) == before
+
+
+def test_a_foreign_folder_of_a_result_is_refused_before_anything_runs(tmp_path):
+    root = tmp_path / "runs"
+    ownership.claim_folder(root, "runs")
+    (root / "table4").mkdir()
+    (root / "table4" / "a.md").write_text("mine")
+    before = _bytes_in(tmp_path)
+    error = _refused([*REPRODUCE, f"--workdir={root}"], tmp_path)
+    assert "not empty" in error and str(root / "table4") in error
     assert _bytes_in(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "more"),
+    [
+        (2, "a holds another: choose another --workdir", True),
+        (2, "out of memory", False),
+        (1, "choose another --workdir", False),
+    ],
+)
+def test_a_refused_cell_says_which_folder_to_move(tmp_path, code, said, more):
+    program = f"import sys; print({said!r}); sys.exit({code})"
+    job = Job("a-seed0", [sys.executable, "-c", program], "")
+    (why,) = run_missing("study", [job], tmp_path, 1).values()
+    end = f" (or move {tmp_path / 'a-seed0'} away)" if more else ""
+    assert why == f"exit code {code}: {said}{end}"
 
 
 def test_a_second_program_is_told_who_works_there(tmp_path):
@@ -68,9 +100,14 @@ def test_a_foreign_file_for_the_tables_keeps_its_bytes(tmp_path):
     out = tmp_path / "thesis.md"
     out.write_text("# My thesis\n")
     command = [*STUDY, f"--workdir={tmp_path / 'cells'}", f"--out={out}"]
+    assert "was not made by this program" in _refused(command, tmp_path)
+    out.write_text(
+        "# My thesis\n\nMade by `python -m experiments.study --study=x.py`\n"
+    )
+    before = out.read_text()
     for flags in ([], ["--render-only"]):
         assert "was not made by this program" in _refused([*command, *flags], tmp_path)
-    assert out.read_text() == "# My thesis\n" and not (tmp_path / "cells").exists()
+    assert out.read_text() == before and not (tmp_path / "cells").exists()
 
 
 def test_tables_are_written_again_from_any_folder(tmp_path):
@@ -83,6 +120,10 @@ def test_tables_are_written_again_from_any_folder(tmp_path):
         assert process.returncode == 0, error
         texts.append(out.read_text())
     assert texts[0] == texts[1] and "--study=tests/tiny_study.py" in texts[0]
+    other = texts[0].replace("tiny_study", "another")  # the page of another study
+    out.write_text(other)
+    assert "was not made by this program" in _refused(command, tmp_path)
+    assert out.read_text() == other
 
 
 def test_files_to_write_are_new_or_empty_or_our_own(tmp_path):
@@ -91,7 +132,14 @@ def test_files_to_write_are_new_or_empty_or_our_own(tmp_path):
     for content in ("", "# Ours, and more\n"):
         path.write_text(content)
         ownership.check_out_file(path, mark)
-    for content in (b"theirs", bytes(range(256)), b"x" * 100_000 + b"# Ours"):
+    quoted, later = b"It says:\n> # Ours\n", b"a\n" * 5 + b"# Ours\n"
+    for content in (
+        b"theirs",
+        bytes(range(256)),
+        b"x" * 9_000 + b"# Ours",
+        quoted,
+        later,
+    ):
         path.write_bytes(content)
         with pytest.raises(ForeignFilesError, match="was not made by this program"):
             ownership.check_out_file(path, mark)
@@ -100,6 +148,21 @@ def test_files_to_write_are_new_or_empty_or_our_own(tmp_path):
         ownership.check_out_file(tmp_path, mark)
     with pytest.raises(ForeignFilesError, match="is a file; expected a folder"):
         ownership.check_out_file(path / "below" / "out.md", mark)
+
+
+def test_every_mark_of_a_file_begins_one_of_its_lines(tmp_path):
+    path = tmp_path / "out.md"
+    path.write_text("# Results: a\n\nMade by me --study=a.py`.\n")
+    ownership.check_out_file(path, "Made by me", "# Results: a\n")
+    for marks in (("Made by me", "# Results: b\n"), ("Made by", "# Results\n")):
+        with pytest.raises(ForeignFilesError, match="was not made by this program"):
+            ownership.check_out_file(path, *marks)
+
+
+@pytest.mark.parametrize("name", ["ablation", "quickstart"])
+def test_the_written_tables_are_their_own_studys(name):
+    path = ROOT / "docs" / f"results_{name}.md"
+    ownership.check_out_file(path, study.MADE, f"# Results: {name}\n")
 
 
 def test_a_benchmark_writes_over_no_foreign_file(tmp_path):
@@ -135,7 +198,6 @@ def test_roots_of_earlier_versions_are_known(tmp_path):
     assert is_root(tmp_path)
     for name in (
         "pretrained-seed0/config.json",
-        "a-seed0/log.txt",
         "compiled/x",
         "table4/table.json",
         "figure1/table.json",
@@ -143,9 +205,10 @@ def test_roots_of_earlier_versions_are_known(tmp_path):
         "quickstart/b-seed0/config.json",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("{}")
+        (tmp_path / name).write_text(to_json(Config()))
         assert is_root(tmp_path), name
-    for name in ("notes.txt", "photos/a.jpg", "coco/photos/a.jpg", "table5/a.md"):
+    foreign = "notes.txt", "photos/a.jpg", "coco/photos/a.jpg", "table5/a.md"
+    for name in (*foreign, "site/config.json", "diary/log.txt", "coco/x/config.json"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine")

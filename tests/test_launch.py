@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from cgat_jax import ownership
+from cgat_jax.config import Config
 from cgat_jax.launch import Job, run_jobs, start_run
+from cgat_jax.settings import to_json
 from cgat_jax.stopping import PARENT
 
 ROOT = Path(__file__).parents[1]
@@ -156,8 +158,21 @@ def test_a_run_gets_a_folder_of_its_own_before_its_log(tmp_path):
     assert ownership.kind_of(own) == "run" and (own / "log.txt").read_text() == "1\n"
 
 
+@pytest.mark.parametrize("config", [None, "{}", '{"data": {}, "model": {}}'])
+def test_a_folder_with_a_log_of_someone_else_keeps_it(tmp_path, config):
+    (tmp_path / "a").mkdir()
+    log = tmp_path / "a" / "log.txt"
+    log.write_text("my diary")
+    if config:
+        (tmp_path / "a" / "config.json").write_text(config)
+    job = Job("a", [sys.executable, "-c", "print(1)"], "")
+    failed = run_jobs([job], lambda _: log, launcher=start_run, pause=0.01)
+    assert "not empty" in failed["a"] and log.read_text() == "my diary"
+
+
 def test_what_an_earlier_version_left_of_a_run_is_taken_over(tmp_path):
     (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "config.json").write_text(to_json(Config()))
     (tmp_path / "a" / "log.txt").write_text("before\n")
     job = Job("a", [sys.executable, "-c", "print(1)"], "")
     assert not run_jobs([job], lambda _: tmp_path / "a/log.txt", launcher=start_run)

@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cgat_jax import reproduce
-from cgat_jax.errors import ForeignFilesError
+from cgat_jax import ownership, reproduce
+from cgat_jax.errors import ForeignFilesError, InputError
+from cgat_jax.report.done import is_done
 from cgat_jax.report.orderings import orderings, paper_layout
 from cgat_jax.report.paper import paper_rows
-from cgat_jax.report.reproduction import compare_cells
+from cgat_jax.report.reproduction import compare_cells, measured
 from cgat_jax.report.reproduction_page import write_reproduction
-from cgat_jax.report.study import cells_of, config_of, is_done
+from cgat_jax.report.study import cells_of, config_of
 from cgat_jax.settings import to_json
-from tests.report.synthetic import make_record
+from tests.report.synthetic import make_record, write_sanity
 
 ROOT = Path(__file__).parents[1]
 CSV = ROOT / "cgat_jax" / "report" / "paper_results.csv"
@@ -214,6 +215,7 @@ def test_a_figure_is_run_once_with_failures_named_and_rendered_again(tmp_path):
     assert "TFLOP/s, measured here on the training of 'small'" in planned.stdout
     assert not any(tmp_path.iterdir())
     foreign = tmp_path / "quickstart" / "dpsh-8-bits-atrdh-seed0"
+    ownership.claim_folder(tmp_path, "runs")
     foreign.mkdir(parents=True)
     (foreign / "config.json").write_text("{}")
     done = _run(*arguments, "--jobs=2")
@@ -279,6 +281,8 @@ def _write_finished(root, cells, overrides):
         rng = np.random.default_rng(0)
         records = [make_record("cgat", "cgat", 0, rng) | {"attack": a} for a in attacks]
         (folder / "results.json").write_text(json.dumps({"records": records}))
+        if queries := config.evaluate.sanity_queries:
+            write_sanity(folder, num_queries=min(queries, 500))
     return len(cells_of(study))
 
 
@@ -294,6 +298,73 @@ def test_cells_with_given_weights_are_done_when_they_are(tmp_path):
     study = reproduce.studies(cells, (0,), overrides)["flickr25k"]
     folder = tmp_path / "flickr25k"
     assert not any(is_done(study, run, folder) for run in cells_of(study))
+
+
+def test_a_table_of_two_data_sets_is_refused_with_both_folders(tmp_path, monkeypatch):
+    monkeypatch.setitem(reproduce.CONFIGS, "quickstart", "tests/tiny_config.py")
+    cells = reproduce.cells_of_table(4, "quickstart")
+    _write_finished(tmp_path, cells, {})
+    studies = reproduce.studies(cells, (0,), {})
+    first, second, *_ = sorted(tmp_path.glob("*/*/results.json"))
+    for file, digest in ((first, "a" * 64), (second, "a" * 64)):
+        _set_records(file, data_sha256=digest)
+    assert all(measured(cells, studies, tmp_path).values())  # the third notes none
+    _set_records(second, data_sha256="b" * 64)
+    with pytest.raises(InputError, match="made of other data than") as caught:
+        measured(cells, studies, tmp_path)
+    assert str(first.parent) in str(caught.value)
+    assert str(second.parent) in str(caught.value)
+    flags = ["--table=4", "--dataset=quickstart", f"--workdir={tmp_path}"]
+    for more in ([], ["--render-only"]):
+        done = _run(*flags, *more)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+        assert "made of other data" in done.stderr and "cell 1" not in done.stdout
+    assert not (tmp_path / "table4").exists()
+
+
+def _set_records(file, **values):
+    records = json.loads(file.read_text())["records"]
+    file.write_text(json.dumps({"records": [r | values for r in records]}))
+
+
+@pytest.mark.parametrize("seen", [{}, {"num_queries": 32}, {"num_queries": 500}])
+def test_a_cell_without_its_sanity_checks_is_not_done(tmp_path, monkeypatch, seen):
+    monkeypatch.setitem(reproduce.CONFIGS, "quickstart", "tests/tiny_config.py")
+    cells = reproduce.cells_of_table(4, "quickstart")
+    _write_finished(tmp_path, cells, {})
+    study, folder = reproduce.studies(cells, (0,), {})["quickstart"], tmp_path
+    folder /= "quickstart"
+    run = cells_of(study)[0]
+    assert is_done(study, run, folder)
+    if seen:
+        write_sanity(folder / run.folder, **seen)
+    for wanted, done in ((64, False), (32, seen == {"num_queries": 32}), (0, True)):
+        study.overrides["evaluate.sanity_queries"] = wanted
+        assert is_done(study, run, folder) == done
+    study.overrides["evaluate.sanity_queries"] = 1000  # there are 500
+    assert is_done(study, run, folder) == (seen == {"num_queries": 500})
+
+
+def test_a_cell_without_its_transfers_is_not_done(tmp_path, monkeypatch):
+    monkeypatch.setitem(reproduce.CONFIGS, "quickstart", "tests/tiny_config.py")
+    cells = reproduce.cells_of_table(4, "quickstart")
+    _write_finished(tmp_path, cells, {})
+    study = reproduce.studies(cells, (0,), {})["quickstart"]
+    folder = tmp_path / "quickstart"
+    run = next(run for run in cells_of(study) if run.pretrained)
+    study.overrides["evaluate.transfer"] = "cgat,p2p"
+    study.overrides["evaluate.sources"] = "elsewhere/other"
+    sources = ["pretrained.none", "other.cgat"]
+    wanted = [(attack, source) for attack in ("cgat", "p2p") for source in sources]
+    rng = np.random.default_rng(0)
+    for attack, source in wanted:
+        assert not is_done(study, run, folder)
+        record = make_record("cgat", "cgat", 0, rng)
+        path = folder / run.folder / "evaluate" / f"cgat-{attack}@{source}"
+        path.mkdir(parents=True)
+        record |= {"attack": attack, "source": source}
+        (path / "record.json").write_text(json.dumps(record))
+    assert is_done(study, run, folder)
 
 
 def test_a_damaged_record_counts_as_not_done_so_that_it_is_made_anew(

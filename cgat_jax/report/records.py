@@ -89,7 +89,7 @@ def setting(config: dict[str, Any], key: str, default: Any = None) -> Any:
 
 
 def _read_records(workdir: Path) -> tuple[Record, ...]:
-    """Records of results.json, then finished attacks of an evaluation cut short."""
+    """Records of results.json, and in place of them what was measured since."""
     found: dict[tuple[Any, ...], Record] = {}
     results = workdir / "results.json"
     sources = [(results, None)] if results.is_file() else []
@@ -107,7 +107,7 @@ def _read_records(workdir: Path) -> tuple[Record, ...]:
             key = tuple(
                 entry.get(name) for name in ("defense", "attack", "budget", "source")
             )
-            found.setdefault(key, entry)
+            found[key] = entry
     return tuple(found.values())
 
 

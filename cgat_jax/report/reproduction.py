@@ -13,7 +13,7 @@ from cgat_jax.report import names
 from cgat_jax.report.cells import Cell as TableCell
 from cgat_jax.report.paper import unlike
 from cgat_jax.report.records import Record
-from cgat_jax.report.study import Study, records_of
+from cgat_jax.report.study import Study, check_same_data, records_of
 from cgat_jax.reproduce import TITLES, Cell, folder_of
 
 HEADER = ("data", "loss", "bits", "defense", "attack")
@@ -42,8 +42,10 @@ def measured(
     """The records of each cell, one a seed that has been measured.
 
     Raises:
-        InputError: a record is damaged; names the file.
+        InputError: a record is damaged, or two of a data set are of other data; names
+            the files.
     """
+    check_same_data(each_folder(found, root))
     known: dict[tuple[str, str, int], dict[str, Record]] = {}
     result = {}
     for cell in cells:
@@ -58,6 +60,11 @@ def measured(
                 records.append(known[key][cell.attack])
         result[cell] = records
     return result
+
+
+def each_folder(found: Mapping[str, Study], root: Path) -> list[tuple[Study, Path]]:
+    """The studies by data set, each with the folder of its runs."""
+    return [(each, folder_of(root, dataset)) for dataset, each in found.items()]
 
 
 def compare_cells(records: Mapping[Cell, list[Record]]) -> list[Row]:

@@ -1,10 +1,10 @@
 """A study: a table whose cells are runs that differ in a few settings."""
 
 import dataclasses
-import json
+import itertools
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from cgat_jax.errors import InputError
 from cgat_jax.report import names
 from cgat_jax.report.records import Record, read_run, warnings_of
 from cgat_jax.report.tables import markdown_table, markdown_text
-from cgat_jax.settings import changed_settings, free_settings, to_json, validate
+from cgat_jax.settings import free_settings, validate
 from cgat_jax.workdir import shares_pretraining
 
 MISSING = "-"
@@ -100,35 +100,55 @@ def check_study(study: Study) -> None:
             raise InputError(f"{study.title}, row {title!r}: {error}") from error
 
 
-def is_done(study: Study, cell: Cell, root: Path) -> bool:
-    """Whether a cell's run has finished with these settings and all its attacks.
+def check_same_data(studies: Iterable[tuple[Study, Path]]) -> None:
+    """Finds that what was measured on one data set was measured on the same data.
 
-    A run with other settings counts as not done: started, it refuses with what differs.
-    So does one with damaged records: started, it measures them anew.
+    Records of earlier versions, which note no data, are taken; a run that cannot be
+    read is left to those who show its numbers.
+
+    Args:
+        studies: each with the folder of its runs.
+
+    Raises:
+        InputError: two runs were made of other data; names both folders.
     """
-    folder = root / cell.folder
-    if not (folder / "results.json").is_file():
-        return False
-    wanted = config_of(study, dict(cell.overrides))
-    wanted.seed = cell.seed
+    known: dict[tuple[Any, ...], tuple[str, Path]] = {}
+    for study, root in studies:
+        for title, seed in itertools.product(study.rows, study.seeds):
+            folder, key = root / run_folder(study, title, seed), _data_of(study, title)
+            for digest in _digests(study, title, seed, root):
+                first, other = known.setdefault(key, (digest, folder))
+                if digest != first:
+                    raise InputError(
+                        f"{folder}: made of other data than {other} (data_sha256 "
+                        f"{digest[:12]}, not {first[:12]}), so no one table: move one "
+                        "of them away, or choose another --workdir"
+                    )
+
+
+def _data_of(study: Study, title: str) -> tuple[Any, ...]:
+    """The settings that tell a row's data set; not where it lies."""
+    settings = dict(study.overrides) | dict(study.rows[title])
+    free = free_settings()
+    own = {k for k in settings if k.startswith("data.") and k not in free}
+    return study.config, *((key, str(settings[key])) for key in sorted(own))
+
+
+def _digests(study: Study, title: str, seed: int, root: Path) -> list[str]:
     try:
-        found = read_run(folder)
+        records = records_of(study, title, seed, root).values()
     except InputError:
-        return False
-    free = free_settings() | {"pretrained"}
-    changes = changed_settings(found.config, json.loads(to_json(wanted)))
-    attacks = {record["attack"] for record in found.records}
-    names = [n.strip() for n in wanted.evaluate.attacks.split(",") if n.strip()]
-    same = all(change.key in free for change in changes)
-    return same and attacks >= {"clean", *names}
+        return []  # who shows its numbers says what is damaged
+    return [r["data_sha256"] for r in records if r.get("data_sha256")]
 
 
 def study_table(study: Study, root: Path) -> str:
     """The study as Markdown: MAP in percent, mean over seeds (lowest to highest).
 
     Raises:
-        ValueError: a record is damaged; names the file.
+        InputError: a record is damaged, or two are of other data; names the files.
     """
+    check_same_data([(study, root)])
     measured = {
         title: [records_of(study, title, seed, root) for seed in study.seeds]
         for title in study.rows

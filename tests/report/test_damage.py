@@ -208,3 +208,15 @@ def test_pictures_from_before_digests_are_looked_at(tmp_path, no_drawing):
     file.write_bytes(bytes(content))
     page = write_report(path).read_text()
     assert "evaluate/cgat-cgat/q0_before1.png: picture missing or damaged" in page
+
+
+def test_what_was_measured_since_the_results_counts(tmp_path):
+    path = write_workdir(tmp_path / "run", gallery=False)
+    before = [(r["defense"], r["attack"]) for r in read_run(path).records]
+    file = path / "evaluate" / "cgat-cgat" / "record.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"map": 0.1234}))
+    (path / "evaluate" / "none-noise" / "record.json").unlink()
+    found = read_run(path).records
+    maps = {(r["defense"], r["attack"]): r["map"] for r in found}
+    assert maps["cgat", "cgat"] == 0.1234 and maps["none", "noise"] == 0.7034
+    assert [(r["defense"], r["attack"]) for r in found] == before

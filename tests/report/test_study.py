@@ -20,10 +20,10 @@ def _study(**changes):
     return Study(**settings | changes)
 
 
-def _write(folder, seed, value, defense="cgat"):
+def _write(folder, seed, value, defense="cgat", **more):
     record = {"dataset": "d", "backbone": "small", "bits": 8, "loss": "dpsh"}
     record |= {"defense": defense, "seed": seed, "chance": 0.25, "commit": "abc"}
-    record |= {"versions": {"jax": "1"}, "device": "cpu x1"}
+    record |= {"versions": {"jax": "1"}, "device": "cpu x1"} | more
     records = [
         record | {"attack": "clean", "map": value},
         record | {"attack": "cgat", "map": value / 2},
@@ -100,3 +100,29 @@ def test_a_damaged_record_names_its_file(tmp_path):
     (folder / "results.json").write_text("{")
     with pytest.raises(ValueError, match=r"dpsh-cgat-seed0.*results.json"):
         study_table(_study(), tmp_path)
+
+
+def test_one_table_has_one_data_set(tmp_path):
+    first, second = tmp_path / "dpsh-cgat-seed0", tmp_path / "dpsh-weight-2-seed0"
+    _write(first, 0, 0.6, data_sha256="a" * 64)
+    _write(second, 0, 0.5, data_sha256="b" * 64)
+    with pytest.raises(InputError, match="made of other data") as caught:
+        study_table(_study(), tmp_path)
+    assert str(first) in str(caught.value) and str(second) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_that_choose_other_data_may_have_them(tmp_path):
+    rows = {"a": {"data.num_train": 10}, "b": {"data.num_train": 20}}
+    for title, digest in (("a", "a" * 64), ("b", "b" * 64)):
+        _write(tmp_path / f"{title}-seed0", 0, 0.6, data_sha256=digest)
+    assert study_table(_study(rows=rows), tmp_path).count("60.00") == 2
+    moved = {"a": {"data.root": "x"}, "b": {"data.root": "y"}}
+    with pytest.raises(InputError, match="made of other data"):
+        study_table(_study(rows=moved), tmp_path)
+
+
+def test_a_record_of_an_earlier_version_notes_no_data_and_is_taken(tmp_path):
+    _write(tmp_path / "dpsh-cgat-seed0", 0, 0.6)
+    _write(tmp_path / "dpsh-weight-2-seed0", 0, 0.5, data_sha256="b" * 64)
+    assert "60.00" in study_table(_study(), tmp_path)
