@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
+from cgat_jax.io import write_bytes
+
 COUNTS = {"database": 1_000, "query": 200}
 FILES = {
     "images": ["train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz"],
@@ -62,13 +64,24 @@ def choose(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Like ``np.savez_compressed``, without the time of writing in the file."""
-    with zipfile.ZipFile(path, "w") as archive:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
         for name, array in arrays.items():
             buffer = io.BytesIO()
             np.save(buffer, array, allow_pickle=False)
             info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, buffer.getvalue(), compresslevel=9)
+    write_bytes(path, whole.getvalue())
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file is one that ``write_npz`` wrote."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return set(archive.files) == set(COUNTS)
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile):
+        return False
 
 
 def main(arguments: list[str]) -> None:
@@ -82,6 +95,8 @@ def main(arguments: list[str]) -> None:
     ]
     if missing:
         sys.exit(f"--source={source}: expected the idx.gz files, missing {missing}")
+    if out.exists() and not is_own(out):
+        sys.exit(f"--out={out}: exists and was not made by this program")
     tables = {
         kind: np.concatenate([read_idx(source / name) for name in names])
         for kind, names in FILES.items()

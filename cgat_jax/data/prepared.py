@@ -15,7 +15,7 @@ from cgat_jax.data.manifest import FILES, IMAGES, is_own, is_prepared, write_man
 from cgat_jax.data.opened import open_prepared, prepared_as
 from cgat_jax.data.parts import digest_file
 from cgat_jax.data.places import Place, some
-from cgat_jax.data.provenance import RECORD, check_source, remember
+from cgat_jax.data.provenance import RECORD, check_source, remember, stamp_of
 from cgat_jax.data.storage import Built
 from cgat_jax.errors import ForeignFilesError, InputError
 from cgat_jax.io import read_sealed, remove_partials, write_sealed
@@ -80,7 +80,7 @@ def prepare(
     with locked(root, patience=float("inf")):
         if is_prepared(root):
             return False
-        work = root / _BUILDING
+        work, stamp = root / _BUILDING, stamp_of(source, root)
         try:
             _clear_images(root)
             claim_folder(work, "work")
@@ -90,7 +90,7 @@ def prepare(
             raise
         built = build(listing, work / "parts", image_size, threads, progress)
         _place(root, built)
-        remember(root, source)
+        remember(root, source, stamp)
         write_manifest(root, listing, built, source, image_size)
         remove_partials(root, (*FILES, RECORD, MARK))
         remove_work(work)

@@ -54,9 +54,17 @@ def stamp_of(source: Path, skip: Path) -> str:
     return digest.hexdigest()
 
 
-def remember(root: Path, source: Path) -> None:
-    """Notes of which source the data in ``root`` are."""
-    content = {"path": str(source.resolve()), "stamp": stamp_of(source, root)}
+def remember(root: Path, source: Path, stamp: str) -> None:
+    """Notes of which source the data in ``root`` are.
+
+    Args:
+        root: of the prepared data.
+        source: that they are of.
+        stamp: of the source before it was read. One that has changed since, while it
+            was read, is not noted, so that the next call compares.
+    """
+    still = stamp if stamp_of(source, root) == stamp else ""
+    content = {"path": str(source.resolve()), "stamp": still}
     write_sealed(root / RECORD, content)
 
 
@@ -83,7 +91,8 @@ def check_source(
             f"{source}: no such folder; the data in {root} were prepared from "
             f"{paths[0]}"
         )
-    if recorded.get("stamp") == stamp_of(source, root):
+    stamp = stamp_of(source, root)
+    if recorded.get("stamp") == stamp:
         return
     with tempfile.TemporaryDirectory(prefix="cgat_jax-") as unpacked:
         listing = list_source(scan, source, Path(unpacked), progress)
@@ -96,7 +105,7 @@ def check_source(
     try:
         claim_folder(root, "data", is_own=is_own)
         with locked(root, patience=float("inf")):
-            remember(root, source)
+            remember(root, source, stamp)
     except OSError as error:  # a folder that may only be read
         _log.warning("%s: the source is compared again next time (%s)", root, error)
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cgat_jax.config import Data
-from cgat_jax.data import load_dataset, provenance
+from cgat_jax.data import load_dataset, prepared, provenance
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.datasets import cifar10
 from tests.data import layouts
@@ -94,6 +94,20 @@ def test_a_source_that_was_changed_is_refused(tmp_path, source, change, message,
     assert "prepare it into another folder" in line
     assert bytes_below(root) == before
     load("", root)  # without a source the prepared data are used
+
+
+def test_labels_corrected_while_preparing_are_noticed(tmp_path, source, monkeypatch):
+    """The images take hours; the lists were read before."""
+
+    def build(*arguments):
+        relabel(source)
+        return original(*arguments)
+
+    original = prepared.build
+    monkeypatch.setattr(prepared, "build", build)
+    load(source, tmp_path / "root")
+    with pytest.raises(DataError, match="labels of"):
+        load(source, tmp_path / "root")
 
 
 def test_another_split_of_the_same_images_is_refused(tmp_path, source):

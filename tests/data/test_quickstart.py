@@ -10,6 +10,7 @@ import pytest
 
 from cgat_jax.config import Data
 from cgat_jax.data import quickstart
+from experiments import make_quickstart_photos
 
 PHOTOS = quickstart._photos()
 
@@ -189,3 +190,14 @@ def test_the_photos_program_names_what_is_missing(tmp_path):
     done = _make_photos(f"--source={tmp_path}")
     assert done.returncode == 1
     assert "missing ['train-images-idx3-ubyte.gz'" in done.stderr
+
+
+def test_the_packing_program_overwrites_no_file_but_its_own(tmp_path):
+    mine = tmp_path / "holiday.npz"
+    mine.write_bytes(b"mine")
+    assert not make_quickstart_photos.is_own(mine)
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    assert not make_quickstart_photos.is_own(tmp_path / "other.npz")
+    arrays = {name: np.zeros((1, 2, 2)) for name in make_quickstart_photos.COUNTS}
+    make_quickstart_photos.write_npz(tmp_path / "own.npz", arrays)
+    assert make_quickstart_photos.is_own(tmp_path / "own.npz")
