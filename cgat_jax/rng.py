@@ -5,10 +5,10 @@ again for one purpose has numbers as well (an epoch, a row). The run's root key 
 is never used.
 
 Host streams are NumPy's, with the purpose's digest as the spawn key of the seed; device
-streams are JAX keys (CSQ seeds a generator of NumPy's from its own). Two things are drawn from plain seeds, because they define data
-that is published: splits from ``[split_seed]`` and the quickstart's scenes from
-``[split_seed, part, index]``. A spawn key is appended to a seed of full length, so that
-no named stream is one of those.
+streams are JAX keys (CSQ seeds a generator of NumPy's from its own). Two things are
+drawn from plain seeds, because they define data that is published: splits from
+``[split_seed]`` and the quickstart's scenes from ``[split_seed, part, index]``. A spawn
+key is appended to a seed of full length, so that no named stream is one of those.
 """
 
 import hashlib
