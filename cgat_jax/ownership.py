@@ -49,8 +49,7 @@ def check_folder(
         return
     if not folder.is_dir():
         raise ForeignFilesError(f"{folder}: is a file; expected a folder")
-    found = kind_of(folder)
-    if found == kind:
+    if (found := kind_of(folder)) == kind:
         return
     if found is not None:
         raise ForeignFilesError(
@@ -157,10 +156,8 @@ def remove_work(folder: Path) -> None:
         )
     for entry in os.scandir(folder):
         if entry.name != MARK:  # last, so that an interrupted removal can go on
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path)
-            else:
-                os.unlink(entry.path)
+            remove = shutil.rmtree if entry.is_dir(follow_symlinks=False) else os.unlink
+            remove(entry.path)
     (folder / MARK).unlink()
     folder.rmdir()
 
@@ -187,19 +184,21 @@ def check_apart(root: Path, source: Path, what: str = "the prepared data") -> No
 
 
 @contextlib.contextmanager
-def locked(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
+def locked(
+    folder: Path, *, patience: float = 0.0, waiting: Callable[[str], None] | None = None
+) -> Iterator[None]:
     """Holds a folder for this process; the lock dies with it, however it dies.
 
     Args:
         folder: exists.
         patience: seconds to wait for another process.
+        waiting: told once who holds the folder, if it has to be waited for.
 
     Raises:
         InUseError: another process holds it; says which.
     """
-    deadline = time.monotonic() + patience
     with contextlib.ExitStack() as stack:
-        file = _take(folder, deadline, stack)
+        file = _take(folder, time.monotonic() + patience, waiting, stack)
         with contextlib.suppress(OSError):  # the lock holds without a name on it
             file.seek(0)
             file.truncate()
@@ -208,15 +207,19 @@ def locked(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
         yield
 
 
-def _take(folder: Path, deadline: float, stack: contextlib.ExitStack):
+def _take(folder: Path, deadline: float, waiting, stack: contextlib.ExitStack):
     """The lock file, locked; closing it lets go."""
+    tries = 0
     while True:
         file = stack.enter_context((folder / LOCK).open("a+", encoding="utf-8"))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            who, tries = _holder(folder, file), tries + 1
             if time.monotonic() >= deadline:
-                raise InUseError(_holder(folder, file)) from None
+                raise InUseError(f"{who}; wait, or choose another folder") from None
+            if waiting and tries == 2:  # by now the holder has written its name
+                waiting(f"{who}; waiting for it")
             time.sleep(0.1)
         except OSError as error:
             why = f"its file system has no locks ({error.strerror}); choose a local one"
@@ -241,10 +244,7 @@ def _holder(folder: Path, file) -> str:
     file.seek(0)
     try:
         held = json.loads(file.read())
-        who = (
-            f"process {held['pid']} on {held['host']} since {held['since']} "
-            f"({held['command']})"
-        )
+        who = "process {pid} on {host} since {since} ({command})".format(**held)
     except (ValueError, KeyError, TypeError):
         who = "another process"
-    return f"{folder}: in use by {who}; wait for it, or choose another folder"
+    return f"{folder}: in use by {who}"

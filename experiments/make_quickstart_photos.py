@@ -12,6 +12,7 @@ queries, no photo twice, and writes one file: arrays ``database`` and ``query``,
 import gzip
 import hashlib
 import io
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -95,8 +96,10 @@ def main(arguments: list[str]) -> None:
     ]
     if missing:
         sys.exit(f"--source={source}: expected the idx.gz files, missing {missing}")
-    if out.exists() and not is_own(out):
-        sys.exit(f"--out={out}: exists and was not made by this program")
+    if os.path.lexists(out) and not is_own(out):
+        sys.exit(
+            f"--out={out}: exists and was not made by this program; choose another"
+        )
     tables = {
         kind: np.concatenate([read_idx(source / name) for name in names])
         for kind, names in FILES.items()

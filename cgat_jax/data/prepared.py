@@ -4,6 +4,7 @@
 is in its ``incomplete`` is used by the next attempt.
 """
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ __all__ = ["Scan", "is_prepared", "open_prepared", "prepare", "prepared_as"]
 Scan = Callable[[Sequence[Place]], Listing]
 
 _BUILDING, _PLACED = "incomplete", "placed.json"
+_log = logging.getLogger(__name__)
 
 
 def prepare(
@@ -55,7 +57,7 @@ def prepare(
         source: folder of the original files or their archives, or one archive.
         root: new, empty or of this program, apart from the source. What an interrupted
             preparation finished is used, and the files are those of an uninterrupted
-            one; a second process waits for the first.
+            one; a second process says so and waits for the first.
         image_size: short side of the stored images; smaller ones are not enlarged.
         threads: decoding threads.
         progress: a bar on stderr, where that is a terminal.
@@ -77,7 +79,7 @@ def prepare(
     check_apart(root, source)
     existed = root.is_dir()
     new = claim_folder(root, "data")
-    with locked(root, patience=float("inf")):
+    with locked(root, patience=float("inf"), waiting=_log.warning):
         if is_prepared(root):
             return False
         work, stamp = root / _BUILDING, stamp_of(source, root)
@@ -101,7 +103,7 @@ def _tidy(root: Path) -> None:
     """Removes what a preparation left that was stopped when all else was done."""
     if kind_of(root / _BUILDING) == "work" and os.access(root, os.W_OK):
         claim_folder(root, "data", is_own=is_own)
-        with locked(root, patience=float("inf")):
+        with locked(root, patience=float("inf"), waiting=_log.warning):
             remove_work(root / _BUILDING)
 
 

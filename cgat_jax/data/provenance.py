@@ -104,7 +104,7 @@ def check_source(
         )
     try:
         claim_folder(root, "data", is_own=is_own)
-        with locked(root, patience=float("inf")):
+        with locked(root, patience=float("inf"), waiting=_log.warning):
             remember(root, source, stamp)
     except OSError as error:  # a folder that may only be read
         _log.warning("%s: the source is compared again next time (%s)", root, error)

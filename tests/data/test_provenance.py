@@ -110,6 +110,25 @@ def test_labels_corrected_while_preparing_are_noticed(tmp_path, source, monkeypa
         load(source, tmp_path / "root")
 
 
+def test_labels_corrected_while_comparing_are_noticed(tmp_path, source, monkeypatch):
+    """A moved source is compared in full, which takes its time as well."""
+    root = filled(source, tmp_path / "root")
+    moved = source.rename(tmp_path / "moved")
+    os.utime(moved / "train_label.txt", (1, 1))
+    original = provenance.differences
+
+    def differences(*arguments):
+        lines = original(*arguments)
+        relabel(moved)
+        return lines
+
+    with monkeypatch.context() as patch:
+        patch.setattr(provenance, "differences", differences)
+        load(moved, root)
+    with pytest.raises(DataError, match="labels of"):
+        load(moved, root)
+
+
 def test_another_split_of_the_same_images_is_refused(tmp_path, source):
     root = filled(source, tmp_path / "root")
     for kind in ("img", "label"):

@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -192,12 +193,53 @@ def test_the_photos_program_names_what_is_missing(tmp_path):
     assert "missing ['train-images-idx3-ubyte.gz'" in done.stderr
 
 
-def test_the_packing_program_overwrites_no_file_but_its_own(tmp_path):
-    mine = tmp_path / "holiday.npz"
-    mine.write_bytes(b"mine")
-    assert not make_quickstart_photos.is_own(mine)
-    np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    assert not make_quickstart_photos.is_own(tmp_path / "other.npz")
+def _source_of_few_photos(folder):
+    for part in ("train", "t10k"):
+        _write_idx(folder / f"{part}-images-idx3-ubyte.gz", np.zeros((9, 28, 28)))
+        _write_idx(folder / f"{part}-labels-idx1-ubyte.gz", np.zeros(9))
+    return folder
+
+
+def test_the_photos_program_leaves_a_foreign_file_as_it_is(tmp_path):
+    photos = tmp_path / "holiday.npz"
+    np.savez(photos, mine=np.arange(3))
+    before = photos.read_bytes()
+    source = f"--source={_source_of_few_photos(tmp_path)}"
+    done = _make_photos(source, f"--out={photos}")
+    assert done.returncode == 1
+    assert "holiday.npz: exists and was not made by this program" in done.stderr
+    assert photos.read_bytes() == before
+
+
+def test_the_photos_program_knows_its_own_file(tmp_path):
     arrays = {name: np.zeros((1, 2, 2)) for name in make_quickstart_photos.COUNTS}
+    others = {
+        "text.npz": b"mine",
+        "empty.npz": b"",
+        "array.npz": b"\x93NUMPY\x01\0",
+    }
+    for name, content in others.items():
+        (tmp_path / name).write_bytes(content)
+        assert not make_quickstart_photos.is_own(tmp_path / name)
+    np.save(tmp_path / "array.npy", arrays["query"])
+    np.savez(tmp_path / "more.npz", **arrays, mine=np.zeros(1))
+    for name in ("array.npy", "more.npz", "."):
+        assert not make_quickstart_photos.is_own(tmp_path / name)
     make_quickstart_photos.write_npz(tmp_path / "own.npz", arrays)
     assert make_quickstart_photos.is_own(tmp_path / "own.npz")
+    assert make_quickstart_photos.is_own(quickstart.PHOTOS)
+
+
+def test_a_packed_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    def full(file):
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "own.npz"
+    arrays = {name: np.zeros((1, 2, 2)) for name in make_quickstart_photos.COUNTS}
+    make_quickstart_photos.write_npz(out, arrays)
+    before = out.read_bytes()
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left.*own\.npz"):
+        make_quickstart_photos.write_npz(out, arrays | {"query": np.ones((1, 2, 2))})
+    assert out.read_bytes() == before
+    assert os.listdir(tmp_path) == [out.name]

@@ -18,7 +18,7 @@ from cgat_jax.provenance import provenance
 from tests.faults import hurt, subjects
 from tests.faults.hurt import ASIDE, REFUSED, SAME
 
-SHARES = {"main": 0.35, "prepare": 0.55, "reproduce": 0.1}
+SHARES = {"main": 0.2, "prepare": 0.7, "reproduce": 0.1}
 EACH = 10  # kills of a program before it is let finish
 TITLE = "# Reliability"
 INTRODUCTION = """\
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--damages", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cache", type=Path, help="folder of compiled programs")
     parser.add_argument("--minutes", type=float, default=600.0, help="begin no more")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -47,6 +48,8 @@ def main() -> None:
     rng = np.random.default_rng(options.seed)
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         folder = Path(name)
+        if options.cache is not None:
+            (folder / "cache").symlink_to(options.cache.absolute())
         kills = {
             program: kills_of(program, round(share * options.kills), folder, rng)
             for program, share in SHARES.items()
