@@ -34,8 +34,19 @@ def check_settings(config: Config) -> None:
     """Builds every part that the settings name, so that a wrong one fails at once.
 
     Raises:
-        InputError, FileNotFoundError: what is wrong, and what to do.
+        InputError: all that is wrong, and what to do.
     """
+    wrong: dict[str, None] = {}  # in order, each once
+    for check in (_check_training, _check_attacks, zoo.check_sources, _check_start):
+        try:
+            check(config)
+        except (ValueError, FileNotFoundError) as error:
+            wrong.setdefault(str(error))
+    if wrong:
+        raise InputError("; ".join(wrong))
+
+
+def _check_training(config: Config) -> None:
     loss, model = make_loss(config.loss), build_network(config, config.model.bits)
     for name in ("backbone", "pretrain", "defense"):
         settings = getattr(config, name)
@@ -47,6 +58,10 @@ def check_settings(config: Config) -> None:
                 f"{config.loss.name} compares the images of a batch: set "
                 f"{name}.batch_size to at least {loss.min_batch}"
             )
+    make_defense_step(model, loss, tx, config.defense, 1)
+
+
+def _check_attacks(config: Config) -> None:
     devices.process_rows(config.evaluate.batch_size)
     for attack in parse_attacks(config.evaluate.attacks):
         if attack != WORST_CASE:
@@ -61,8 +76,10 @@ def check_settings(config: Config) -> None:
     lists = f"{config.evaluate.attacks},{config.evaluate.transfer}"
     if any(name.startswith("prosgan") for name in parse_attacks(lists)):
         check_generators(config)
-    zoo.check_sources(config)
-    make_defense_step(model, loss, tx, config.defense, 1)
+
+
+def _check_start(config: Config) -> None:
+    model = build_network(config, config.model.bits)
     jax.eval_shape(functools.partial(fresh_weights, model, config))
     if config.pretrained:
         check_pretrained(config)

@@ -126,22 +126,29 @@ def validate(config: Config) -> None:
     """Checks words and ranges that no type expresses.
 
     Raises:
-        InputError: names the setting, what is allowed and what came.
+        InputError: names every wrong setting, what is allowed and what came.
     """
-    for key, value, metadata in _fields(config):
-        choices, (low, high) = metadata["choices"], metadata["bounds"]
-        if choices and value not in choices:
-            raise InputError(f"{key}: expected one of {choices}, got {value!r}")
-        if isinstance(value, bool | str):
-            continue
-        if not low <= value <= high or value == math.inf:
-            limit = f"up to {high}" if high < math.inf else "on"
-            raise InputError(
-                f"{key}: expected a number from {low} {limit}, got {value!r}"
-            )
+    wrong = [
+        f"{key}: expected {expected}, got {value!r}"
+        for key, value, metadata in _fields(config)
+        if (expected := _expected(value, metadata))
+    ]
     if config.data.crop_size > config.data.image_size:
         sizes = f"{config.data.crop_size} > {config.data.image_size}"
-        raise InputError(f"data.crop_size exceeds data.image_size: {sizes}")
+        wrong.append(f"data.crop_size exceeds data.image_size: {sizes}")
+    if wrong:
+        raise InputError("; ".join(wrong))
+
+
+def _expected(value: Any, metadata: Any) -> str:
+    """What a setting allows, where its value is something else."""
+    choices, (low, high) = metadata["choices"], metadata["bounds"]
+    if choices and value not in choices:
+        return f"one of {choices}"
+    if isinstance(value, bool | str) or (low <= value <= high and value != math.inf):
+        return ""
+    limit = f"up to {high}" if high < math.inf else "on"
+    return f"a number from {low} {limit}"
 
 
 def _fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

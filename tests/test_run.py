@@ -598,6 +598,24 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
     assert not (tmp_path / "run").exists()
 
 
+def test_all_wrong_settings_are_named_at_once(cache, tmp_path):
+    wrong = {
+        "model.bits=0": "model.bits",
+        "defense.epsilon=8": "defense.epsilon",
+    }
+    done = _run(tmp_path / "run", cache, *(f"--config.{key}" for key in wrong))
+    assert done.returncode == 2 and all(m in done.stderr for m in wrong.values())
+    wrong = {
+        "evaluate.attacks=cgta": "did you mean 'cgat'",
+        "loss.name=dpshh": "did you mean 'dpsh'",
+        "evaluate.sources=nowhere": "nowhere: no config.json",
+        "model.weights=nowhere": "nowhere",
+    }
+    done = _run(tmp_path / "run", cache, *(f"--config.{key}" for key in wrong))
+    assert done.returncode == 2 and all(m in done.stderr for m in wrong.values())
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
 def test_help_shows_every_setting_with_its_default():
     command = [sys.executable, "-m", "experiments.main", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
