@@ -53,6 +53,7 @@ def main() -> None:
         kills = {
             program: kills_of(program, round(share * options.kills), folder, rng)
             for program, share in SHARES.items()
+            if round(share * options.kills)
         }
         damages = damages_of_run(options.damages, folder, rng, deadline)
     write_text(options.out, page(options, kills, damages))
@@ -96,6 +97,8 @@ def damages_of_run(
     """Damages of a finished workdir and of one that was stopped halfway."""
     subject, cache = subjects.main_subject(folder / "damaged"), folder / "cache"
     finished = folder / "main-whole"
+    if not finished.exists():
+        references("main", folder)
     expected = subjects.result_of(subject._replace(folder=finished))
     half = folder / "main-half"
     process = subjects.start(subjects.main_subject(half).command, cache)
