@@ -103,6 +103,7 @@ def check(records, name, workdir, split):
 
 
 @needs_shared_data
+@pytest.mark.slow
 def test_the_released_split_of_flickr_from_the_original_files(tmp_path, cache):
     source = flickr_source(tmp_path / "source")
     rows = released_rows(source)
