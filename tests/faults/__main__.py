@@ -37,6 +37,7 @@ def main() -> None:
     """Parses the arguments and runs everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--programs", default=",".join(SHARES), help="that are killed")
     parser.add_argument("--damages", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, help="folder of compiled programs")
@@ -53,9 +54,11 @@ def main() -> None:
         kills = {
             program: kills_of(program, round(share * options.kills), folder, rng)
             for program, share in SHARES.items()
-            if round(share * options.kills)
+            if program in options.programs.split(",") and round(share * options.kills)
         }
-        damages = damages_of_run(options.damages, folder, rng, deadline)
+        damages = {}
+        if options.damages:
+            damages = damages_of_run(options.damages, folder, rng, deadline)
     write_text(options.out, page(options, kills, damages))
 
 
