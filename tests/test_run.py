@@ -481,7 +481,7 @@ def test_damaged_checkpoints_codes_and_weights_end_in_the_same_run(
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Twenty photos of two classes, and a run on them."""
+    """The lists and images of 24 photos of two classes."""
     return listed_photos(tmp_path_factory.mktemp("photos") / "source")
 
 

@@ -172,7 +172,7 @@ class _Loop:
             for number, batch in zip(steps, batches(start, len(steps)), strict=True):
                 state, metrics = self.step_fn(state, batch)
                 self.pending.append((number, metrics))
-                jax.block_until_ready(metrics)
+                jax.block_until_ready(metrics)  # its steps are slow: none is queued
                 stopped = self._asked()
                 due = time.monotonic() - saved >= settings.checkpoint_seconds
                 ends = due or stopped is not None or number == total

@@ -5,6 +5,7 @@ python -m tests.faults --kills=100 --damages=100 --seed=0 --out=docs/reliability
 
 import argparse
 import datetime
+import shutil
 import tempfile
 import time
 from collections import Counter
@@ -89,7 +90,7 @@ def kills_of(program: str, count: int, folder: Path, rng) -> Counter:
             raise hurt.Unexpected(f"{program}: another result after kills: {lines}")
         if left := hurt.orphans(subject.folder):
             raise hurt.Unexpected(f"{program}: processes {left} are left")
-        hurt.shutil.rmtree(subject.folder)
+        shutil.rmtree(subject.folder)
         print(f"{program}: {dict(counts)}", flush=True)
     return counts
 
