@@ -27,8 +27,15 @@ FILES = {
     "images": ["train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz"],
     "labels": ["train-labels-idx1-ubyte.gz", "t10k-labels-idx1-ubyte.gz"],
 }
-_SOURCE = flags.DEFINE_string("source", None, "folder of the idx.gz files")
-_OUT = flags.DEFINE_string("out", "fashion_photos.npz", "file to write")
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Declares the flags of this program."""
+    for name, default, text in (
+        ("source", None, "folder of the idx.gz files"),
+        ("out", "fashion_photos.npz", "file to write"),
+    ):
+        flags.DEFINE_string(name, default, text, flag_values=values)
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -88,9 +95,10 @@ def is_own(path: Path) -> bool:
 def main(arguments: list[str]) -> None:
     """Reads, chooses, writes, and prints the digest of the result."""
     del arguments
-    if not _SOURCE.value:
+    values = flags.FLAGS
+    if not values.source:
         sys.exit("--source is missing: expected the folder of the idx.gz files")
-    source, out = Path(_SOURCE.value), Path(_OUT.value)
+    source, out = Path(values.source), Path(values.out)
     missing = [
         name for name in sum(FILES.values(), []) if not (source / name).is_file()
     ]
@@ -110,4 +118,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    define_flags(flags.FLAGS)
     app.run(main)
