@@ -1,0 +1,55 @@
+"""Runs of the whole command in processes of their own, and what they leave."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "tests" / "tiny_config.py"
+
+
+def command(workdir, cache, *overrides):
+    command = [sys.executable, "-m", "experiments.main", f"--config={CONFIG}"]
+    command += [f"--workdir={workdir}", f"--config.compilation_cache={cache}"]
+    return [*command, *overrides]
+
+
+def run_main(workdir, cache, *overrides, devices=1):
+    flag = f"--xla_force_host_platform_device_count={devices}"
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    if devices > 1:
+        environment["XLA_FLAGS"] = f"{environment.get('XLA_FLAGS', '')} {flag}"
+    return subprocess.run(
+        command(workdir, cache, *overrides),
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def read_records(workdir):
+    records = json.loads((workdir / "results.json").read_text())["records"]
+    for record in records:
+        record.pop("seconds")
+        record.pop("config_sha256")  # differs with checkpoint_seconds
+        record.pop("commit")  # work may go on while the tests run
+    return records
+
+
+def start(workdir, cache, *overrides):
+    return subprocess.Popen(
+        command(workdir, cache, *overrides),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def newest_step(folder):
+    steps = [int(path.name) for path in folder.glob("*") if path.name.isdigit()]
+    return max(steps, default=0)
