@@ -1,18 +1,19 @@
 """Checkpoints: save, restore, and what to do about damaged ones.
 
-A checkpoint is the training state and a digest of its bytes. Orbax writes it to a
-temporary folder and renames it, so that a kill leaves the previous ones untouched.
+A checkpoint is the training state, a digest of its arrays and one of each file. Orbax
+writes it to a temporary folder and renames it, so that a kill leaves the previous ones
+untouched; it never reads a file that is not as it was written.
 """
 
 import contextlib
 import errno
+import functools
 import gc
 import hashlib
 import logging
 import re
 import shutil
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,11 +25,13 @@ import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 
 from cgat_jax.errors import DamagedFileError
-from cgat_jax.io import set_aside
+from cgat_jax.io import read_sealed, set_aside, write_sealed
 
 _log = logging.getLogger(__name__)
 _MARGIN = 10**6  # bytes that a checkpoint takes besides its arrays
-_SETTLING = 0.3  # seconds
+_FILES = "files.json"  # in a checkpoint
+_LOOP_CLOSED = "Event loop is closed"
+_NEVER_RETRIEVED = "Future exception was never retrieved"
 _NOT_DAMAGE = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES)
 
 
@@ -70,6 +73,9 @@ def save(manager: ocp.CheckpointManager, step: int, state: Any) -> None:
             _sweep()
     if text:
         raise _not_written(manager.directory, step, text)
+    if jax.process_index() == 0:
+        folder = Path(manager.directory) / str(step)
+        write_sealed(folder / _FILES, {"files": _digests(folder)})
 
 
 def _check_room(folder: Path, step: int, leaves: dict[str, Any]) -> None:
@@ -166,16 +172,33 @@ def _reason(error: Exception) -> str:
 def _sweep() -> None:
     """Ends without a word what a failure of Orbax has left behind.
 
-    Coroutines that were never awaited, and callbacks of its storage's threads that find
-    their event loop closed and print so.
+    Coroutines that were never awaited, at once; what its storage's threads say when
+    they find their event loop closed, whenever they come to it.
     """
-    hooks = sys.unraisablehook, sys.excepthook
-    sys.unraisablehook, sys.excepthook = lambda unraisable: None, lambda *error: None
-    try:
-        gc.collect()
-        time.sleep(_SETTLING)
-    finally:
-        sys.unraisablehook, sys.excepthook = hooks
+    _hush_stragglers()
+    gc.collect()
+
+
+@functools.cache
+def _hush_stragglers() -> None:
+    """Drops, from the first failure on, what only a closed event loop can say."""
+    unraisable, uncaught = sys.unraisablehook, sys.excepthook
+
+    def is_straggler(error: BaseException | None) -> bool:
+        return isinstance(error, RuntimeError) and str(error) == _LOOP_CLOSED
+
+    def on_unraisable(args) -> None:
+        if not is_straggler(args.exc_value):
+            unraisable(args)
+
+    def on_uncaught(kind, error, trace) -> None:
+        if not is_straggler(error):
+            uncaught(kind, error, trace)
+
+    sys.unraisablehook, sys.excepthook = on_unraisable, on_uncaught
+    logging.getLogger("asyncio").addFilter(
+        lambda record: not record.getMessage().startswith(_NEVER_RETRIEVED)
+    )
 
 
 def _pass_over(manager, problems: dict[int, str], mend: bool) -> None:
@@ -189,7 +212,33 @@ def _pass_over(manager, problems: dict[int, str], mend: bool) -> None:
         manager.reload()
 
 
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a checkpoint, by its path under the folder."""
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        found[path.relative_to(folder).as_posix()] = digest
+    found.pop(_FILES, None)
+    return found
+
+
+def _check_files(folder: Path) -> None:
+    """Finds all files as they were written, unless a kill came before their digests.
+
+    Raises:
+        DamagedFileError: names one that is not.
+    """
+    if not (folder / _FILES).exists():
+        return
+    found = _digests(folder)
+    for name, digest in read_sealed(folder / _FILES)["files"].items():
+        if found.get(name) != digest:
+            raise DamagedFileError(f"{name} is not as it was written")
+
+
 def _restore(manager, step: int, like: Any) -> Any:
+    _check_files(Path(manager.directory) / str(step))
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _leaves(like))
     restored = manager.restore(
         step,

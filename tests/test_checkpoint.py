@@ -1,6 +1,8 @@
 import contextlib
 import resource
 import shutil
+import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +75,7 @@ def test_a_damaged_newest_checkpoint_is_set_aside_and_written_anew(
 
 
 def test_every_file_of_a_checkpoint_may_be_damaged(tmp_path):
-    """One flipped byte in any file: the state comes back whole, or the one before."""
+    """One flipped byte in any file: the state before comes back."""
     source = tmp_path / "whole"
     with contextlib.closing(checkpoint.open_checkpoints(source)) as manager:
         for step in (1, 2):
@@ -91,9 +93,22 @@ def test_every_file_of_a_checkpoint_may_be_damaged(tmp_path):
             step = int(restored.step)
             expected = _state(float(step))
             jax.tree.map(np.testing.assert_array_equal, restored, expected)
-            assert (step == 2) != (folder / "2.damaged-1").exists(), name
+            assert step == 1 and (folder / "2.damaged-1").is_dir(), name
             checkpoint.save(manager, 3, _state(3.0))
         shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("how", ["truncate", "flip", "remove"])
+def test_one_that_was_killed_before_its_digests_is_checked_by_its_arrays(
+    manager, tmp_path, how
+):
+    folder = tmp_path / "checkpoints"
+    for step in (1, 2):
+        checkpoint.save(manager, step, _state(float(step)))
+        (folder / str(step) / "files.json").unlink()
+    assert int(checkpoint.restore_latest(manager, _state(0.0)).step) == 2
+    _damage(folder / "2" / "state", how)
+    assert int(checkpoint.restore_latest(manager, _state(0.0)).step) == 1
 
 
 def test_another_runs_checkpoints_are_left_as_they_are(tmp_path):
@@ -148,3 +163,22 @@ def test_a_disk_that_fills_while_orbax_writes_prints_nothing(manager, capfd):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert capfd.readouterr().err == ""
+
+
+def test_what_comes_late_of_a_damaged_checkpoint_is_not_said(
+    manager, tmp_path, monkeypatch
+):
+    """A thread of the storage that comes to its closed event loop minutes later."""
+    said = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: said.append(args.exc_value))
+    monkeypatch.setattr(sys, "excepthook", lambda *args: said.append(args[1]))
+    checkpoint._hush_stragglers.cache_clear()
+    checkpoint.save(manager, 1, _state(1.0))
+    _damage(tmp_path / "checkpoints" / "1", "truncate")
+    assert checkpoint.restore_latest(manager, _state(0.0)) is None
+    late, other = RuntimeError("Event loop is closed"), RuntimeError("another")
+    for error in (late, other):
+        sys.unraisablehook(types.SimpleNamespace(exc_value=error))
+        sys.excepthook(RuntimeError, error, None)
+    assert said == [other, other]
+    checkpoint._hush_stragglers.cache_clear()
