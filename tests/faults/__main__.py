@@ -32,6 +32,10 @@ traceback, another number, an orphan, or a stop that takes over 30 seconds would
 ended the command that made this page with an error.
 
 """
+LEFT = ("program", "workdir", "file", "ended in")
+DAMAGES = """\
+The kind of file is drawn first, then the file, then one of seven damages: a flipped
+bit, a cut, nothing, `null`, deep nesting, another file's bytes, removal."""
 
 
 def main() -> None:
@@ -97,7 +101,7 @@ def kills_of(program: str, count: int, folder: Path, rng) -> Counter:
 
 def damages_of_run(
     count: int, folder: Path, rng, deadline: float = float("inf")
-) -> dict[str, Counter]:
+) -> dict[str, dict[str, Counter]]:
     """Damages of a finished workdir and of one that was stopped halfway."""
     subject, cache = subjects.main_subject(folder / "damaged"), folder / "cache"
     finished = folder / "main-whole"
@@ -125,7 +129,7 @@ def _middle(deadline: float) -> float:
     return (time.monotonic() + deadline) / 2
 
 
-def page(options, kills: dict[str, Counter], damages: dict[str, Counter]) -> str:
+def page(options, kills: dict[str, Counter], damages: dict[str, dict]) -> str:
     """The result as Markdown."""
     made = provenance()
     names = sorted({name for counts in kills.values() for name in counts})
@@ -137,13 +141,14 @@ def page(options, kills: dict[str, Counter], damages: dict[str, Counter]) -> str
             for program, counts in kills.items()
         ],
     )
+    lines += ["", "## Damaged files", "", DAMAGES, ""]
     outcomes = (SAME, ASIDE, REFUSED)
-    lines += ["", "## Damaged files", ""]
     lines += table(
-        ["workdir", *outcomes, "another number or a traceback"],
+        ["workdir", "file", *outcomes, "else"],
         [
-            [name, *(str(counts[outcome]) for outcome in outcomes), "0"]
-            for name, counts in damages.items()
+            [name, kind, *(str(counts[outcome]) for outcome in outcomes), "0"]
+            for name, kinds in damages.items()
+            for kind, counts in sorted(kinds.items())
         ],
     )
     command = f"python -m tests.faults --kills={options.kills}"
@@ -159,7 +164,7 @@ def page(options, kills: dict[str, Counter], damages: dict[str, Counter]) -> str
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:
     """Lines of a Markdown table."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
+    rule = ["---" if c in LEFT else "---:" for c in header]
     return [f"| {' | '.join(row)} |" for row in (header, rule, *rows)]
 
 

@@ -133,6 +133,26 @@ def judge(
     return REFUSED
 
 
+def kind_of(path: Path) -> str:
+    """The kind of a file by its path under its workdir; checkpoints are one."""
+    if len(path.parts) == 1:
+        return path.name
+    if "checkpoints" in path.parts:
+        return f"{path.parts[0]}/checkpoints"
+    name = path.name if path.suffix in (".json", ".jsonl") else f"*{path.suffix}"
+    return f"{path.parts[0]}/{name}"
+
+
+def draw_file(folder: Path, rng: np.random.Generator) -> tuple[Path, list[Path]]:
+    """A file with content, its kind drawn first; and all of them."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.stat().st_size)
+    kinds = {}
+    for path in files:
+        kinds.setdefault(kind_of(path.relative_to(folder)), []).append(path)
+    chosen = kinds[sorted(kinds)[int(rng.integers(len(kinds)))]]
+    return chosen[int(rng.integers(len(chosen)))], files
+
+
 def hurt_copies(
     subject: Subject,
     expected: dict,
@@ -141,25 +161,27 @@ def hurt_copies(
     rng: np.random.Generator,
     cache: Path,
     deadline: float = float("inf"),
-) -> Counter:
-    """Damages one file of a copy of a workdir, ``count`` times, and runs it again."""
-    counts = Counter()
+) -> dict[str, Counter]:
+    """Damages one file of a copy of a workdir, ``count`` times, and runs it again.
+
+    Returns:
+        What came of it, by kind of file.
+    """
+    counts: dict[str, Counter] = {}
     for number in range(count):
         if time.monotonic() > deadline:
             break
         shutil.rmtree(subject.folder, ignore_errors=True)
         shutil.copytree(whole, subject.folder)
-        files = sorted(p for p in subject.folder.rglob("*") if p.is_file())
-        files = [path for path in files if path.stat().st_size]
-        path = files[int(rng.integers(len(files)))]
-        kind = damage(path, files, rng)
+        path, files = draw_file(subject.folder, rng)
+        how = damage(path, files, rng)
         where = path.relative_to(subject.folder)
         try:
             outcome = judge(subject, path, expected, finish(subject, cache))
         except Unexpected as error:
-            raise Unexpected(f"{kind} of {where}: {error}") from error
-        counts[outcome] += 1
-        print(f"{number + 1} of {count}: {kind} of {where}: {outcome}", flush=True)
+            raise Unexpected(f"{how} of {where}: {error}") from error
+        counts.setdefault(kind_of(where), Counter())[outcome] += 1
+        print(f"{number + 1} of {count}: {how} of {where}: {outcome}", flush=True)
     return counts
 
 

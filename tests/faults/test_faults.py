@@ -1,5 +1,7 @@
 """A few of the faults of ``python -m tests.faults`` in every run of the tests."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,21 @@ def test_runs_survive_kills_and_stops(tmp_path, program):
 def test_a_damaged_run_ends_the_same_or_is_refused_by_name(tmp_path):
     faults.references("main", tmp_path)
     counts = faults.damages_of_run(12, tmp_path, np.random.default_rng(3))
-    assert sum(sum(found.values()) for found in counts.values()) == 12
+    kinds = [found for of_run in counts.values() for found in of_run.values()]
+    assert sum(sum(found.values()) for found in kinds) == 12
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("results.json", "results.json"),
+        ("defend/checkpoints/12/state/d/0a1b", "defend/checkpoints"),
+        ("codes/none/query.npy", "codes/*.npy"),
+        ("evaluate/none-cgat/record.json", "evaluate/record.json"),
+    ],
+)
+def test_files_have_kinds(path, kind):
+    assert hurt.kind_of(Path(path)) == kind
 
 
 def test_another_number_is_noticed(tmp_path):
