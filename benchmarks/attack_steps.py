@@ -15,14 +15,17 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.out_file import out_file, write_out
-from cgat_jax import devices, stages, zoo
-from cgat_jax.attacks import ATTACKS, budget_of
+from cgat_jax import sharding
+from cgat_jax.attacks import ATTACKS
 from cgat_jax.data import load_dataset
-from cgat_jax.evaluate import Evaluator
-from cgat_jax.provenance import provenance
+from cgat_jax.evaluation import other_runs
+from cgat_jax.evaluation.budgets import budget_of
+from cgat_jax.evaluation.evaluator import Evaluator
+from cgat_jax.evaluation.provenance import provenance
 from cgat_jax.report.tables import markdown_table
-from cgat_jax.start import build_network
-from cgat_jax.xla import prefer_fast_cpu_convolutions
+from cgat_jax.training import stages
+from cgat_jax.training.initial_state import build_network
+from experiments.xla import prefer_fast_cpu_convolutions
 
 TITLE = "# Iterations of the attacks"
 NAMES = "p2p,dhta,hag,sdha,cgat,saat,apgd,apgd_ap"
@@ -32,11 +35,11 @@ STEPS = "25,50,100,200,500,2000"
 def measure(options: argparse.Namespace) -> list[list[str]]:
     """A row for each network and attack: MAP, and last the seconds, by iterations."""
     workdir = Path(options.run)
-    config = zoo.read_config(workdir)
+    config = other_runs.read_config(workdir)
     config.evaluate.num_queries = options.queries
     root = Path(config.data.root) if config.data.root else workdir / "data"
     dataset = load_dataset(config.data, root, progress=True)
-    mesh = devices.make_mesh()
+    mesh = sharding.make_mesh()
     evaluator = Evaluator(config, dataset, mesh, workdir, lambda: None)
     model, rows = build_network(config, config.model.bits), []
     networks = stages.finished(config, dataset, mesh, workdir)

@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from cgat_jax.io import write_text
-from cgat_jax.ownership import check_out_file
+from cgat_jax.files.io import write_text
+from cgat_jax.files.ownership import check_out_file
 
 
 def out_file(mark: str) -> Callable[[str], Path]:

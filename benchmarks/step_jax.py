@@ -9,17 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import peers
-from cgat_jax import devices, training
+from cgat_jax import sharding
 from cgat_jax.attacks.pgd import Budget, away_from_references, sign_descent
 from cgat_jax.centers import center_codes
-from cgat_jax.config import Defense, Loss
+from cgat_jax.config import Defense
 from cgat_jax.defenses import make_defense_step, make_standard_step
+from cgat_jax.evaluation.provenance import provenance
 from cgat_jax.losses import make_loss
 from cgat_jax.models import make_model
-from cgat_jax.optimizer import make_optimizer, make_schedule
-from cgat_jax.provenance import provenance
+from cgat_jax.training import loop
+from cgat_jax.training.optimizer import make_optimizer, make_schedule
 from cgat_jax.types import Bank, Batch, TrainState
-from cgat_jax.xla import prefer_fast_cpu_convolutions
+from experiments.xla import prefer_fast_cpu_convolutions
 
 _STEPS_PER_EPOCH = 100  # changes no time
 _SGD = {
@@ -51,7 +52,7 @@ def prepare(network: str, batch: int, precision: str, attack_steps: int, loops: 
     scale, data = peers.SCALES[network], peers.synthetic_inputs(network, batch)
     dtype = "bfloat16" if precision == "bfloat16" else "float32"
     model = make_model(network, outputs=scale.bits, dtype=dtype)
-    images = devices.to_images(jnp.asarray(data["pixels"]))
+    images = sharding.to_images(jnp.asarray(data["pixels"]))
     params = jax.jit(lambda: model.init(jax.random.key(0), images)[0])()
     matmul = "highest" if precision == "float32" else "default"
     with jax.default_matmul_precision(matmul):
@@ -75,7 +76,7 @@ def _step_jobs(model, params, data):
     """Both steps on one state, each donating it, and the CgAT step's compile time."""
     defense = Defense(name="cgat", **peers.CRAFTING, **_SGD)
     tx = make_optimizer(defense, make_schedule(defense, _STEPS_PER_EPOCH))
-    loss, mesh = make_loss(Loss(name="dpsh", eta=peers.ETA)), devices.make_mesh()
+    loss, mesh = make_loss("dpsh", eta=peers.ETA), sharding.make_mesh()
     make = {
         "CgAT step": make_defense_step(model, loss, tx, defense, _STEPS_PER_EPOCH),
         "pretraining step": make_standard_step(model, loss, tx),
@@ -86,7 +87,7 @@ def _step_jobs(model, params, data):
         data["indices"].astype(np.int32),
         np.ones(len(data["labels"]), bool),
     )
-    whole, rows = devices.replicated(mesh), devices.put_rows(mesh, rows)
+    whole, rows = sharding.replicated(mesh), sharding.put_rows(mesh, rows)
     key = jax.device_put(jax.random.key(1), whole)
     # DPSH trains nothing and keeps nothing.
     everything = {"model": jax.tree.map(jnp.copy, params), "loss": {}}
@@ -98,7 +99,7 @@ def _step_jobs(model, params, data):
     programs, seconds = {}, {}
     for name, step in make.items():
         start = time.perf_counter()
-        programs[name] = _compiled(training.compile_step(step, mesh), state, rows, key)
+        programs[name] = _compiled(loop.compile_step(step, mesh), state, rows, key)
         seconds[name] = time.perf_counter() - start
 
     def run(name):
@@ -155,7 +156,7 @@ def _loop_jobs(model, params, data):
 def _images_and_centers(data):
     bank = Bank(jnp.asarray(data["bank_codes"]), jnp.asarray(data["bank_labels"]))
     centers = center_codes(jnp.asarray(data["labels"]), bank)
-    return devices.to_images(jnp.asarray(data["pixels"])), centers
+    return sharding.to_images(jnp.asarray(data["pixels"])), centers
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ from tqdm import tqdm
 
 from benchmarks.out_file import out_file, write_out
 from cgat_jax.data import images
+from cgat_jax.evaluation.provenance import provenance
 from cgat_jax.models import make_model
 from cgat_jax.models.weights import load_weights, packed_weights
-from cgat_jax.provenance import provenance
 from cgat_jax.report.tables import markdown_table
 
 TITLE = "# Stored images against the released pipeline"

@@ -22,18 +22,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.out_file import out_file, write_out
-from cgat_jax import devices, training
+from cgat_jax import sharding
 from cgat_jax.centers import center_codes
-from cgat_jax.config import Defense, Loss
+from cgat_jax.config import Defense
 from cgat_jax.defenses import make_defense_step, start_defense
+from cgat_jax.evaluation.provenance import provenance
 from cgat_jax.losses import LOSSES, make_loss
 from cgat_jax.models import make_model
-from cgat_jax.optimizer import make_optimizer
-from cgat_jax.provenance import provenance
 from cgat_jax.report.tables import markdown_table
-from cgat_jax.start import new_state
+from cgat_jax.training import loop
+from cgat_jax.training.initial_state import new_state
+from cgat_jax.training.optimizer import make_optimizer
 from cgat_jax.types import Bank, Batch
-from cgat_jax.xla import prefer_fast_cpu_convolutions
+from experiments.xla import prefer_fast_cpu_convolutions
 
 TITLE = "# Losses, defenses and options against plain CgAT with DPSH"
 PLAIN = "CgAT, DPSH"
@@ -65,10 +66,10 @@ def synthetic(images: int, size: int, rows: int, bits: int, classes: int):
 
 def step_job(network: str, loss_name: str, changes: dict, batch, bank) -> Callable:
     """A compiled defense step that carries its state from call to call."""
-    settings, loss = Defense(**changes), make_loss(Loss(name=loss_name))
+    settings, loss = Defense(**changes), make_loss(loss_name)
     model = make_model(network, outputs=bank.codes.shape[1])
     tx = make_optimizer(settings, lambda step: 1e-3)
-    images = devices.to_images(jnp.asarray(batch.images))
+    images = sharding.to_images(jnp.asarray(batch.images))
     params = jax.jit(lambda: model.init(jax.random.key(0), images)[0])()
     loss_params, constants = loss.init(jax.random.key(0), bank)
     params = {"model": params, "loss": loss_params}
@@ -77,8 +78,8 @@ def step_job(network: str, loss_name: str, changes: dict, batch, bank) -> Callab
     state = start_defense(jax.random.key(0), state, settings, labels)
     state = jax.tree.map(jnp.copy, state)
     step = make_defense_step(model, loss, tx, settings, EPOCH_STEPS)
-    mesh = devices.make_mesh()
-    program, rows = training.compile_step(step, mesh), devices.put_rows(mesh, batch)
+    mesh = sharding.make_mesh()
+    program, rows = loop.compile_step(step, mesh), sharding.put_rows(mesh, batch)
 
     def run():
         nonlocal state
@@ -95,7 +96,7 @@ def part_jobs(batch, bank) -> dict[str, Callable]:
     jobs["two center codes"] = lambda: [centers(rows.labels, bank) for _ in range(2)]
     logits = jnp.asarray(np.random.default_rng(1).normal(size=(32, 64)), jnp.float32)
     for name in LOSSES:
-        loss = make_loss(Loss(name=name))
+        loss = make_loss(name)
         params, constants = loss.init(jax.random.key(0), bank)
         value = functools.partial(loss.apply, params)
         gradient = jax.jit(jax.value_and_grad(value, argnums=1))

@@ -4,6 +4,12 @@ A message says what is wrong, where (the path), and what to do. Programs print i
 exit with code 2; any other exception is a mistake of ours and keeps its traceback.
 """
 
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
 
 class InputError(ValueError):
     """A file, a folder or a setting that cannot be used."""
@@ -19,3 +25,29 @@ class ForeignFilesError(InputError):
 
 class InUseError(InputError):
     """Another process works in a folder; the message says which."""
+
+
+class Stopped(SystemExit):
+    """The program was asked to stop; ``code`` is 128 and the signal's number."""
+
+
+class NonFiniteError(ArithmeticError):
+    """Training met a number that is not finite; the message says which and where."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The clause ``; did you mean 'x'?`` or nothing, for an error message."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
+    """``table[name]``.
+
+    Raises:
+        InputError: naming the kind, the known names and the nearest one.
+    """
+    if name not in table:
+        hint = nearest(name, table)
+        raise InputError(f"unknown {kind} {name!r}; known: {sorted(table)}{hint}")
+    return table[name]

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from cgat_jax.config import Config
+from cgat_jax.config.settings import changed_settings, free_settings, settings, to_json
 from cgat_jax.errors import DamagedFileError, InputError
-from cgat_jax.io import (
+from cgat_jax.files.io import (
     SEAL,
     named_errors,
     parse_json,
@@ -25,8 +26,7 @@ from cgat_jax.io import (
     write_sealed,
     write_text,
 )
-from cgat_jax.ownership import check_folder, claim_folder
-from cgat_jax.settings import changed_settings, free_settings, settings, to_json
+from cgat_jax.files.ownership import check_folder, claim_folder
 
 _log = logging.getLogger(__name__)
 CONFIG_FILE, INPUTS_FILE = "config.json", "inputs.json"

@@ -5,9 +5,9 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cgat_jax import ownership
-from cgat_jax.launch import LOG, PATIENCE, Job, run_jobs, start_run
-from cgat_jax.reproduce import CONFIGS
+from cgat_jax.files import ownership
+from cgat_jax.reproduction.launchers import LOG, PATIENCE, Job, run_jobs, start_run
+from cgat_jax.reproduction.paper_cells import CONFIGS
 from cgat_jax.workdir import is_run, is_trained
 from experiments import cli
 

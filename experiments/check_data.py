@@ -26,34 +26,34 @@ from absl import flags, logging
 
 from cgat_jax.config import Data
 from cgat_jax.data import SCANS
-from cgat_jax.data.archives import read_source
-from cgat_jax.data.dataset import DataError, describe_labels, make_split
-from cgat_jax.data.datasets.lists import merge, read_rows
-from cgat_jax.data.doctor import (
+from cgat_jax.data.checks.doctor import (
     Finding,
     check_copies,
     check_labels,
     check_split,
     known_of,
 )
-from cgat_jax.data.doctor_files import (
+from cgat_jax.data.checks.doctor_files import (
     check_originals,
     check_stored,
     findings,
     small_images,
 )
-from cgat_jax.data.listing import Listing
-from cgat_jax.data.manifest import (
+from cgat_jax.data.dataset import DataError, describe_labels, make_split
+from cgat_jax.data.datasets.lists import merge, read_rows
+from cgat_jax.data.datasets.splits import splits_of
+from cgat_jax.data.prepare.manifest import (
     check_files,
     is_prepared,
     read_contents,
     read_manifest,
 )
-from cgat_jax.data.opened import open_prepared
-from cgat_jax.data.places import Place, search, some
-from cgat_jax.data.splits import splits_of
-from cgat_jax.data.stored import reader
-from cgat_jax.settings import lookup
+from cgat_jax.data.prepare.opened import open_prepared
+from cgat_jax.data.prepare.stored import reader
+from cgat_jax.data.sources.archives import read_source
+from cgat_jax.data.sources.source_file import Place, search, some
+from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.errors import lookup
 from experiments import cli
 
 EXIT_DEFECTS = 1

@@ -13,11 +13,11 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from cgat_jax.config import Config
-from cgat_jax.config_files import load_config
-from cgat_jax.errors import InputError
-from cgat_jax.launch import LOG
-from cgat_jax.settings import nearest, settings
-from cgat_jax.stopping import PATIENCE, Stopped, StopSignal
+from cgat_jax.config.loading import load_config
+from cgat_jax.config.settings import settings
+from cgat_jax.errors import InputError, Stopped, nearest
+from cgat_jax.reproduction.launchers import LOG
+from cgat_jax.training.interrupts import PATIENCE, StopSignal
 
 EXIT_FAILED, EXIT_REFUSED = 1, 2
 _arguments: list[str] = []  # where the overrides of --config are looked for

@@ -22,8 +22,8 @@ from flax.traverse_util import flatten_dict
 
 from cgat_jax.errors import DamagedFileError, ForeignFilesError, InputError
 from cgat_jax.models import make_model
-from cgat_jax.models.torch_file import read_torch_file
-from cgat_jax.models.torch_weights import (
+from cgat_jax.models.torch_import.file import read_torch_file
+from cgat_jax.models.torch_import.weights import (
     SOURCES,
     from_torch_state,
     network_shapes,

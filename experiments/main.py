@@ -23,11 +23,11 @@ from pathlib import Path
 from absl import flags, logging
 
 from cgat_jax.config import Config
-from cgat_jax.ownership import locked, release_folder
-from cgat_jax.settings import validate
-from cgat_jax.stopping import PARENT
-from cgat_jax.xla import prefer_fast_cpu_convolutions
+from cgat_jax.config.settings import validate
+from cgat_jax.files.ownership import locked, release_folder
+from cgat_jax.training.interrupts import PARENT
 from experiments import cli
+from experiments.xla import prefer_fast_cpu_convolutions
 
 EXIT_NOT_FINITE = 3
 _CELL_PATIENCE = 40.0  # for the cell of a table whose earlier process is ending
@@ -76,7 +76,7 @@ def check(config: Config, workdir: Path) -> None:
     """
     import jax  # after the flags that it reads when it starts
 
-    from cgat_jax import preflight
+    from cgat_jax.evaluation import preflight
     from cgat_jax.workdir import check_workdir
 
     validate(config)
@@ -113,9 +113,11 @@ def claimed(workdir: Path):
 
 def run(config: Config, workdir: Path) -> int:
     """The stages of a checked configuration, in a workdir that is ours."""
-    from cgat_jax import devices, preflight, stages
+    from cgat_jax import sharding
     from cgat_jax.data import degeneracies
-    from cgat_jax.stopping import NonFiniteError
+    from cgat_jax.errors import NonFiniteError
+    from cgat_jax.evaluation import preflight
+    from cgat_jax.training import stages
     from cgat_jax.workdir import check_workdir, remember
 
     check_workdir(workdir, config)  # again: another process may have been faster
@@ -125,7 +127,7 @@ def run(config: Config, workdir: Path) -> int:
         print(f"main: warning: {text}", file=sys.stderr)
     stop = cli.stop()
     try:
-        networks = stages.train(config, dataset, devices.make_mesh(), workdir, stop)
+        networks = stages.train(config, dataset, sharding.make_mesh(), workdir, stop)
         results = measure(config, dataset, workdir, networks, stop)
     except NonFiniteError as error:
         print(f"main: {error}", file=sys.stderr)
@@ -139,8 +141,8 @@ def load_data(config: Config, workdir: Path):
     Raises:
         ValueError, OSError: what is wrong with the data or cannot work with them.
     """
-    from cgat_jax import preflight
     from cgat_jax.data import load_dataset
+    from cgat_jax.evaluation import preflight
 
     root = Path(config.data.root) if config.data.root else workdir / "data"
     with cli.stop().raised():  # no JAX in it, and it may take hours
@@ -151,12 +153,14 @@ def load_data(config: Config, workdir: Path):
 
 def measure(config: Config, dataset, workdir: Path, networks, stop) -> dict:
     """Evaluates every network; returns its records, transfers and sanity checks."""
-    from cgat_jax import devices, stages, zoo
-    from cgat_jax.doubts import Doubts
-    from cgat_jax.evaluate import Evaluator
-    from cgat_jax.start import build_network
+    from cgat_jax import sharding
+    from cgat_jax.evaluation import other_runs
+    from cgat_jax.evaluation.evaluator import Evaluator
+    from cgat_jax.evaluation.transfer import Doubts
+    from cgat_jax.training import stages
+    from cgat_jax.training.initial_state import build_network
 
-    mesh = devices.make_mesh()
+    mesh = sharding.make_mesh()
     saving = functools.partial(stop.deferred, saving=True)
     evaluator = Evaluator(config, dataset, mesh, workdir, stop.check, saving)
 
@@ -178,12 +182,12 @@ def measure(config: Config, dataset, workdir: Path, networks, stop) -> dict:
         config.evaluate.sanity_queries or config.evaluate.transfer
     ):
         folder = Path(config.pretrained)
-        settings = zoo.read_config(folder)
+        settings = other_runs.read_config(folder)
         settings.defense.epochs = 0
         found = stages.finished(settings, dataset, mesh, folder)
         sources |= victims(settings, found, "pretrained.")
-    for name, folder in zoo.source_workdirs(config).items():
-        settings = zoo.read_config(folder)
+    for name, folder in other_runs.source_workdirs(config).items():
+        settings = other_runs.read_config(folder)
         found = stages.finished(settings, dataset, mesh, folder)
         sources |= victims(settings, found, f"{name}.")
     doubts = Doubts(evaluator)
@@ -198,7 +202,7 @@ def finish(workdir: Path, results: dict[str, list[dict]]) -> int:
     """Writes the results and the report, and prints the tables."""
     import jax
 
-    from cgat_jax.io import write_sealed
+    from cgat_jax.files.io import write_sealed
     from cgat_jax.report import sanity_lines, terminal_table, write_report
 
     if jax.process_index() == 0:

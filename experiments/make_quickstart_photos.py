@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from cgat_jax.io import write_bytes
+from cgat_jax.files.io import write_bytes
 
 COUNTS = {"database": 1_000, "query": 200}
 FILES = {

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from absl import logging
 
-from cgat_jax import reproduce
 from cgat_jax.config import Config
-from cgat_jax.report.done import is_done
-from cgat_jax.report.study import Study, cells_of, config_of
+from cgat_jax.reproduction import paper_cells
+from cgat_jax.reproduction.progress import is_done
+from cgat_jax.reproduction.study import Study, cells_of, config_of
 
 
 def plan(found: dict[str, Study], root: Path, tflops: float | None) -> list[str]:
@@ -18,7 +18,7 @@ def plan(found: dict[str, Study], root: Path, tflops: float | None) -> list[str]
         root: the folder of their runs.
         tflops: speed that is assumed; None to measure this machine's.
     """
-    from cgat_jax.costs import run_flops
+    from cgat_jax.reproduction.costs import run_flops
 
     logging.set_verbosity(logging.WARNING)
     flops: dict[str, float | None] = {}
@@ -27,7 +27,7 @@ def plan(found: dict[str, Study], root: Path, tflops: float | None) -> list[str]
         for cell in cells_of(each):
             name = f"{dataset}/{cell.folder}"
             flops[name] = None
-            if not is_done(each, cell, reproduce.folder_of(root, dataset)):
+            if not is_done(each, cell, paper_cells.folder_of(root, dataset)):
                 configs.append(config_of(each, dict(cell.overrides)))
                 flops[name] = run_flops(configs[-1], pretrains=not cell.pretrained)
     if not configs:
@@ -45,8 +45,8 @@ def _speed(config: Config, tflops: float | None) -> tuple[float, str]:
     """Operations a second, and where the number comes from."""
     if tflops is not None:
         return tflops * 1e12, "TFLOP/s, as given"
-    from cgat_jax.costs import measured_speed
-    from cgat_jax.xla import prefer_fast_cpu_convolutions
+    from cgat_jax.reproduction.costs import measured_speed
+    from experiments.xla import prefer_fast_cpu_convolutions
 
     prefer_fast_cpu_convolutions()
     name = config.model.name

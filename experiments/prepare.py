@@ -41,16 +41,16 @@ from absl import flags
 
 from cgat_jax.config import Data
 from cgat_jax.data import SCANS
-from cgat_jax.data.chance import chance_line
-from cgat_jax.data.contents import copies, describe_copies
+from cgat_jax.data.checks.chance import chance_line
+from cgat_jax.data.checks.contents import copies, describe_copies
 from cgat_jax.data.dataset import describe_labels, describe_split
-from cgat_jax.data.listing import Listing
-from cgat_jax.data.manifest import is_prepared, read_contents, read_manifest
-from cgat_jax.data.opened import open_prepared
-from cgat_jax.data.prepared import prepare
-from cgat_jax.data.released import add_released, odd_labels
-from cgat_jax.data.splits import splits_of
-from cgat_jax.settings import lookup
+from cgat_jax.data.datasets.released import add_released, odd_labels
+from cgat_jax.data.datasets.splits import splits_of
+from cgat_jax.data.prepare.manifest import is_prepared, read_contents, read_manifest
+from cgat_jax.data.prepare.opened import open_prepared
+from cgat_jax.data.prepare.prepared import prepare
+from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.errors import lookup
 from experiments import cli
 
 _REQUIRED = {

@@ -24,28 +24,28 @@ from typing import Any
 
 from absl import flags
 
-from cgat_jax import reproduce
-from cgat_jax.launch import Job
-from cgat_jax.ownership import check_folder, claim_folder
-from cgat_jax.report.done import is_done
-from cgat_jax.report.orderings import orderings
-from cgat_jax.report.paper_figures import CAPTIONS, pictures_of
+from cgat_jax.errors import lookup
+from cgat_jax.files.ownership import check_folder, claim_folder
 from cgat_jax.report.records import warnings_of
-from cgat_jax.report.reproduction import (
+from cgat_jax.reproduction import paper_cells
+from cgat_jax.reproduction.comparison import (
     compare_cells,
     each_folder,
     measured,
     text_table,
 )
-from cgat_jax.report.reproduction_page import is_result, write_reproduction
-from cgat_jax.report.study import (
+from cgat_jax.reproduction.figures import CAPTIONS, pictures_of
+from cgat_jax.reproduction.launchers import Job
+from cgat_jax.reproduction.orderings import orderings
+from cgat_jax.reproduction.page import is_result, write_reproduction
+from cgat_jax.reproduction.progress import is_done
+from cgat_jax.reproduction.study import (
     Study,
     cells_of,
     check_same_data,
     check_study,
     command,
 )
-from cgat_jax.settings import lookup
 from experiments import cells as runs
 from experiments import cli
 from experiments.plan import plan
@@ -90,7 +90,7 @@ def main() -> int:
         raise ValueError("--workdir is missing: expected a folder")
     root = Path(_WORKDIR.value)
     seeds = tuple(range(_SEEDS.value))
-    found = with_sources(reproduce.studies(cells, seeds, _overrides()))
+    found = with_sources(paper_cells.studies(cells, seeds, _overrides()))
     _check_overrides(found)
     if _DRY_RUN.value:
         print("\n".join(plan(found, root, _TFLOPS.value)))
@@ -118,7 +118,7 @@ def _run(found: dict[str, Study], root: Path) -> dict[str, str]:
     return runs.run_missing("reproduce", missing, root, _JOBS.value, check)
 
 
-def wanted_cells() -> tuple[str, list[reproduce.Cell]]:
+def wanted_cells() -> tuple[str, list[paper_cells.Cell]]:
     """The result's name and its cells.
 
     Raises:
@@ -128,15 +128,15 @@ def wanted_cells() -> tuple[str, list[reproduce.Cell]]:
     if sum(asked) != 1:
         raise ValueError("give one of --table=1..5 and --figure=1..6")
     if _DATASET.value:
-        lookup("data set", _DATASET.value, reproduce.CONFIGS)
+        lookup("data set", _DATASET.value, paper_cells.CONFIGS)
     which = _DATASET.value, _BITS.value
     if asked[0]:
-        if _TABLE.value not in reproduce.TABLES:
+        if _TABLE.value not in paper_cells.TABLES:
             raise ValueError(f"no table {_TABLE.value}: there are 1 to 5")
-        return f"table{_TABLE.value}", reproduce.cells_of_table(_TABLE.value, *which)
-    if _FIGURE.value not in reproduce.FIGURES:
+        return f"table{_TABLE.value}", paper_cells.cells_of_table(_TABLE.value, *which)
+    if _FIGURE.value not in paper_cells.FIGURES:
         raise ValueError(f"no figure {_FIGURE.value}: there are 1 to 6")
-    return f"figure{_FIGURE.value}", reproduce.cells_of_figure(_FIGURE.value, *which)
+    return f"figure{_FIGURE.value}", paper_cells.cells_of_figure(_FIGURE.value, *which)
 
 
 def _overrides() -> dict[str, Any]:
@@ -164,7 +164,7 @@ def jobs_of(found: dict[str, Study], root: Path) -> list[Job]:
     """A job for each run that is not done; who defends another's network needs it."""
     jobs = []
     for dataset, each in found.items():
-        folder = reproduce.folder_of(root, dataset)
+        folder = paper_cells.folder_of(root, dataset)
         for cell in cells_of(each):
             if not is_done(each, cell, folder):
                 needs = f"{dataset}/{cell.pretrained}" if cell.pretrained else ""
@@ -200,7 +200,7 @@ def _write(name: str, cells, found: dict[str, Study], root: Path) -> str:
     number, pictures = int(name[-1]), {}
     missing = sum(row.ours is None for row in rows)
     printed = any(row.paper is not None for row in rows)
-    notes = orderings(rows) + (reproduce.errata(number) if printed else [])
+    notes = orderings(rows) + (paper_cells.errata(number) if printed else [])
     if missing:
         notes.append(f"{missing} of {len(rows)} numbers are not measured yet.")
     if name.startswith("figure"):

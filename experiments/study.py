@@ -18,13 +18,13 @@ from pathlib import Path
 
 from absl import flags
 
-from cgat_jax.config_files import call, find_file
+from cgat_jax.config.loading import call, find_file
 from cgat_jax.errors import InputError
-from cgat_jax.io import write_text
-from cgat_jax.launch import Job
-from cgat_jax.ownership import check_out_file
-from cgat_jax.report.done import is_done
-from cgat_jax.report.study import (
+from cgat_jax.files.io import write_text
+from cgat_jax.files.ownership import check_out_file
+from cgat_jax.reproduction.launchers import Job
+from cgat_jax.reproduction.progress import is_done
+from cgat_jax.reproduction.study import (
     Study,
     cells_of,
     check_same_data,

@@ -1,6 +1,7 @@
 """Strict numerics for every test, and the fixtures that all of them share."""
 
 import os
+import signal
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -9,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from cgat_jax.xla import prefer_fast_cpu_convolutions
+from experiments.xla import prefer_fast_cpu_convolutions
 
 prefer_fast_cpu_convolutions()
 
@@ -24,6 +25,10 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if (
+        signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    ):  # nohup: not for what we start
+        signal.signal(signal.SIGHUP, lambda *_: None)
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_numpy_dtype_promotion", "strict")
 

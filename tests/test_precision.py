@@ -12,7 +12,6 @@ from cgat_jax.attacks import objectives
 from cgat_jax.attacks.prosgan import make_targets
 from cgat_jax.attacks.prototypes import train_prototypes
 from cgat_jax.centers import center_codes, weighted_center_codes
-from cgat_jax.config import Loss
 from cgat_jax.losses import LOSSES, make_loss
 from cgat_jax.losses.prototype import classified_prototype_loss
 from cgat_jax.models.prototype import make_prototype_net
@@ -62,7 +61,7 @@ def test_similarity():
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_and_its_gradient(name):
-    loss = make_loss(Loss(name=name, rule="multi"))
+    loss = make_loss(name, rule="multi")
     params, constants = loss.init(KEY, BANK)
     batch = Batch(
         images=jnp.zeros((BATCH, 1, 1, 3)),

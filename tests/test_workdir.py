@@ -6,9 +6,9 @@ import json
 import pytest
 
 from cgat_jax import workdir
+from cgat_jax.config.settings import from_json, to_json
 from cgat_jax.errors import DamagedFileError, ForeignFilesError, InputError
-from cgat_jax.io import read_sealed, write_sealed
-from cgat_jax.settings import from_json, to_json
+from cgat_jax.files.io import read_sealed, write_sealed
 from tests import tiny_config
 
 DATA = {"labels": "1", "image_ids": "2", "split": "3", "contents": "4", "whole": "5"}

@@ -1,6 +1,6 @@
 """Two cells of seconds each."""
 
-from cgat_jax.report.study import Study
+from cgat_jax.reproduction.study import Study
 
 
 def get_studies():

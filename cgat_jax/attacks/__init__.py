@@ -18,9 +18,8 @@ from cgat_jax.attacks.pgd import (
 from cgat_jax.attacks.prosgan import prosgan
 from cgat_jax.attacks.square import square
 from cgat_jax.attacks.untargeted import hag, sdha
-from cgat_jax.config import Evaluate
+from cgat_jax.errors import lookup
 from cgat_jax.models.gan import make_generator
-from cgat_jax.settings import lookup
 from cgat_jax.types import Attack, Bank, PyTree
 
 __all__ = [
@@ -31,8 +30,8 @@ __all__ = [
     "AttackEntry",
     "Budget",
     "Known",
-    "budget_of",
     "parse_attacks",
+    "resolve_budget",
 ]
 
 # Most iterations of an attack.
@@ -87,7 +86,7 @@ class AttackEntry(NamedTuple):
 
 
 WORST_CASE = "worst_case"
-"""In a list of attacks: the ensemble of ``cgat_jax.worst_case``."""
+"""In a list of attacks: the ensemble of ``cgat_jax.evaluation.worst_case``."""
 BOUNDED_CODES = ("hag", "sdha", "saat", "saat_targeted", "apgd_ap")
 """Attacks whose objectives mean something for codes of about 1 alone."""
 TARGETED = ("image", "anchor", "prototype", "target_mainstay", "generated")
@@ -171,27 +170,37 @@ ATTACKS = {
 }
 
 
-def budget_of(name: str, settings: Evaluate) -> Budget:
-    """The paper's budget of an attack with what the settings change.
+def resolve_budget(
+    name: str,
+    *,
+    epsilon: float = 8 / 255,
+    preset: str = "paper",
+    steps: int = 0,
+    step_size: float = 0.0,
+    surrogate: str = "",
+) -> Budget:
+    """The paper's budget of an attack, changed where something is given.
 
-    ``steps`` and ``step_size`` of 0 and an empty ``surrogate`` leave the attack's own;
-    ``step_size`` concerns attacks by signs. The preset bounds iterations that the
-    settings leave open.
+    Args:
+        name: a key of ``ATTACKS``.
+        epsilon: radius of the ball, of images in [0, 1].
+        preset: ``paper`` or ``fast``, which bounds iterations that are left open.
+        steps: iterations; 0 leaves the attack's own.
+        step_size: of attacks by signs, of [0, 1]; 0 leaves the attack's own.
+        surrogate: what is moved; empty leaves the attack's own.
 
     Raises:
-        ValueError: the preset is unknown; the message lists the known ones.
+        InputError: the attack or the preset is unknown; lists the known ones.
     """
-    entry, most = ATTACKS[name], lookup("preset", settings.preset, PRESETS)
+    entry, most = lookup("attack", name, ATTACKS), lookup("preset", preset, PRESETS)
     most = entry.budget.steps if entry.whole else most
-    steps = settings.steps or min(entry.budget.steps, most)
     own = entry.budget.step_size
-    step_size = (settings.step_size or own) if entry.signs else own
     return dataclasses.replace(
         entry.budget,
-        epsilon=settings.epsilon,
-        steps=steps,
-        step_size=step_size,
-        surrogate=settings.surrogate or entry.budget.surrogate,
+        epsilon=epsilon,
+        steps=steps or min(entry.budget.steps, most),
+        step_size=(step_size or own) if entry.signs else own,
+        surrogate=surrogate or entry.budget.surrogate,
     )
 
 

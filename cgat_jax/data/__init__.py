@@ -8,20 +8,20 @@ from pathlib import Path
 
 from cgat_jax.config import Data
 from cgat_jax.data.cache import cached
+from cgat_jax.data.checks.degenerate import degeneracies
+from cgat_jax.data.checks.sizes import check_sizes
+from cgat_jax.data.checks.unused import check_settings
 from cgat_jax.data.dataset import DataError, Dataset, Split
 from cgat_jax.data.datasets.cifar10 import load_cifar10, scan_cifar10
 from cgat_jax.data.datasets.coco import load_coco, scan_coco
 from cgat_jax.data.datasets.flickr25k import load_flickr25k, scan_flickr25k
 from cgat_jax.data.datasets.lists import load_lists, scan_lists
 from cgat_jax.data.datasets.nus_wide import load_nus_wide, scan_nus_wide
-from cgat_jax.data.degenerate import degeneracies
+from cgat_jax.data.datasets.quickstart import load_quickstart
+from cgat_jax.data.datasets.released import add_released
 from cgat_jax.data.digest import DataDigest, describe_difference
-from cgat_jax.data.prepared import is_prepared, open_prepared, prepare
-from cgat_jax.data.quickstart import load_quickstart
-from cgat_jax.data.released import add_released
-from cgat_jax.data.sizes import check_sizes
-from cgat_jax.data.unused import check_settings
-from cgat_jax.settings import lookup
+from cgat_jax.data.prepare.prepared import is_prepared, open_prepared, prepare
+from cgat_jax.errors import lookup
 
 __all__ = [
     "DATASETS",

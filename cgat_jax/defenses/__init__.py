@@ -17,7 +17,7 @@ from cgat_jax.defenses.cgat import make_at_self_step, make_cgat_step
 from cgat_jax.defenses.descent import with_average
 from cgat_jax.defenses.saat import make_saat_step
 from cgat_jax.defenses.standard import make_classification_step, make_standard_step
-from cgat_jax.settings import lookup
+from cgat_jax.errors import lookup
 from cgat_jax.types import Attack, HashLoss, HashModel, StepFn, TrainState
 
 __all__ = ["DEFENSES", "DefenseEntry", "make_classification_step"]

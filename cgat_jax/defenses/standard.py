@@ -5,14 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from cgat_jax.defenses.descent import descend
-from cgat_jax.types import (
-    Batch,
-    HashLoss,
-    HashModel,
-    StepFn,
-    TrainState,
-    masked_mean,
-)
+from cgat_jax.types import Batch, HashLoss, HashModel, StepFn, TrainState, masked_mean
 
 
 def make_standard_step(

@@ -1,6 +1,10 @@
 """Hashing losses. A new one is a factory of ``HashLoss`` and a line in ``LOSSES``."""
 
-from cgat_jax.config import Loss
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from cgat_jax.errors import lookup
 from cgat_jax.losses.csq import make_csq
 from cgat_jax.losses.dch import make_dch
 from cgat_jax.losses.dsdh import make_dsdh
@@ -8,29 +12,51 @@ from cgat_jax.losses.greedyhash import make_greedyhash
 from cgat_jax.losses.pairwise import make_dph, make_dpsh, make_hashnet
 from cgat_jax.losses.quantization import with_swdc
 from cgat_jax.precision import full_precision
-from cgat_jax.settings import lookup
 from cgat_jax.types import HashLoss
 
-LOSSES = {
-    "dpsh": lambda s: make_dpsh(eta=s.eta, eta_form=s.eta_form),
-    "dph": lambda s: make_dph(),
-    "hashnet": lambda s: make_hashnet(continuation=s.continuation, unseen=s.unseen),
-    "dsdh": lambda s: make_dsdh(quantization=s.quantization),
-    "dch": lambda s: make_dch(),
-    "csq": lambda s: make_csq(rule=s.rule),
-    "greedyhash": lambda s: make_greedyhash(train_classifier=s.train_classifier),
-    "dsdh_c": lambda s: with_swdc(make_dsdh(quantization=s.quantization)),
-    "csq_c": lambda s: with_swdc(make_csq(rule=s.rule, quantization=0.0)),
+
+def _csq(*, rule: str = "multi") -> HashLoss:
+    return make_csq(rule=rule)
+
+
+def _csq_c(*, rule: str = "multi") -> HashLoss:
+    return with_swdc(make_csq(rule=rule, quantization=0.0))
+
+
+def _dsdh_c(*, quantization: float = 0.0) -> HashLoss:
+    return with_swdc(make_dsdh(quantization=quantization))
+
+
+LOSSES: dict[str, Callable[..., HashLoss]] = {
+    "dpsh": make_dpsh,
+    "dph": make_dph,
+    "hashnet": make_hashnet,
+    "dsdh": make_dsdh,
+    "dch": make_dch,
+    "csq": _csq,
+    "greedyhash": make_greedyhash,
+    "dsdh_c": _dsdh_c,
+    "csq_c": _csq_c,
 }
 
 
-def make_loss(settings: Loss) -> HashLoss:
-    """The loss named in the settings, in full float32 on every device.
+def make_loss(name: str, **options: Any) -> HashLoss:
+    """A loss by its name, in full float32 on every device.
+
+    Args:
+        name: a key of ``LOSSES``.
+        **options: of any loss; those that this one does not have are left out.
 
     Raises:
-        ValueError: the name is unknown; the message lists the known ones.
+        InputError: the name or an option is unknown; lists the known ones.
     """
-    loss = lookup("loss", settings.name, LOSSES)(settings)
+    factory = lookup("loss", name, LOSSES)
+    takes = {key: inspect.signature(make).parameters for key, make in LOSSES.items()}
+    known = dict.fromkeys(key for taken in takes.values() for key in taken)
+    for option in options:
+        lookup("option of a loss", option, known)
+    own = {key: value for key, value in options.items() if key in takes[name]}
+    loss = factory(**own)
     return loss._replace(
         init=full_precision(loss.init),
         apply=full_precision(loss.apply),

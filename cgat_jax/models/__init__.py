@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from cgat_jax.errors import lookup
 from cgat_jax.models.alexnet import AlexNet
-from cgat_jax.models.blocks import Initializer
+from cgat_jax.models.layers.blocks import Initializer
 from cgat_jax.models.resnet import LAYOUTS, ResNet
 from cgat_jax.models.small import Small
 from cgat_jax.models.vgg import DEPTHS, VGG
-from cgat_jax.settings import lookup
 from cgat_jax.types import HashModel
 
 __all__ = ["BACKBONES", "DTYPES", "make_model"]

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from cgat_jax.models.blocks import TORCH_DEFAULT, Dense
-from cgat_jax.models.layers import conv2d, conv2d_transpose
-from cgat_jax.models.norms import instance_norm, power_iteration, unit
+from cgat_jax.models.layers.blocks import TORCH_DEFAULT, Dense
+from cgat_jax.models.layers.convolution import conv2d, conv2d_transpose
+from cgat_jax.models.layers.norms import instance_norm, power_iteration, unit
 from cgat_jax.types import Images, PyTree
 
 MIN_SIZE, MULTIPLE = 32, 16

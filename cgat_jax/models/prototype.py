@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from cgat_jax.models.blocks import TORCH_DEFAULT, Dense
+from cgat_jax.models.layers.blocks import TORCH_DEFAULT, Dense
 from cgat_jax.precision import full_precision
 from cgat_jax.types import Codes, Labels, PyTree
 

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cgat_jax.models.blocks import BatchNorm, Conv, Dense, Initializer, normalize
-from cgat_jax.models.layers import max_pool
+from cgat_jax.models.layers.blocks import BatchNorm, Conv, Dense, Initializer, normalize
+from cgat_jax.models.layers.convolution import max_pool
 
 MIN_SIZE = 32
 WIDTHS = (64, 128, 256, 512)

@@ -2,8 +2,8 @@
 
 from flax import linen as nn
 
-from cgat_jax.models.blocks import Conv, Dense, Initializer, normalize
-from cgat_jax.models.layers import max_pool
+from cgat_jax.models.layers.blocks import Conv, Dense, Initializer, normalize
+from cgat_jax.models.layers.convolution import max_pool
 
 MIN_SIZE = 16
 WIDTHS = (32, 48, 96, 192)

@@ -2,7 +2,7 @@
 
 from flax import linen as nn
 
-from cgat_jax.models.blocks import (
+from cgat_jax.models.layers.blocks import (
     BatchNorm,
     Conv,
     Dense,
@@ -11,7 +11,7 @@ from cgat_jax.models.blocks import (
     flatten,
     normalize,
 )
-from cgat_jax.models.layers import max_pool
+from cgat_jax.models.layers.convolution import max_pool
 
 IMAGE_SIZE = 224
 WIDTHS = (64, 128, 256, 512, 512)

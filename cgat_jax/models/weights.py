@@ -18,7 +18,7 @@ from safetensors import numpy as safetensors
 from safetensors import safe_open
 
 from cgat_jax.errors import DamagedFileError, InputError
-from cgat_jax.io import SEAL, digest_of, write_bytes
+from cgat_jax.files.io import SEAL, digest_of, write_bytes
 from cgat_jax.types import PyTree
 
 ASSETS = pathlib.Path(__file__).parent / "assets"

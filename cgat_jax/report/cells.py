@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from cgat_jax.config.settings import changed_settings, free_settings
 from cgat_jax.errors import InputError
 from cgat_jax.report import names
 from cgat_jax.report.records import Record, Run
-from cgat_jax.settings import changed_settings, free_settings
 
 SUBJECT = ("dataset", "backbone", "bits", "loss")
 _SEEDS_OWN = {"seed", "pretrained"}  # the same network of another seed

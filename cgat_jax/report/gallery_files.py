@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from cgat_jax.errors import DamagedFileError
-from cgat_jax.io import read_sealed
+from cgat_jax.files.io import read_sealed
 from cgat_jax.report.checks import is_query
 
 _PICTURES = ("clean", "adversarial", "difference")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cgat_jax.errors import DamagedFileError, InputError
-from cgat_jax.io import SEAL, read_sealed, unsealed
+from cgat_jax.files.io import SEAL, read_sealed, unsealed
 from cgat_jax.report.checks import (
     ANEW,
     check_config,

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cgat_jax.io import write_bytes
-from cgat_jax.ownership import check_folder, claim_folder
+from cgat_jax.files.io import write_bytes
+from cgat_jax.files.ownership import check_folder, claim_folder
 from cgat_jax.report import names
 from cgat_jax.report.cells import Cell, check_comparable, group
 from cgat_jax.report.doubt import Table, doubt_tables

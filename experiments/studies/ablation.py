@@ -9,7 +9,7 @@ CIFAR10 holds the field's split files: 1,000 queries, 59,000 database images, 5,
 them for training. With the workdir of ``quickstart.py`` its cells are used again.
 """
 
-from cgat_jax.report.study import Study
+from cgat_jax.reproduction.study import Study
 
 PLAIN = {"defense.name": "cgat"}
 LOGITS, WEIGHT = {"defense.surrogate": "logits"}, {"defense.weight": 2.0}

@@ -7,7 +7,7 @@ Every cell has the quickstart's stages, epochs and attacks.
 """
 
 from cgat_jax.report.names import DEFENSES, LOSSES
-from cgat_jax.report.study import Study
+from cgat_jax.reproduction.study import Study
 
 CONFIG = "experiments/configs/quickstart.py"
 NONE = {"defense.epochs": 0}

@@ -11,12 +11,12 @@ from cgat_jax.attacks import (
     ATTACKS,
     Budget,
     Known,
-    budget_of,
     objectives,
     parse_attacks,
 )
 from cgat_jax.attacks.pgd import away_from_references, relax
 from cgat_jax.config import Evaluate
+from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.types import Bank, similarity
 
 EPSILON = 8 / 255

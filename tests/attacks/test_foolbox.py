@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cgat_jax.attacks.pgd import Budget, away_from_references, uniform_noise
-from cgat_jax.models.layers import conv2d
+from cgat_jax.models.layers.convolution import conv2d
 
 foolbox = pytest.importorskip("foolbox", reason="foolbox is not installed")
 eagerpy = pytest.importorskip("eagerpy", reason="eagerpy is not installed")

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cgat_jax import devices
-from cgat_jax.attacks import prosgan_training
+from cgat_jax import sharding
 from cgat_jax.attacks.prosgan import (
     Targets,
     make_targets,
@@ -22,12 +21,13 @@ from cgat_jax.attacks.prosgan_step import (
     learning_rate,
     make_gan_step,
 )
-from cgat_jax.attacks.prosgan_training import Victim, train_prosgan
+from cgat_jax.errors import NonFiniteError, Stopped
 from cgat_jax.losses import gan as losses
 from cgat_jax.losses.prototype import classified_prototype_loss
 from cgat_jax.models import gan, prototype
 from cgat_jax.models.gan import make_discriminator, make_generator
-from cgat_jax.stopping import NonFiniteError, Stopped
+from cgat_jax.training import prosgan as training
+from cgat_jax.training.prosgan import Victim, train_prosgan
 from cgat_jax.types import Bank, Batch
 from tests.reference import gan as reference
 from tests.reference import losses as loss_reference
@@ -70,8 +70,8 @@ def _batch(seed, rows=ROWS):
 
 def _batches(start, count):
     """Batch i does not depend on where the iteration starts."""
-    mesh = devices.make_mesh()
-    return (devices.put_rows(mesh, _batch(start + i)) for i in range(count))
+    mesh = sharding.make_mesh()
+    return (sharding.put_rows(mesh, _batch(start + i)) for i in range(count))
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def _train(victim, folder, batches=_batches, check_stop=lambda: None):
         SETTINGS,
         _key(0),
         folder,
-        mesh=devices.make_mesh(),
+        mesh=sharding.make_mesh(),
         check_stop=check_stop,
     )
 
@@ -224,16 +224,14 @@ def stepped(victim, small_networks, compiled_once):
     )
     features = jax.random.normal(_key(2), (CLASSES, 512))
     sets = Targets(jnp.eye(CLASSES), victim.bank.codes[::5], features)
-    mesh, constants = devices.make_mesh(), (_key(3), victim.network, sets)
+    mesh, constants = sharding.make_mesh(), (_key(3), victim.network, sets)
     with jax.numpy_dtype_promotion("standard"):
-        fresh = prosgan_training._fresh(_key(1), networks, SIZE, sets)
-    state = jax.device_put(fresh, devices.replicated(mesh))
-    program = prosgan_training._compile(
-        make_gan_step(networks, SETTINGS), constants, mesh
-    )
+        fresh = training._fresh(_key(1), networks, SIZE, sets)
+    state = jax.device_put(fresh, sharding.replicated(mesh))
+    program = training._compile(make_gan_step(networks, SETTINGS), constants, mesh)
 
     def step(state, batch):
-        return program(jax.tree.map(jnp.copy, state), devices.put_rows(mesh, batch))
+        return program(jax.tree.map(jnp.copy, state), sharding.put_rows(mesh, batch))
 
     return step, state, _batch(0, rows=4), constants
 
@@ -309,7 +307,7 @@ def _craft(params, images, features, epsilon):
 
 def test_crafted_images_agree_with_their_targets(victim, trained):
     """End to end: mean(u * t) of unseen images rises far above the clean images'."""
-    images = devices.to_images(jnp.asarray(_batch(10_000).images))
+    images = sharding.to_images(jnp.asarray(_batch(10_000).images))
     sets = make_targets(trained[0].prototypes, np.eye(CLASSES)[np.arange(ROWS) % 3])
     moved = _craft(trained[0].generator, images, sets.features, None)
     clean, attacked = (

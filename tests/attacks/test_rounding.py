@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cgat_jax.attacks.pgd import round_to_8_bits
-from cgat_jax.devices import to_images
+from cgat_jax.sharding import to_images
 
 
 def _oracle(adversarial, levels, epsilon):

@@ -6,9 +6,9 @@ import zipfile
 
 import pytest
 
-from cgat_jax.data import archives
 from cgat_jax.data.dataset import DataError
-from cgat_jax.data.places import find, read_bytes, read_text, search
+from cgat_jax.data.sources import archives
+from cgat_jax.data.sources.source_file import find, read_bytes, read_text, search
 
 
 def tar(path, members):

@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from cgat_jax.data.chance import map_bounds
+from cgat_jax.data.checks.chance import map_bounds
 from cgat_jax.retrieval import evaluate_retrieval
 
 

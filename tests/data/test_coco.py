@@ -9,7 +9,7 @@ from cgat_jax.config import Data
 from cgat_jax.data import load_dataset
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.datasets.coco import scan_coco
-from cgat_jax.data.listing import require_files
+from cgat_jax.data.sources.source_index import require_files
 from tests.data.sources import SHARED, needs_shared_data, small_coco
 
 

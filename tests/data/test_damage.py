@@ -13,7 +13,8 @@ import pytest
 from absl import flags
 
 from cgat_jax.config import Data
-from cgat_jax.data import SCANS, load_dataset, parts, prepared
+from cgat_jax.data import SCANS, load_dataset
+from cgat_jax.data.prepare import prepared, shards
 from cgat_jax.errors import InputError
 from experiments import check_data
 from tests.data import layouts
@@ -182,7 +183,7 @@ def test_a_flipped_bit_of_any_image_is_noticed(tmp_path, folders, capsys):
 
 
 def test_files_of_two_parts_that_changed_places_are_noticed(tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "_MOST_IMAGES", 4)
+    monkeypatch.setattr(shards, "_MOST_IMAGES", 4)
     settings = Data(name="lists", source=str(small_lists(tmp_path / "s")), image_size=8)
     load_dataset(settings, tmp_path / "root", progress=False)
     settings.source = ""

@@ -10,11 +10,13 @@ import pytest
 from absl import flags
 from PIL import Image
 
-from cgat_jax.data import SCANS, doctor, known
+from cgat_jax.data import SCANS
+from cgat_jax.data.checks import doctor
 from cgat_jax.data.dataset import make_split
 from cgat_jax.data.datasets.flickr25k import CLASS_NAMES
-from cgat_jax.data.listing import Listing
-from cgat_jax.data.prepared import prepare as fill
+from cgat_jax.data.prepare.prepared import prepare as fill
+from cgat_jax.data.sources import known
+from cgat_jax.data.sources.source_index import Listing
 from experiments import check_data, prepare
 from tests.data import layouts
 from tests.data.sources import encode, photo, small_lists, write_lists

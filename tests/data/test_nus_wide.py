@@ -8,7 +8,7 @@ from cgat_jax.config import Data
 from cgat_jax.data import load_dataset
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.datasets import nus_wide
-from cgat_jax.data.listing import require_files
+from cgat_jax.data.sources.source_index import require_files
 from tests.data import layouts
 from tests.data.sources import needs_shared_data
 

@@ -7,7 +7,7 @@ import pytest
 from absl import flags
 
 from cgat_jax.data import SCANS
-from cgat_jax.data.prepared import open_prepared
+from cgat_jax.data.prepare.prepared import open_prepared
 from experiments import prepare
 from tests.data import layouts
 from tests.data.sources import small_coco, small_lists, write_lists

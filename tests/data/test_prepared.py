@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from cgat_jax.config import Data
-from cgat_jax.data import SCANS, load_dataset, prepared
-from cgat_jax.data.builder import MAX_ERRORS
+from cgat_jax.data import SCANS, load_dataset
 from cgat_jax.data.dataset import DataError
-from cgat_jax.data.parts import images_per_part
-from cgat_jax.io import write_sealed
+from cgat_jax.data.prepare import prepared
+from cgat_jax.data.prepare.builder import MAX_ERRORS
+from cgat_jax.data.prepare.shards import images_per_part
+from cgat_jax.files.io import write_sealed
 from tests.data.sources import encode, photo, small_lists, write_lists
 
 OPTIONS = {"image_size": 32, "threads": 2, "progress": False}

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from cgat_jax.config import Data
-from cgat_jax.data import load_dataset, prepared, provenance
+from cgat_jax.data import load_dataset
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.datasets import cifar10
+from cgat_jax.data.prepare import prepared, provenance
 from tests.data import layouts
 from tests.data.sources import as_format_1, bytes_below, encode, photo, small_lists
 

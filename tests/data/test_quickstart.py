@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cgat_jax.config import Data
-from cgat_jax.data import quickstart
+from cgat_jax.data.datasets import quickstart
 from experiments import make_quickstart_photos
 
 PHOTOS = quickstart._photos()

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from cgat_jax.config import Data
-from cgat_jax.data import SCANS, load_dataset, prepared, released
+from cgat_jax.data import SCANS, load_dataset
 from cgat_jax.data.dataset import DataError
+from cgat_jax.data.datasets import released
+from cgat_jax.data.prepare import prepared
 from tests.data import layouts
 from tests.data.sources import write_lists
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from absl import flags
 
-from cgat_jax.data import SCANS, builder, parts, prepared
+from cgat_jax.data import SCANS
 from cgat_jax.data.dataset import DataError
-from cgat_jax.ownership import LOCK
+from cgat_jax.data.prepare import builder, prepared, shards
+from cgat_jax.files.ownership import LOCK
 from experiments import prepare as program
 from tests.data.sources import encode, small_lists, write_lists
 
@@ -27,7 +28,7 @@ from cgat_jax.stopping import StopSignal
 source, root, kind, after, number = sys.argv[1:]
 if int(number) != signal.SIGKILL:
     StopSignal("prepare").listen()
-parts._MOST_IMAGES = {step}
+shards._MOST_IMAGES = {step}
 lock, seen = threading.Lock(), 0
 def counted(function, name):
     def called(*arguments):
@@ -49,7 +50,7 @@ prepared.prepare(SCANS["lists"], Path(source), Path(root), image_size=6, threads
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(parts, "_MOST_IMAGES", STEP)
+    monkeypatch.setattr(shards, "_MOST_IMAGES", STEP)
 
 
 @pytest.fixture
@@ -208,7 +209,7 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from cgat_jax.data import SCANS, DataError, parts, prepared
-parts._MOST_IMAGES = {step}
+shards._MOST_IMAGES = {step}
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, resource.RLIM_INFINITY))
 try:

@@ -9,8 +9,8 @@ from PIL import Image
 from cgat_jax.config import Data
 from cgat_jax.data import DataError, check_sizes, load_dataset
 from cgat_jax.data.images import resize_short_side
-from cgat_jax.data.manifest import read_manifest
-from cgat_jax.data.stored import Records
+from cgat_jax.data.prepare.manifest import read_manifest
+from cgat_jax.data.prepare.stored import Records
 from tests.data.sources import (
     as_format_1,
     encode,

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from cgat_jax.config import Data
-from cgat_jax.data import splits
 from cgat_jax.data.dataset import DataError
-from cgat_jax.data.listing import Listing
+from cgat_jax.data.datasets import splits
+from cgat_jax.data.sources.source_index import Listing
 
 
 def listing(names, labels=None, name="coco"):

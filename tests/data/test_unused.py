@@ -4,7 +4,7 @@ import pytest
 
 from cgat_jax.config import Data
 from cgat_jax.data import DataError, check_settings, load_dataset
-from cgat_jax.data.unused import _UNUSED
+from cgat_jax.data.checks.unused import _UNUSED
 
 CHANGED = {
     "split": "released",

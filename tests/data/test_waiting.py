@@ -6,8 +6,9 @@ import threading
 import pytest
 
 from cgat_jax.config import Data
-from cgat_jax.data import load_dataset, prepared, provenance
-from cgat_jax.ownership import claim_folder, locked
+from cgat_jax.data import load_dataset
+from cgat_jax.data.prepare import prepared, provenance
+from cgat_jax.files.ownership import claim_folder, locked
 from tests.data.sources import small_lists
 
 ENOUGH = 60.0  # seconds, never waited for unless nothing is said

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from cgat_jax.config import Defense, Loss
+from cgat_jax.config import Defense
 from cgat_jax.defenses import DEFENSES, make_defense_step, start_defense
 from cgat_jax.defenses.cgat import make_cgat_step
 from cgat_jax.losses import make_loss
 from cgat_jax.models import _as_functions
-from cgat_jax.models.blocks import BatchNorm
-from cgat_jax.optimizer import make_optimizer
+from cgat_jax.models.layers.blocks import BatchNorm
+from cgat_jax.training.optimizer import make_optimizer
 from tests.defenses import toy
 
 STATS = {"bn": {"mean": jnp.full(3, 0.4), "var": jnp.full(3, 0.2)}}
@@ -30,7 +30,7 @@ MODEL = _as_functions(_Network())
 
 
 def prepare(settings):
-    key, loss = jax.random.key(1), make_loss(Loss())
+    key, loss = jax.random.key(1), make_loss("dpsh")
     tx = make_optimizer(settings, lambda step: settings.learning_rate)
     net, _ = MODEL.init(key, jnp.array(toy.IMAGES))
     params = {"model": net, "loss": {}}
@@ -79,7 +79,7 @@ def test_adversarial_images_come_first():
         return images / 2
 
     tx = make_optimizer(settings, lambda step: settings.learning_rate)
-    step = make_cgat_step(MODEL, make_loss(Loss()), halve, tx, settings)
+    step = make_cgat_step(MODEL, make_loss("dpsh"), halve, tx, settings)
     new, _ = toy.jit(step)(state, toy.batch(pad=1), jax.random.key(0))
     close(new.stats["bn"], moved(moved(STATS["bn"], images / 2), images))
 

@@ -9,7 +9,7 @@ from cgat_jax.attacks.pgd import Budget, ball, sign_descent
 from cgat_jax.config import Defense
 from cgat_jax.defenses.cgat import make_cgat_step
 from cgat_jax.losses.pairwise import make_dpsh
-from cgat_jax.optimizer import make_optimizer
+from cgat_jax.training.optimizer import make_optimizer
 from cgat_jax.types import Bank, Batch, HashModel, TrainState
 
 EPSILON = 8 / 255

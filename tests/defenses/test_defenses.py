@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from cgat_jax.config import Defense, Loss
+from cgat_jax.config import Defense
 from cgat_jax.defenses import DEFENSES, make_defense_step, start_defense
 from cgat_jax.losses import LOSSES, make_loss
-from cgat_jax.optimizer import make_optimizer
+from cgat_jax.training.optimizer import make_optimizer
 from tests.defenses import toy
 
 OPTIONS = {
@@ -29,7 +29,7 @@ OPTIONS = {
 
 def _prepare(settings, loss="dpsh"):
     """Network state and step, as the defend stage makes them (ten steps an epoch)."""
-    key, loss = jax.random.key(1), make_loss(Loss(name=loss))
+    key, loss = jax.random.key(1), make_loss(loss)
     tx = make_optimizer(settings, lambda step: settings.learning_rate)
     bank = toy.state(tx).bank
     state = toy.state(tx, loss.init(key, bank))
@@ -146,13 +146,13 @@ def test_crafting_without_dropout_never_hands_the_network_a_key():
     for crafting, expected in (("train", [True]), ("eval", [True, False])):
         seen.clear()
         settings = dataclasses.replace(Defense(), crafting=crafting)
-        step = make_defense_step(model, make_loss(Loss()), tx, settings, 10)
+        step = make_defense_step(model, make_loss("dpsh"), tx, settings, 10)
         step(toy.state(tx), toy.batch(), jax.random.key(0))
         assert sorted(set(seen), reverse=True) == expected
 
 
 def test_the_step_of_an_unknown_defense_names_the_nearest():
     tx = make_optimizer(Defense(), lambda step: 0.01)
-    parts = toy.linear_model(), make_loss(Loss()), tx
+    parts = toy.linear_model(), make_loss("dpsh"), tx
     with pytest.raises(ValueError, match="unknown defense 'cgta'.*did you mean 'cgat'"):
         make_defense_step(*parts, Defense(name="cgta"), 1)

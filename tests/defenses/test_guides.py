@@ -11,7 +11,7 @@ from cgat_jax.defenses.atrdh import make_atrdh_step, start_atrdh
 from cgat_jax.defenses.cgat import make_at_self_step, make_cgat_step
 from cgat_jax.defenses.saat import make_saat_step
 from cgat_jax.losses.pairwise import make_dpsh
-from cgat_jax.optimizer import make_optimizer
+from cgat_jax.training.optimizer import make_optimizer
 from tests.defenses import toy
 
 BANK = np.random.default_rng(3).uniform(-1, 1, (8, 8)).astype(np.float32)

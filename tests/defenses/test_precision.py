@@ -3,10 +3,10 @@
 import jax
 import pytest
 
-from cgat_jax.config import Defense, Loss
+from cgat_jax.config import Defense
 from cgat_jax.defenses import DEFENSES, make_defense_step, start_defense
 from cgat_jax.losses import make_loss
-from cgat_jax.optimizer import make_optimizer
+from cgat_jax.training.optimizer import make_optimizer
 from tests.defenses import toy
 from tests.lowering import products
 
@@ -16,7 +16,7 @@ PIXELS = 12  # an image's; the network's products have that side, no other has
 @pytest.mark.parametrize("bank", ["soft", "binary"])
 @pytest.mark.parametrize("name", DEFENSES)
 def test_only_the_network_is_left_to_the_default(name, bank):
-    key, loss = jax.random.key(1), make_loss(Loss())
+    key, loss = jax.random.key(1), make_loss("dpsh")
     settings = Defense(name=name, bank=bank)
     tx = make_optimizer(settings, lambda step: 0.01)
     state = toy.state(tx, loss.init(key, toy.state(tx).bank))

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cgat_jax.io import write_text
-from cgat_jax.ownership import check_out_file
-from cgat_jax.provenance import provenance
+from cgat_jax.evaluation.provenance import provenance
+from cgat_jax.files.io import write_text
+from cgat_jax.files.ownership import check_out_file
 from tests.faults import hurt, subjects
 from tests.faults.hurt import ASIDE, REFUSED, SAME
 

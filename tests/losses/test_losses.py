@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cgat_jax.config import Loss
 from cgat_jax.losses import LOSSES, make_loss
 from tests.losses import toy
 
@@ -29,7 +28,7 @@ LABELS = {
 
 @functools.cache
 def _loss(name, **settings):
-    return make_loss(Loss(name=name, **settings))
+    return make_loss(name, **settings)
 
 
 def _start(name, data):
@@ -144,4 +143,4 @@ def test_an_unknown_loss_names_the_nearest():
     with pytest.raises(
         ValueError, match=r"unknown loss 'hasnet'.*did you mean 'hashnet'"
     ):
-        make_loss(Loss(name="hasnet"))
+        make_loss("hasnet")

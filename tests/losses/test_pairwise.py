@@ -3,7 +3,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cgat_jax.config import Loss
 from cgat_jax.losses import make_loss
 from cgat_jax.losses.pairwise import make_dph, make_dpsh, make_hashnet
 from cgat_jax.types import Bank, Batch
@@ -107,12 +106,10 @@ def test_unseen_reaches_hashnet():
     _, batch, bank = _one_query(_bank([NEAR, [0.0] * 3], [FAR]))
     logits = jnp.full((1, 3), 0.3)
     values = [
-        make_loss(Loss(name="hashnet", unseen=unseen)).apply(
-            {}, {}, logits, batch, bank, toy.KEY
-        )
+        make_loss("hashnet", unseen=unseen).apply({}, {}, logits, batch, bank, toy.KEY)
         for unseen in ("labels", "dissimilar")
     ]
-    assert values[0] != values[1] and make_loss(Loss(name="hashnet")).apply(
+    assert values[0] != values[1] and make_loss("hashnet").apply(
         {}, {}, logits, batch, bank, toy.KEY
     ) == pytest.approx(float(values[0]))
 

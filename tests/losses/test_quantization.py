@@ -3,7 +3,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cgat_jax.config import Loss
 from cgat_jax.losses import make_loss
 from cgat_jax.losses.pairwise import make_dph
 from cgat_jax.losses.quantization import swdc, with_swdc
@@ -77,7 +76,7 @@ def test_variants_add_a_tenth_of_swdc(rng, x64, name, settings, lost):
     """CSQ-C gives up the term of CSQ that pulls |u| to 1."""
     data, values = toy.random_toy(rng), {}
     for variant in (name, f"{name}_c"):
-        loss = make_loss(Loss(name=variant, **settings))
+        loss = make_loss(variant, **settings)
         start = toy.tables(loss, data.bank())
         inputs = data.logits(), data.batch(), data.bank()
         values[variant], _ = toy.value_and_gradient(loss, start, *inputs)

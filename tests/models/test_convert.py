@@ -17,11 +17,15 @@ from absl import flags
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cgat_jax import pickles
 from cgat_jax.errors import InputError
+from cgat_jax.files import pickles
 from cgat_jax.models import make_model
-from cgat_jax.models.torch_file import read_torch_file
-from cgat_jax.models.torch_weights import network_shapes, torch_names, torch_shape
+from cgat_jax.models.torch_import.file import read_torch_file
+from cgat_jax.models.torch_import.weights import (
+    network_shapes,
+    torch_names,
+    torch_shape,
+)
 from cgat_jax.models.weights import load_weights, save_weights
 from experiments import convert_weights
 from tests.models import torch_files

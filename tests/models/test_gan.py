@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cgat_jax.models.gan import make_discriminator, make_generator
-from cgat_jax.models.layers import conv2d, conv2d_transpose
-from cgat_jax.models.norms import instance_norm, power_iteration
+from cgat_jax.models.layers.convolution import conv2d, conv2d_transpose
+from cgat_jax.models.layers.norms import instance_norm, power_iteration
 from tests.reference import gan as reference
 
 WIDTH, CLASSES = 1 / 16, 4

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cgat_jax.models.layers import conv2d, max_pool
+from cgat_jax.models.layers.convolution import conv2d, max_pool
 
 P0, P1, P2 = ((0, 0), (0, 0)), ((1, 1), (1, 1)), ((2, 2), (2, 2))
 # Input (H, W, I), kernel (h, w, O), strides, padding.

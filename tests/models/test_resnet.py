@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cgat_jax.models import make_model
-from cgat_jax.models.blocks import BatchNorm
+from cgat_jax.models.layers.blocks import BatchNorm
 
 KEY = jax.random.key(0)
 

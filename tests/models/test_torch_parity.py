@@ -5,7 +5,11 @@ import pytest
 from PIL import Image
 
 from cgat_jax.models import make_model
-from cgat_jax.models.torch_weights import SOURCES, from_torch_state, network_shapes
+from cgat_jax.models.torch_import.weights import (
+    SOURCES,
+    from_torch_state,
+    network_shapes,
+)
 from tests.data.sources import SHARED, needs_shared_data
 
 torch = pytest.importorskip("torch")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cgat_jax.models import BACKBONES, make_model
-from cgat_jax.models.torch_weights import (
+from cgat_jax.models.torch_import.weights import (
     SOURCES,
     from_torch_state,
     network_shapes,

@@ -112,7 +112,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def full_disk(descriptor):
         raise OSError(errno.ENOSPC, "disk full")
 
-    monkeypatch.setattr("cgat_jax.io.os.fsync", full_disk)
+    monkeypatch.setattr("cgat_jax.files.io.os.fsync", full_disk)
     with pytest.raises(OSError, match="disk full: .*w"):
         save_weights(tmp_path / "w", small_params(1), {})
     assert (tmp_path / "w").read_bytes() == before

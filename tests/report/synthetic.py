@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cgat_jax.io import write_sealed
+from cgat_jax.files.io import write_sealed
 from cgat_jax.workdir import line_check
 
 MAPS = {

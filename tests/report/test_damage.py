@@ -7,9 +7,9 @@ import shutil
 import pytest
 from PIL import Image
 
-from cgat_jax import ownership
 from cgat_jax.errors import ForeignFilesError, InputError
-from cgat_jax.io import write_sealed
+from cgat_jax.files import ownership
+from cgat_jax.files.io import write_sealed
 from cgat_jax.report import figures, write_report, write_reports
 from cgat_jax.report.gallery_files import read_gallery
 from cgat_jax.report.records import read_run

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cgat_jax.ownership import MARK
+from cgat_jax.files.ownership import MARK
 from cgat_jax.report import figures, write_report, write_reports
 from cgat_jax.report.plotting import spread
 from tests.report.synthetic import MAPS, write_gallery, write_workdir

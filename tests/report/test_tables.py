@@ -11,12 +11,7 @@ from cgat_jax.report.cells import group
 from cgat_jax.report.export import to_csv, to_markdown
 from cgat_jax.report.paper import compare, paper_values
 from cgat_jax.report.summary import findings
-from cgat_jax.report.tables import (
-    detail_table,
-    main_table,
-    markdown_table,
-    paper_table,
-)
+from cgat_jax.report.tables import detail_table, main_table, markdown_table, paper_table
 from tests.report.synthetic import CHANCE, MAPS, make_record
 
 RNG = np.random.default_rng(0)

@@ -22,10 +22,10 @@ from PIL import Image
 
 from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset
-from cgat_jax.data.listing import Listing
-from cgat_jax.data.places import Place, find, read_bytes, search
-from cgat_jax.data.splits import draw_balanced, load_prepared
-from cgat_jax.pickles import scan_pickle
+from cgat_jax.data.datasets.splits import draw_balanced, load_prepared
+from cgat_jax.data.sources.source_file import Place, find, read_bytes, search
+from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.files.pickles import scan_pickle
 
 NAME = "cifar10"
 CLASS_NAMES = (

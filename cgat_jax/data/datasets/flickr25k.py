@@ -19,9 +19,9 @@ import numpy as np
 
 from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset
-from cgat_jax.data.listing import Listing
-from cgat_jax.data.places import Place, find, read_text
-from cgat_jax.data.splits import draw_split, load_prepared
+from cgat_jax.data.datasets.splits import draw_split, load_prepared
+from cgat_jax.data.sources.source_file import Place, find, read_text
+from cgat_jax.data.sources.source_index import Listing
 
 NAME = "flickr25k"
 _MOST_DIGITS = 9

@@ -20,10 +20,10 @@ import numpy as np
 
 from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset, make_split, repeats, unlabeled
-from cgat_jax.data.listing import Listing
-from cgat_jax.data.manifest import AGAIN
-from cgat_jax.data.opened import dataset_of, open_prepared
-from cgat_jax.data.places import Place, below, find, read_text, some
+from cgat_jax.data.prepare.manifest import AGAIN
+from cgat_jax.data.prepare.opened import dataset_of, open_prepared
+from cgat_jax.data.sources.source_file import Place, below, find, read_text, some
+from cgat_jax.data.sources.source_index import Listing
 
 NAME = "lists"
 FILES = {"train": "train", "query": "test", "database": "database"}

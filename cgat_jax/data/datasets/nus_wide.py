@@ -28,16 +28,10 @@ import numpy as np
 
 from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset
-from cgat_jax.data.listing import Listing
-from cgat_jax.data.places import (
-    Place,
-    below,
-    find,
-    read_text,
-    search,
-)
-from cgat_jax.data.released import photo_number
-from cgat_jax.data.splits import draw_split, load_prepared
+from cgat_jax.data.datasets.released import photo_number
+from cgat_jax.data.datasets.splits import draw_split, load_prepared
+from cgat_jax.data.sources.source_file import Place, below, find, read_text, search
+from cgat_jax.data.sources.source_index import Listing
 
 NAME = "nus_wide"
 

@@ -1,0 +1,13 @@
+"""Settings of a run: their names, types, defaults and help texts."""
+
+from cgat_jax.config.schema import (
+    Config,
+    Data,
+    Defense,
+    Evaluate,
+    Loss,
+    Model,
+    Training,
+)
+
+__all__ = ["Config", "Data", "Defense", "Evaluate", "Loss", "Model", "Training"]

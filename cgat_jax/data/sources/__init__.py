@@ -1,0 +1,1 @@
+"""The original files of a data set, in folders or archives."""

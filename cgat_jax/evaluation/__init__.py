@@ -1,0 +1,1 @@
+"""Networks measured: clean, attacked, doubted; every number in a record."""

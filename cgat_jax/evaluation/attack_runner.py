@@ -1,0 +1,212 @@
+"""Attacks on the queries of a network, batch by batch, as compiled programs."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float
+
+from cgat_jax import sharding
+from cgat_jax.attacks import ATTACKS, Budget, Known
+from cgat_jax.attacks.pgd import round_to_8_bits
+from cgat_jax.config import Config
+from cgat_jax.evaluation.budgets import budget_of
+from cgat_jax.evaluation.generators import Generators
+from cgat_jax.evaluation.references import Codes, Given, References
+from cgat_jax.rng import device_stream
+from cgat_jax.types import Batch, HashModel, PyTree
+
+Network = tuple[PyTree, PyTree]
+Batches = Callable[..., Iterator[Batch]]
+
+
+class Victim(NamedTuple):
+    """A network with its own binary codes of ``train``, ``database`` and ``query``.
+
+    ``digest`` is that of its parameters and statistics.
+    """
+
+    name: str
+    model: HashModel
+    network: Network
+    codes: Codes
+    digest: str = ""
+
+
+class Attacked(NamedTuple):
+    """What an attack left of n queries.
+
+    Attributes:
+        codes: binary codes, int8 [n, K].
+        images: the first of the moved images, as many as were to be kept.
+        linf: [n] largest change of a pixel.
+        mse: [n] mean squared change of the pixels.
+        elsewhere: codes that other networks give the same images, by name.
+    """
+
+    codes: np.ndarray
+    images: Float[np.ndarray, "shown H W 3"]
+    linf: Float[np.ndarray, " n"]
+    mse: Float[np.ndarray, " n"]
+    elsewhere: dict[str, np.ndarray]
+
+
+class Attacker:
+    """Compiles each attack once and runs it on networks of the same shape."""
+
+    def __init__(
+        self,
+        config: Config,
+        mesh: Mesh,
+        references: References,
+        generators: Generators,
+        batches: Batches,
+    ):
+        """Compiles nothing yet.
+
+        Args:
+            config: the run's settings.
+            mesh: devices that share a batch.
+            references: of the queries.
+            generators: of the attacks that have one.
+            batches: ``batches(positions, title, size)`` yields those images of the data
+                set, ``size`` at once or, for 0, as many as the settings say.
+        """
+        self.config, self.mesh, self.batches = config, mesh, batches
+        self.references, self.generators = references, generators
+        self._programs: dict[tuple, Callable] = {}
+
+    def given(self, name: str, victim: Victim) -> Given:
+        """What an attack on a network is given; a generator is trained if need be."""
+        if ATTACKS[name].references != "generated":
+            return self.references.of(name, victim.codes)
+        bank = self.references.bank(victim.codes)
+        trained = self.generators.of(
+            victim.name, victim.model, victim.network, bank, victim.digest
+        )
+        rows = self.generators.rows(trained, self.references.targets())
+        return Given(rows, trained.generator)
+
+    def run(
+        self,
+        name: str,
+        victim: Victim,
+        *,
+        given: Given | None = None,
+        rows: np.ndarray | None = None,
+        budget: Budget | None = None,
+        restart: int = 0,
+        keep: int = 0,
+        size: int = 0,
+        others: Mapping[str, Victim] | None = None,
+    ) -> Attacked:
+        """Attacks queries; each one's result is the same in any batch.
+
+        Args:
+            name: of the attack.
+            victim: whom it is made on.
+            given: by default what ``given`` gives.
+            rows: the queries to attack, ascending; by default all.
+            budget: by default that of the settings.
+            restart: a later one starts at random, with randomness of its own.
+            keep: how many moved images to return.
+            size: images at once; 0: as the settings say.
+            others: networks that encode the moved images as well.
+        """
+        positions = self.references.positions
+        rows = np.arange(len(positions)) if rows is None else rows
+        given = given or self.given(name, victim)
+        budget = budget or budget_of(name, self.config.evaluate)
+        if restart:
+            budget = dataclasses.replace(budget, random_start=True)
+        program = self._program(name, budget, victim.model)
+        purpose = f"{name}/restart {restart}" if restart else name
+        key = device_stream(self.config.seed, purpose)
+        bank = self.references.bank(victim.codes)
+        padded = np.concatenate([given.rows[rows], np.zeros_like(given.rows[:1])])
+        gathered = _Gathered(keep, list(others or {}))
+        for batch in self.batches(positions[rows], f"attack {name}", size):
+            places = np.minimum(np.asarray(batch.indices), len(rows))
+            inputs = (
+                batch.images,
+                padded[places],
+                np.append(rows, len(positions))[places],
+            )
+            settings = key, np.float32(budget.epsilon)
+            network = (*victim.network, bank, given.generator)
+            signs, moved, change = program(network, inputs, settings)
+            elsewhere = [self._signs(other, moved) for other in (others or {}).values()]
+            gathered.add(np.asarray(batch.mask), signs, moved, change, elsewhere)
+        return gathered.whole()
+
+    def _program(self, name: str, budget: Budget, model: HashModel) -> Callable:
+        """The attack on one batch as one program; one for all sizes of the ball."""
+        kind = name, dataclasses.replace(budget, epsilon=0.0), model
+        if kind in self._programs:
+            return self._programs[kind]
+
+        def attack_rows(network, rows, settings):
+            params, stats, bank, generator = network
+            known = Known(bank, generator, self.config.evaluate.prosgan_width)
+            (pixels, references, indices), (key, epsilon) = rows, settings
+            sized = dataclasses.replace(budget, epsilon=epsilon)
+
+            def encode(images, iteration):
+                return model.apply(params, stats, images)[0]
+
+            images = sharding.to_images(pixels)
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(key, indices)
+            moved = ATTACKS[name].make(sized, known)(encode, images, references, keys)
+            if self.config.evaluate.round_images:
+                radius = epsilon if ATTACKS[name].bounded else None
+                moved = round_to_8_bits(moved, images, radius)
+            return jnp.sign(encode(moved, 0)), moved, moved - images
+
+        rows, whole = sharding.by_row(self.mesh), sharding.replicated(self.mesh)
+        self._programs[kind] = jax.jit(
+            attack_rows, in_shardings=(whole, rows, whole), out_shardings=whole
+        )
+        return self._programs[kind]
+
+    def _signs(self, victim: Victim, images: jax.Array) -> jax.Array:
+        """Binary codes that another network gives moved images."""
+        kind = "encode", victim.model
+        if kind not in self._programs:
+
+            def encode(network, images):
+                return jnp.sign(victim.model.apply(*network, images)[0])
+
+            self._programs[kind] = jax.jit(encode)
+        return self._programs[kind](victim.network, images)
+
+
+class _Gathered:
+    """What the batches of an attack left so far."""
+
+    def __init__(self, keep: int, others: Sequence[str]):
+        self.keep, self.seen, self.others = keep, 0, others
+        self.parts: dict[str, list[np.ndarray]] = {
+            name: [] for name in ("codes", "images", "linf", "mse")
+        }
+        self.elsewhere: list[list[np.ndarray]] = [[] for _ in others]
+
+    def add(self, real, signs, moved, change, elsewhere) -> None:
+        change = np.asarray(change, np.float64)[real]
+        self.parts["codes"].append(np.asarray(signs, np.int8)[real])
+        self.parts["linf"].append(np.abs(change).max(axis=(1, 2, 3)))
+        self.parts["mse"].append((change**2).mean(axis=(1, 2, 3)))
+        if self.seen < self.keep or not self.seen:
+            images = np.asarray(moved)[real]
+            self.parts["images"].append(images[: max(self.keep - self.seen, 0)])
+        for found, codes in zip(self.elsewhere, elsewhere, strict=True):
+            found.append(np.asarray(codes, np.int8)[real])
+        self.seen += int(real.sum())
+
+    def whole(self) -> Attacked:
+        parts = {name: np.concatenate(found) for name, found in self.parts.items()}
+        codes = map(np.concatenate, self.elsewhere)
+        return Attacked(**parts, elsewhere=dict(zip(self.others, codes, strict=True)))

@@ -1,0 +1,148 @@
+"""Networks with their binary codes, made once and kept, and whose codes they are."""
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from cgat_jax import sharding
+from cgat_jax.config import Config
+from cgat_jax.data.dataset import Dataset
+from cgat_jax.data.loader import eval_batches
+from cgat_jax.evaluation.attack_runner import Network, Victim
+from cgat_jax.files.io import digest_of, save_array
+from cgat_jax.files.kept import belongs, kept_array
+from cgat_jax.training import checkpoint
+from cgat_jax.types import Batch, HashModel
+from cgat_jax.workdir import STREAMS, streams_of
+
+PARTS = ("train", "database", "query")
+
+
+class Encoder:
+    """Encodes the images of a data set by networks."""
+
+    def __init__(
+        self,
+        config: Config,
+        dataset: Dataset,
+        mesh: Mesh,
+        workdir: Path,
+        check_stop: Callable[[], None],
+    ):
+        """Compiles nothing yet; ``check_stop`` is called between batches."""
+        self.config, self.dataset, self.mesh = config, dataset, mesh
+        self.workdir, self.check_stop = workdir, check_stop
+        self._programs: dict[HashModel, Callable] = {}
+
+    def victim(self, name: str, model: HashModel, network: Network) -> Victim:
+        """A network with its codes, which are made once and kept under its name.
+
+        Raises:
+            InputError: codes of another network or other data are kept there.
+        """
+        folder, digest = self.workdir / "codes" / name, self._digest(model, network)
+        origin = {"network": digest, "data": self.dataset.digest.whole}
+        earlier = self._earlier_digest(network) if jax.tree.leaves(network) else ""
+        belongs(folder, origin, earlier=earlier)
+        encode_one = functools.partial(self._program(model), network)
+        bits = self._bits(model, network)
+        codes = {
+            part: self._codes(folder, part, encode_one, bits, digest) for part in PARTS
+        }
+        return Victim(name, model, network, codes, digest)
+
+    def _program(self, model: HashModel) -> Callable:
+        """``(network, pixels) -> binary codes``, compiled once for all of its kind."""
+        if model not in self._programs:
+            rows, whole = sharding.by_row(self.mesh), sharding.replicated(self.mesh)
+
+            def encode(network, pixels):
+                return jnp.sign(model.apply(*network, sharding.to_images(pixels))[0])
+
+            self._programs[model] = jax.jit(
+                encode, in_shardings=(whole, rows), out_shardings=whole
+            )
+        return self._programs[model]
+
+    def batches(
+        self, positions: np.ndarray, title: str, size: int = 0
+    ) -> Iterator[Batch]:
+        """Those images, ``size`` at once or, for 0, as many as the settings say."""
+        size = size or self.config.evaluate.batch_size
+        batches = eval_batches(
+            self.dataset,
+            positions,
+            crop_size=self.config.data.crop_size,
+            batch_size=size,
+            threads=self.config.data.threads,
+            rows=sharding.process_rows(size),
+        )
+        total = -(-len(positions) // size)
+        for batch in tqdm(batches, total=total, desc=title, disable=None):
+            self.check_stop()
+            yield sharding.put_rows(self.mesh, batch)
+
+    def _digest(self, model: HashModel, network: Network) -> str:
+        """Of a network's arrays; of its outputs, where a closure holds the arrays."""
+        if jax.tree.leaves(network):
+            return checkpoint.digest_of(network)
+        positions = self.dataset.split.query[: self.config.evaluate.batch_size]
+        (batch,) = self.batches(positions, "look at the network")
+        logits = model.apply(*network, sharding.to_images(batch.images))[0]
+        return digest_of(np.asarray(logits))
+
+    def _earlier_digest(self, network: Network) -> str:
+        """What earlier versions noted beside a network's codes."""
+        digest = hashlib.sha256(self.dataset.split.sha256.encode())
+        for array in jax.tree.leaves(network):
+            digest.update(np.asarray(array).tobytes())
+        return digest.hexdigest()
+
+    def _bits(self, model: HashModel, network: Network) -> int:
+        """Code length of a network; another run's may differ from this one's."""
+        side = self.config.data.crop_size
+        images = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+        outputs = jax.eval_shape(lambda n, x: model.apply(*n, x)[0], network, images)
+        return outputs.shape[1]
+
+    def _codes(
+        self, folder: Path, part: str, encode: Callable, bits: int, digest: str
+    ) -> np.ndarray:
+        """Binary codes of a part, int8 [n, K]; encoded once and kept."""
+        positions = getattr(self.dataset.split, part)
+
+        def make() -> np.ndarray:
+            codes = [
+                np.asarray(encode(batch.images))
+                for batch in self.batches(positions, f"encode {part}")
+            ]
+            return np.concatenate(codes)[: len(positions)].astype(np.int8)
+
+        shape = len(positions), bits
+        return self.kept_codes(folder / f"{part}.npy", shape, make, f"{part} {digest}")
+
+    def kept_codes(
+        self, path: Path, shape: tuple[int, int], make: Callable, of: str
+    ) -> np.ndarray:
+        """Codes in a file, int8 ``shape``; made where they are missing or damaged."""
+        return kept_array(
+            path,
+            make,
+            shape=shape,
+            dtype=np.int8,
+            low=-1,
+            high=1,
+            of=f"{of} {self.dataset.digest.whole}",
+            sealed=streams_of(self.workdir) >= STREAMS,
+        )
+
+    def save_codes(self, path: Path, codes: np.ndarray, of: str) -> None:
+        """Writes what ``kept_codes`` reads."""
+        save_array(path, codes, of=f"{of} {self.dataset.digest.whole}")

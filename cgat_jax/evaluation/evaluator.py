@@ -1,0 +1,220 @@
+"""Clean and attacked retrieval of each network, as records that are kept."""
+
+import contextlib
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from cgat_jax.attacks import ATTACKS, WORST_CASE, parse_attacks
+from cgat_jax.config import Config
+from cgat_jax.data.dataset import Dataset
+from cgat_jax.errors import InputError
+from cgat_jax.evaluation import records
+from cgat_jax.evaluation.attack_runner import Attacked, Attacker, Victim
+from cgat_jax.evaluation.encoder import Encoder
+from cgat_jax.evaluation.gallery import write_gallery
+from cgat_jax.evaluation.generators import Generators
+from cgat_jax.evaluation.references import References
+from cgat_jax.evaluation.scoring import Scorer, aimed_at
+from cgat_jax.evaluation.worst_case import Worst, standard_v1
+from cgat_jax.files.io import read_sealed, set_aside, write_sealed
+from cgat_jax.files.kept import read_kept
+from cgat_jax.retrieval import code_usage
+
+Record = dict[str, Any]
+
+
+class Evaluator:
+    """Evaluates networks on one data set; finished attacks are read, not repeated."""
+
+    def __init__(
+        self,
+        config: Config,
+        dataset: Dataset,
+        mesh: Mesh,
+        workdir: Path,
+        check_stop: Callable[[], None],
+        saving: Callable[[], AbstractContextManager] = contextlib.nullcontext,
+    ):
+        """Compiles nothing yet.
+
+        Args:
+            config: the run's settings.
+            dataset: its data.
+            mesh: the devices.
+            workdir: where everything is kept.
+            check_stop: called between batches; may raise ``Stopped``.
+            saving: entered while something is trained that is saved when it is stopped.
+        """
+        self.config, self.dataset, self.mesh = config, dataset, mesh
+        self.encoder = Encoder(config, dataset, mesh, workdir, check_stop)
+        self.victim = self.encoder.victim
+        self.references = References(config, dataset, workdir, check_stop)
+        self.scorer = Scorer(self.references)
+        generators = Generators(config, dataset, mesh, workdir, check_stop, saving)
+        self.attacker = Attacker(
+            config, mesh, self.references, generators, self.encoder.batches
+        )
+        self.folder = workdir / "evaluate"
+
+    def attacks(self, defense: str, victim: Victim) -> list[Record]:
+        """Records of the clean queries and of each attack of the list, in order."""
+        names = ["clean", *parse_attacks(self.config.evaluate.attacks)]
+        records = [self._record(defense, attack, victim) for attack in names]
+        if names[-1] == WORST_CASE:
+            records[-1] = self._compared(records[-1], defense, victim)
+        return records
+
+    def _record(self, defense: str, attack: str, victim: Victim) -> Record:
+        """What was measured, now or before.
+
+        Raises:
+            InputError: it was measured on another network, or on other data.
+        """
+        folder = self.folder / f"{defense}-{attack}"
+        record = read_kept(folder / "record.json")
+        if record is not None and not is_named(record, defense, attack):
+            set_aside(folder / "record.json", "it is of another attack")
+            record = None
+        if record is None:
+            self._measure(folder, defense, attack, victim)
+            record = read_sealed(folder / "record.json")
+        if not is_of(record, network=victim.digest, data=self.dataset.digest.whole):
+            raise InputError(
+                f"{folder} holds a record of another network or other data: move it "
+                "away to measure this one"
+            )
+        return record
+
+    def _measure(self, folder: Path, defense, attack, victim: Victim) -> None:
+        began = time.monotonic()
+        clean = self.references.own(victim.codes)
+        before = self.scorer.scores(clean, victim.codes)
+        record = self.describe(defense, attack, victim)
+        if attack == "clean":
+            record |= records.retrieval_measures(before)
+            record["code_usage"] = code_usage(victim.codes["database"])._asdict()
+        else:
+            if attack == WORST_CASE:
+                left, special, aim = *self._worst_case(victim), None
+            else:
+                left, special, aim = self._attack(attack, victim)
+            after = self.scorer.scores(left.codes, victim.codes)
+            record |= records.retrieval_measures(after)
+            record |= records.change_measures(left, clean) | special
+            of = _codes_of(defense, attack, victim)
+            self.encoder.save_codes(folder / "codes.npy", left.codes, of)
+            shown = (victim.codes, clean, left, before, after, aim)
+            positions = self.references.positions
+            write_gallery(folder, self.config, self.dataset, positions, *shown)
+        record["seconds"] = round(time.monotonic() - began, 2)
+        self.write(folder / "record.json", record)
+
+    def _attacked_precision(self, defense: str, attack: str, victim: Victim):
+        """Average precision of each query under an attack that was measured before."""
+        folder = self.folder / f"{defense}-{attack}"
+
+        def again() -> np.ndarray:
+            self._measure(folder, defense, attack, victim)
+            return np.load(folder / "codes.npy")
+
+        shape = len(self.references.positions), victim.codes["query"].shape[1]
+        of = _codes_of(defense, attack, victim)
+        codes = self.encoder.kept_codes(folder / "codes.npy", shape, again, of)
+        return self.scorer.precision(codes, victim.codes)
+
+    def _compared(self, record: Record, defense: str, victim: Victim) -> Record:
+        """The worst case's record, compared with the other attacks of the list."""
+        names = parse_attacks(self.config.evaluate.attacks)[:-1]
+        names = [name for name in names if ATTACKS[name].bounded]
+        if record.get("others") == names:
+            return record
+        precision = functools.partial(self._attacked_precision, defense, victim=victim)
+        others = {name: precision(name) for name in names}
+        record |= records.comparison_measures(precision(WORST_CASE), others)
+        self.write(self.folder / f"{defense}-{WORST_CASE}" / "record.json", record)
+        return record
+
+    def _attack(
+        self, attack: str, victim: Victim
+    ) -> tuple[Attacked, Record, np.ndarray | None]:
+        """The worst of the restarts, how far it could go, and the codes aimed at."""
+        settings = self.config.evaluate
+        given = self.attacker.given(attack, victim)
+        worst = Worst(len(given.rows))
+        for restart in range(settings.restarts):
+            left = self.attacker.run(
+                attack,
+                victim,
+                given=given,
+                restart=restart,
+                keep=settings.gallery,
+            )
+            if settings.restarts == 1:
+                break
+            worst.add(restart, left, self.scorer.precision(left.codes, victim.codes))
+        left = worst.left or left
+        aim = aimed_at(attack, given.rows, self.config.model.bits)
+        return left, self.scorer.bound(attack, aim, victim.codes, left.codes), aim
+
+    def _worst_case(self, victim: Victim) -> tuple[Attacked, Record]:
+        """The ensemble's result."""
+        settings, given = self.config.evaluate, {}
+
+        def attack(name, budget, rows, restart):
+            if name not in given:
+                given[name] = self.attacker.given(name, victim)
+            return self.attacker.run(
+                name,
+                victim,
+                given=given[name],
+                rows=rows,
+                budget=dataclasses.replace(budget, epsilon=settings.epsilon),
+                restart=restart,
+                keep=settings.gallery,
+            )
+
+        def score(codes, rows):
+            return self.scorer.precision(codes, victim.codes, rows)
+
+        found = standard_v1(attack, score, self.scorer.chances())
+        return found.worst.left, records.ensemble_measures(found)
+
+    def describe(self, defense: str, attack: str, victim: Victim) -> Record:
+        """The head of a record."""
+        count = len(self.references.positions)
+        return records.describe(
+            self.config, self.dataset, victim, defense, attack, count
+        )
+
+    def write(self, path: Path, content: Record) -> None:
+        """Writes a record, with its digest."""
+        if jax.process_index() == 0:
+            write_sealed(path, content)
+
+
+def _codes_of(defense: str, attack: str, victim: Victim) -> str:
+    """What the codes of attacked queries are of."""
+    return f"{defense}-{attack} {victim.digest}"
+
+
+def is_named(record: Record, defense: str, attack: str, source=None) -> bool:
+    """Whether a record is of this attack on this network."""
+    named = record.get("defense"), record.get("attack"), record.get("source")
+    return named == (defense, attack, source)
+
+
+def is_of(record: Record | None, **digests: str) -> bool:
+    """Whether a record is there and of these networks, as far as it says."""
+    return record is not None and all(
+        record.get(f"{name}_sha256", digest) == digest
+        for name, digest in digests.items()
+    )

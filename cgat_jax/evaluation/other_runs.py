@@ -1,0 +1,82 @@
+"""Networks of other runs, for images that are made on one and tried on another."""
+
+import json
+from pathlib import Path
+
+from cgat_jax.config import Config
+from cgat_jax.config.settings import changed_settings, free_settings, from_json, to_json
+from cgat_jax.data.dataset import Dataset
+from cgat_jax.errors import InputError
+from cgat_jax.files.io import read_sealed
+from cgat_jax.workdir import CONFIG_FILE, data_of
+
+
+def source_workdirs(config: Config) -> dict[str, Path]:
+    """The workdirs of ``evaluate.sources`` by their folders' names.
+
+    Raises:
+        InputError: two of them have the same name.
+    """
+    found: dict[str, Path] = {}
+    for text in config.evaluate.sources.split(","):
+        path = Path(text.strip())
+        if not text.strip():
+            continue
+        if path.name in found:
+            raise InputError(
+                f"evaluate.sources: two folders are named {path.name!r}: rename one, "
+                "records tell them apart by it"
+            )
+        found[path.name] = path
+    return found
+
+
+def read_config(workdir: Path) -> Config:
+    """The configuration of a run.
+
+    Raises:
+        InputError: the workdir has none, or one that is damaged.
+    """
+    path = workdir / CONFIG_FILE
+    if not path.is_file():
+        raise InputError(f"{workdir}: no {CONFIG_FILE}, so no run: check the folder")
+    return from_json(json.dumps(read_sealed(path)), path)
+
+
+def check_same_data(workdir: Path, name: str, dataset: Dataset) -> None:
+    """Finds that another run's networks were trained on these data.
+
+    Args:
+        workdir: of that run; one of an earlier version notes no data and is taken.
+        name: of the setting that names it.
+        dataset: of this run.
+
+    Raises:
+        InputError: they were trained on others.
+    """
+    if data_of(workdir) not in (None, dataset.digest.whole):
+        raise InputError(
+            f"{name}: {workdir} was made of other data (labels, images or split) than "
+            "these: train it again on these, in another folder"
+        )
+
+
+def check_sources(config: Config) -> None:
+    """Refuses sources that are no runs on the same data.
+
+    Raises:
+        InputError: which, and what differs.
+    """
+    for workdir in source_workdirs(config).values():
+        other = read_config(workdir)
+        theirs, ours = (json.loads(to_json(c)) for c in (other, config))
+        changed = [
+            str(change)
+            for change in changed_settings(theirs, ours)
+            if change.key.startswith("data.") and change.key not in free_settings()
+        ]
+        if changed:
+            raise InputError(
+                f"evaluate.sources: {workdir} has other data ({'; '.join(changed)}): "
+                "images must be of the same queries"
+            )

@@ -1,0 +1,279 @@
+"""Fourteen checks of whether a robust number can be believed, and why not.
+
+Each has a fixed threshold. A check that fails does not say that the network is not
+robust, but that the attack which measured it may be too weak. The attack in question is
+CgAT's with 100 iterations, unless a check names another.
+
+References:
+    Carlini et al., On Evaluating Adversarial Robustness, 2019 (arXiv:1902.06705);
+    Pintor et al., Indicators of Attack Failure, NeurIPS 2022; the flags of AutoAttack,
+    Croce and Hein, ICML 2020.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Float64, Int8
+
+from cgat_jax.evaluation.attack_runner import Attacked
+
+BUDGETS = (1, 2, 4, 8, 16)  # of 255
+MAIN, STRONG = "cgat", "apgd"
+RESTARTS, FORWARDS, SQUARE_QUERIES = 5, 5, 500
+STEPS = 100
+_CURVE = (0, 6, 12, 25, 50, STEPS)
+_SLACK = 1e-6
+
+
+@runtime_checkable
+class Subject(Protocol):
+    """A network and a few queries, n of them, as the checks see them."""
+
+    epsilon: float
+    chance: float
+    images: Float[np.ndarray, "n H W 3"]
+    codes: Int8[np.ndarray, "n K"]
+
+    def logits(self, images: np.ndarray) -> Float[np.ndarray, "n K"]:
+        """What the network gives images."""
+
+    def attack(self, name: str, **changes: Any) -> Attacked:
+        """Attacks the queries and keeps all moved images.
+
+        ``changes`` are fields of the budget, a number of the ``restart``, or ``size``:
+        -1 attacks in batches of another size.
+        """
+
+    def average_precision(self, codes: np.ndarray) -> Float64[np.ndarray, " n"]:
+        """Of the queries, had they these codes."""
+
+    def agreement(self, images: np.ndarray) -> Float[np.ndarray, " n"]:
+        """mean(tanh(z) * center code) of images."""
+
+    def zero_gradients(self, surrogate: str) -> float:
+        """Share of exact zeros in the gradient of what the attack lowers.
+
+        At the clean images, through ``tanh`` or ``logits``.
+        """
+
+    def transferred(self, name: str, **changes: Any) -> np.ndarray | None:
+        """Codes of images that were made on another network, if there is one."""
+
+
+class Check(NamedTuple):
+    """A check's result; ``passed`` is None where it could not be made."""
+
+    name: str
+    passed: bool | None
+    value: float | None
+    threshold: float
+    meaning: str
+
+
+class Curve(NamedTuple):
+    """Budgets of [0, 1], with MAP and the share of bits flipped under each."""
+
+    epsilon: list[float]
+    map: list[float]
+    bits_flipped: list[float]
+
+
+def examine(subject: Subject) -> tuple[list[Check], Curve]:
+    """All checks in the order of ``CHECKS``, and the curve over the budget."""
+    curve = budget_curve(subject)
+    checks = []
+    for name, (measure, threshold, meaning) in CHECKS.items():
+        value = measure(subject, curve)
+        passed = None if value is None else bool(value <= threshold)
+        checks.append(Check(name, passed, value, threshold, meaning))
+    return checks, curve
+
+
+def budget_curve(subject: Subject) -> Curve:
+    """The main attack at 1, 2, 4, 8 and 16 / 255."""
+    sizes = [level / 255 for level in BUDGETS]
+    left = [subject.attack(MAIN, steps=STEPS, epsilon=size).codes for size in sizes]
+    means = [_map(subject, codes) for codes in left]
+    return Curve(sizes, means, [_flipped(subject, codes) for codes in left])
+
+
+def _map(subject: Subject, codes: np.ndarray) -> float:
+    return float(subject.average_precision(codes).mean())
+
+
+def _flipped(subject: Subject, codes: np.ndarray) -> float:
+    return float((codes != subject.codes).mean())
+
+
+def _main(subject: Subject, **changes) -> Attacked:
+    return subject.attack(MAIN, **{"steps": STEPS} | changes)
+
+
+def _zero_budget(subject: Subject, curve: Curve) -> float:
+    attacks = (MAIN, STRONG, "square")
+    left = [subject.attack(name, steps=10, epsilon=0.0).codes for name in attacks]
+    return max(_flipped(subject, codes) for codes in left)
+
+
+def _rise(subject: Subject, curve: Curve) -> float:
+    return max(float(np.diff(curve.map).max()), 0.0)
+
+
+def _unbounded(subject: Subject, curve: Curve) -> float:
+    left = subject.attack(STRONG, steps=STEPS, epsilon=1.0)
+    return _map(subject, left.codes) / max(subject.chance, _SLACK)
+
+
+def _doubled(subject: Subject, curve: Curve) -> float:
+    twice = _main(subject, steps=2 * STEPS)
+    return abs(_map(subject, twice.codes) - _map(subject, _main(subject).codes))
+
+
+def _restarted(subject: Subject, curve: Curve) -> float:
+    lefts = [_main(subject, restart=number) for number in range(RESTARTS + 1)]
+    found = [subject.average_precision(left.codes) for left in lefts]
+    return float(found[0].mean() - np.min(found, axis=0).mean())
+
+
+def _order(subject: Subject, curve: Curve) -> float | None:
+    moved = subject.transferred(MAIN, steps=STEPS)
+    if moved is None:
+        return None
+    white, noise = _main(subject).codes, subject.attack("noise").codes
+    values = [_map(subject, codes) for codes in (white, moved, noise)]
+    return max(values[0] - values[1], values[1] - values[2], 0.0)
+
+
+def _square_wins(subject: Subject, curve: Curve) -> float:
+    found = subject.attack("square", steps=SQUARE_QUERIES).codes
+    return max(_map(subject, _main(subject).codes) - _map(subject, found), 0.0)
+
+
+def _zero_gradients(subject: Subject, curve: Curve) -> float:
+    """What tanh adds to the zeros; those of logits count above one half.
+
+    Dead units and flat background make some zeros in an honest network (16 % in the
+    quickstart's defended one); a network that is flat everywhere has nothing else.
+    """
+    flat = subject.zero_gradients("logits")
+    return max(subject.zero_gradients("tanh") - flat, flat - 0.5, 0.0)
+
+
+def _saturation(subject: Subject, curve: Curve) -> float:
+    plain = _map(subject, _main(subject).codes)
+    unit = _map(subject, _main(subject, surrogate="unit").codes)
+    return max(plain - unit, 0.0)
+
+
+def _changing_output(subject: Subject, curve: Curve) -> float:
+    outputs = [subject.logits(subject.images) for _ in range(FORWARDS)]
+    return float(np.mean([outputs[0] != other for other in outputs[1:]]))
+
+
+def _outside(subject: Subject, curve: Curve) -> float:
+    """Largest excess, of floats and of 8 bits, whose rounding may add half a level."""
+    worst = 0.0
+    for name in (MAIN, STRONG, "square"):
+        moved = np.asarray(subject.attack(name, steps=STEPS).images, np.float64)
+        rounded, half = np.round(moved * 255) / 255, 0.5 / 255
+        for pixels, slack in ((moved, 0.0), (rounded, half)):
+            change = np.abs(pixels - subject.images).max() - subject.epsilon - slack
+            worst = max(worst, change, -pixels.min(), pixels.max() - 1)
+    return float(worst)
+
+
+def _batch_dependence(subject: Subject, curve: Curve) -> float:
+    other = _main(subject, size=-1).codes
+    return float((other != _main(subject).codes).mean())
+
+
+def _not_descending(subject: Subject, curve: Curve) -> float:
+    """Share of queries and intervals in which the objective rose by over 0.01."""
+    lefts = [_main(subject, steps=steps).images for steps in _CURVE]
+    values = np.stack([subject.agreement(images) for images in lefts])
+    return float((np.diff(values, axis=0) > 0.01).mean())
+
+
+def _noise_flips_more(subject: Subject, curve: Curve) -> float:
+    noise, main = subject.attack("noise").codes, _main(subject).codes
+    return _flipped(subject, noise) - _flipped(subject, main)
+
+
+Measure = Callable[[Subject, Curve], float | None]
+
+# "unbounded": codes opposite to the center codes, a perfect attack's, score 0.31 and
+# 0.37 of chance on the quickstart's two networks, so that a third is out of reach.
+# "batch": 0 was measured on CPU; on an accelerator sums may depend on the size.
+CHECKS: dict[str, tuple[Measure, float, str]] = {
+    "zero budget": (
+        _zero_budget,
+        0.0,
+        "share of bits that a ball of size 0 flips",
+    ),
+    "larger budget": (
+        _rise,
+        0.003,
+        "largest rise of MAP from one budget to the next larger one",
+    ),
+    "unbounded": (
+        _unbounded,
+        2 / 3,
+        "MAP of APGD without a bound, in parts of chance",
+    ),
+    "more iterations": (
+        _doubled,
+        0.005,
+        "change of MAP with twice the iterations",
+    ),
+    "restarts": (
+        _restarted,
+        0.005,
+        f"fall of MAP with {RESTARTS} more starts; if too large, report worst_case",
+    ),
+    "order": (
+        _order,
+        0.003,
+        "how far MAP is from white-box below transfer below noise",
+    ),
+    "black box": (
+        _square_wins,
+        0.002,
+        "how far Square's MAP is below the white-box attack's",
+    ),
+    "zero gradients": (
+        _zero_gradients,
+        0.01,
+        "share of the input gradient that saturation zeroes; all above half if flat",
+    ),
+    "saturation": (
+        _saturation,
+        0.02,
+        "how far MAP falls when the attack sees logits of unit length, not tanh",
+    ),
+    "deterministic": (
+        _changing_output,
+        0.0,
+        f"share of outputs that differ among {FORWARDS} forward passes",
+    ),
+    "ball": (
+        _outside,
+        _SLACK,
+        "largest excess over the ball or the pixel range, also after rounding",
+    ),
+    "batch": (
+        _batch_dependence,
+        0.005,
+        "share of bits that change with the size of the batch",
+    ),
+    "descent": (
+        _not_descending,
+        0.05,
+        "share of queries and intervals in which the attack's objective rose",
+    ),
+    "noise": (
+        _noise_flips_more,
+        -1e-9,
+        "bits flipped by noise minus those flipped by the attack",
+    ),
+}

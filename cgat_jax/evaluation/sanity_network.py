@@ -1,0 +1,142 @@
+"""A network and a few of its queries, as the sanity checks examine them."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from cgat_jax import sharding
+from cgat_jax.attacks import Budget
+from cgat_jax.attacks.objectives import agreement
+from cgat_jax.attacks.pgd import relax
+from cgat_jax.evaluation.attack_runner import Attacked, Attacker, Victim
+from cgat_jax.evaluation.budgets import budget_of
+from cgat_jax.evaluation.references import Given
+from cgat_jax.evaluation.scoring import Scorer
+from cgat_jax.types import HashModel
+
+
+class NetworkSubject:
+    """A ``sanity.Subject`` of a trained network; each attack is run once."""
+
+    def __init__(
+        self, attacker: Attacker, scorer: Scorer, victim: Victim, twin: Victim | None
+    ):
+        """Reads the first queries.
+
+        Args:
+            attacker: of the run's queries.
+            scorer: of their codes.
+            victim: the network to examine.
+            twin: another network, for images made elsewhere.
+        """
+        self.config, self._scorer = attacker.config, scorer
+        self.epsilon = self.config.evaluate.epsilon
+        self._attacker, self._victim, self._twin = attacker, victim, twin
+        wanted = self.config.evaluate.sanity_queries
+        self._rows = np.arange(min(wanted, len(attacker.references.positions)))
+        self.chance = float(scorer.chances(self._rows).mean())
+        positions = attacker.references.positions[self._rows]
+        self.codes = attacker.references.own(victim.codes)[self._rows]
+        self._given: dict[str, Given] = {}
+        self._known: dict[tuple, Attacked] = {}
+        read = list(attacker.batches(positions, "read queries", 0))
+        pixels = [np.asarray(sharding.to_images(b.images))[b.mask] for b in read]
+        self.images = np.concatenate(pixels)
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """The network's output for images."""
+        return self._in_blocks(_forward(self._victim.model), images)
+
+    def attack(self, name: str, **changes: Any) -> Attacked:
+        """See ``sanity.Subject``; a ``size`` of -1 is another than the usual one."""
+        key = (name, *sorted(changes.items()))
+        if key not in self._known:
+            self._known[key] = self._run(name, self._victim, **changes)
+        return self._known[key]
+
+    def average_precision(self, codes: np.ndarray) -> np.ndarray:
+        """AP of the queries, had they these codes."""
+        return self._scorer.precision(codes, self._victim.codes, self._rows)
+
+    def agreement(self, images: np.ndarray) -> np.ndarray:
+        """mean(tanh(z) * center code) of images."""
+        return (np.tanh(self.logits(images)) * self._centers()).mean(axis=1)
+
+    def zero_gradients(self, surrogate: str) -> float:
+        """Share of exact zeros in the gradient at the clean images."""
+        slope = _slope(self._victim.model, surrogate)
+        slopes = self._in_blocks(slope, self.images, self._centers())
+        return float((slopes == 0).mean())
+
+    def transferred(self, name: str, **changes: Any) -> np.ndarray | None:
+        """This network's codes of images made on the twin."""
+        if self._twin is None:
+            return None
+        left = self._run(name, self._twin, others={"here": self._victim}, **changes)
+        return left.elsewhere["here"]
+
+    def _run(self, name, victim, restart=0, size=0, others=None, **changes) -> Attacked:
+        budget = budget_of(name, self.config.evaluate)
+        return self._attacker.run(
+            name,
+            victim,
+            given=self._given_for(name, victim),
+            rows=self._rows,
+            budget=dataclasses.replace(budget, **changes),
+            restart=restart,
+            keep=len(self._rows),
+            size=self._other_size() if size else 0,
+            others=others,
+        )
+
+    def _given_for(self, name: str, victim: Victim) -> Given:
+        if victim is not self._victim:
+            return self._attacker.given(name, victim)
+        if name not in self._given:
+            self._given[name] = self._attacker.given(name, victim)
+        return self._given[name]
+
+    def _centers(self) -> np.ndarray:
+        return self._given_for("cgat", self._victim).rows[self._rows]
+
+    def _other_size(self) -> int:
+        """Half the usual batch, or twice where that is no whole number a device."""
+        size = self.config.evaluate.batch_size
+        return 2 * size if size % (2 * jax.device_count()) else size // 2
+
+    def _in_blocks(self, function, images, *others) -> np.ndarray:
+        """Applies a program to blocks of one size, the last one padded."""
+        size, found = self.config.evaluate.batch_size, []
+        network = self._victim.network
+        for start in range(0, len(images), size):
+            blocks = [_padded(x[start : start + size], size) for x in (images, *others)]
+            found.append(np.asarray(function(blocks[0], network, *blocks[1:])))
+        return np.concatenate(found)[: len(images)]
+
+
+@functools.cache
+def _forward(model: HashModel) -> Callable:
+    """``(images, network) -> logits``, compiled once for all networks of a kind."""
+    return jax.jit(lambda images, network: model.apply(*network, images)[0])
+
+
+@functools.cache
+def _slope(model: HashModel, surrogate: str) -> Callable:
+    """``(images, network, centers) ->`` gradient of what the main attack lowers."""
+    budget = Budget(surrogate=surrogate)
+
+    def total(images, network, centers):
+        logits = model.apply(*network, images)[0]
+        return agreement(relax(logits, 0, budget), centers).sum()
+
+    return jax.jit(jax.grad(total))
+
+
+def _padded(rows: np.ndarray, size: int) -> np.ndarray:
+    return np.concatenate(
+        [rows, np.zeros((size - len(rows), *rows.shape[1:]), rows.dtype)]
+    )

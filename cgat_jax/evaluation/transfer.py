@@ -1,0 +1,123 @@
+"""What qualifies a robust number and takes two networks: transfers, and a twin."""
+
+import time
+from collections.abc import Mapping
+
+from cgat_jax.attacks import ATTACKS, parse_attacks
+from cgat_jax.evaluation import records
+from cgat_jax.evaluation.attack_runner import Victim
+from cgat_jax.evaluation.evaluator import Evaluator, Record, is_named
+from cgat_jax.evaluation.sanity import examine
+from cgat_jax.evaluation.sanity_network import NetworkSubject
+from cgat_jax.files.io import read_sealed
+from cgat_jax.files.kept import read_kept
+
+
+class Doubts:
+    """Transfers between networks, and their sanity checks; finished ones are read."""
+
+    def __init__(self, evaluator: Evaluator):
+        """Measures nothing yet."""
+        self._evaluator = evaluator
+        self.config = evaluator.config
+
+    def transfers(
+        self, victims: Mapping[str, Victim], sources: Mapping[str, Victim]
+    ) -> list[Record]:
+        """Records of every network under images that were made on every source."""
+        records, names = [], parse_attacks(self.config.evaluate.transfer)
+        for attack in names:
+            for source, crafted_on in sources.items():
+                paths = {
+                    defense: self._evaluator.folder
+                    / f"{defense}-{attack}@{source}/record.json"
+                    for defense in victims
+                    if defense != source
+                }
+                if not all(
+                    self._has_transferred(path, defense, attack, source, crafted_on)
+                    for defense, path in paths.items()
+                ):
+                    self._transfer(paths, attack, source, crafted_on, victims)
+                records += [read_sealed(path) for path in paths.values()]
+        return records
+
+    def _has_transferred(self, path, defense, attack, source, crafted_on) -> bool:
+        """Whether a record is there, and of the source as it is now."""
+        record = read_kept(path)
+        return (
+            record is not None
+            and is_named(record, defense, attack, source)
+            and record.get("source_sha256") == crafted_on.digest
+        )
+
+    def examine(
+        self, victims: Mapping[str, Victim], sources: Mapping[str, Victim]
+    ) -> list[Record]:
+        """The sanity checks of every network, each with another one as its twin.
+
+        Made again where more queries are wanted, or the twin is another one.
+        """
+        if not self.config.evaluate.sanity_queries:
+            return []
+        found = []
+        for defense, victim in victims.items():
+            path = self._evaluator.folder / f"{defense}-sanity" / "sanity.json"
+            twins = [name for name in sources if name != defense]
+            twin = twins[0] if twins else None
+            wanted = self._sanity_origin(victim, twin, sources)
+            kept = read_kept(path)
+            if kept is None or any(kept.get(k) != v for k, v in wanted.items()):
+                kept = self._examine(defense, victim, sources.get(twin)) | wanted
+                self._evaluator.write(path, kept)
+            found.append(kept)
+        return found
+
+    def _sanity_origin(self, victim: Victim, twin: str | None, sources) -> Record:
+        """What the checks of a network depend on."""
+        wanted = self.config.evaluate.sanity_queries
+        return {
+            "num_queries": min(wanted, len(self._evaluator.references.positions)),
+            "network_sha256": victim.digest,
+            "twin": twin,
+            "twin_sha256": sources[twin].digest if twin else None,
+        }
+
+    def _examine(self, defense: str, victim: Victim, twin: Victim | None) -> Record:
+        began = time.monotonic()
+        subject = NetworkSubject(
+            self._evaluator.attacker, self._evaluator.scorer, victim, twin
+        )
+        checks, curve = examine(subject)
+        return {
+            "defense": defense,
+            "seed": self.config.seed,
+            "checks": [check._asdict() for check in checks],
+            "curve": curve._asdict(),
+            "seconds": round(time.monotonic() - began, 2),
+        }
+
+    def _transfer(self, paths, attack, source, crafted_on: Victim, victims) -> None:
+        began = time.monotonic()
+        others = {defense: victims[defense] for defense in paths}
+        left = self._evaluator.attacker.run(attack, crafted_on, others=others)
+        seconds = round(time.monotonic() - began, 2)
+        for defense, path in paths.items():
+            codes, victim = left.elsewhere[defense], victims[defense]
+            clean = self._evaluator.references.own(victim.codes)
+            record = self._evaluator.describe(defense, attack, victim)
+            record |= {"source": source, "source_sha256": crafted_on.digest}
+            record |= records.retrieval_measures(
+                self._evaluator.scorer.scores(codes, victim.codes)
+            )
+            record |= records.change_measures(left._replace(codes=codes), clean)
+            if ATTACKS[attack].targeted:
+                targets = self._evaluator.references.targets()
+                record["t_map"] = self._evaluator.scorer.scores(
+                    codes, victim.codes, targets
+                ).map
+            if settings := record["attack_settings"]:
+                settings["restarts"] = 1
+                if "queries_per_image" in settings:
+                    settings["queries_per_image"] = settings["steps"]
+            self._evaluator.write(path, record | {"seconds": seconds})

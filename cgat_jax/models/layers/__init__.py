@@ -1,0 +1,1 @@
+"""What networks are made of, in the forms that are fast on each device."""

@@ -1,0 +1,115 @@
+"""What a run costs in floating point operations, and how fast a machine does them."""
+
+import os
+import time
+
+import jax
+import jax.numpy as jnp
+
+from cgat_jax.attacks import ATTACKS, WORST_CASE, parse_attacks
+from cgat_jax.attacks.nag import COPIES
+from cgat_jax.config import Config
+from cgat_jax.data.sources.known import KNOWN
+from cgat_jax.evaluation.budgets import budget_of
+from cgat_jax.evaluation.generators import generator_epochs
+from cgat_jax.evaluation.worst_case import ENSEMBLE, QUERIES
+from cgat_jax.models import make_model
+
+# Of an image in an epoch, at 224 pixels: 29.9 GMAC of the generator and 1.7 of the
+# discriminator, which sees three images, some of them every third step.
+_GAN_FLOPS = 196e9
+_SANITY_PASSES = 4_300  # forward passes a query of all checks
+_STEP_FLOPS = 1e11  # of a timed step on a CPU, at most: about a second of two cores
+_ROUNDS, _LEAST = 3, 1.5  # timed steps, and seconds of them, at least
+_MOST_LOAD = 4.0  # beyond, it is no other work: fewer cores are granted than there are
+
+
+def forward_flops(config: Config) -> float:
+    """Operations of one image's forward pass, as XLA counts them."""
+    model = make_model(config.model.name, outputs=config.model.bits)
+    side = config.data.crop_size
+    image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    params, stats = jax.eval_shape(model.init, jax.random.key(0), image)
+    program = jax.jit(lambda params, stats, x: model.apply(params, stats, x)[0])
+    return float(program.lower(params, stats, image).cost_analysis()["flops"])
+
+
+def measured_speed(config: Config) -> float:
+    """Operations a second of this machine: the best of a few gradients of a batch.
+
+    The network and its images are the configuration's, so that what a small one leaves
+    unused of a large machine counts. On a CPU it is that of all its cores if nothing
+    else ran, by the CPU time; compiling takes a second or more.
+    """
+    model = make_model(config.model.name, outputs=config.model.bits)
+    side, step = config.data.crop_size, 3 * forward_flops(config)
+    batch = config.pretrain.batch_size
+    if jax.default_backend() == "cpu":
+        batch = max(1, min(batch, int(_STEP_FLOPS / step)))
+    images = jnp.full((batch, side, side, 3), 0.5)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    params, stats = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.01), shapes)
+
+    def loss(params, images):
+        return jnp.square(model.apply(params, stats, images)[0]).mean()
+
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    jax.block_until_ready(gradient(params, images))
+    wall, busy = [], []
+    while len(wall) < _ROUNDS or sum(wall) < _LEAST:
+        start = time.perf_counter(), time.process_time()
+        jax.block_until_ready(gradient(params, images))
+        wall.append(time.perf_counter() - start[0])
+        busy.append((time.process_time() - start[1]) / (os.cpu_count() or 1))
+    if jax.default_backend() == "cpu":  # what other work takes is not the machine's
+        return batch * step / max(min(busy), min(wall) / _MOST_LOAD)
+    return batch * step / min(wall)
+
+
+def run_flops(config: Config, *, pretrains: bool) -> float:
+    """Operations of a run: training, encoding and attacks.
+
+    With F for a forward pass of an image, a training step is 3F, one of a defense with
+    T inner iterations (2T + 6)F, and an iteration of an attack 2F (Square: F). The
+    training of ProS-GAN is counted by the size of its networks, the sanity checks
+    roughly; losses, metrics and the restarts of a worst case are not. Where the
+    configuration says all images, they are as many as the paper has.
+    """
+    forward, data, settings = forward_flops(config), config.data, config.evaluate
+    known = KNOWN.get(data.name)
+    all_queries, all_database, all_train = known.paper if known else (0, 0, 0)
+    train = data.num_train or all_train
+    queries = data.num_queries or all_queries
+    database = data.num_database or all_database
+    passes = 0.0
+    if pretrains:
+        passes += 3 * train * config.pretrain.epochs
+    inner = 2 * config.defense.steps + 6
+    passes += inner * train * config.defense.epochs
+    passes += database + train + queries
+    names = parse_attacks(settings.attacks)
+    attacked = settings.num_queries or queries
+    passes += attacked * sum(_passes(name, config) for name in names)
+    passes += settings.sanity_queries * _SANITY_PASSES
+    return passes * forward + _generator_flops(config, names, train)
+
+
+def _generator_flops(config: Config, names: list[str], train: int) -> float:
+    """Training of ProS-GAN's generator and discriminator, if an attack has them."""
+    if not any(
+        ATTACKS[name].references == "generated" for name in names if name in ATTACKS
+    ):
+        return 0.0
+    settings = config.evaluate
+    size = (config.data.crop_size / 224) ** 2 * settings.prosgan_width**2
+    return _GAN_FLOPS * size * train * generator_epochs(settings)
+
+
+def _passes(name: str, config: Config) -> int:
+    """Forward passes that an attack costs for one query."""
+    if name == WORST_CASE:
+        return 2 * 100 * (len(ENSEMBLE) - 1) + QUERIES
+    steps = budget_of(name, config.evaluate).steps * config.evaluate.restarts
+    if ATTACKS[name].black_box:
+        return steps
+    return 2 * steps * (COPIES if name == "nag" else 1)

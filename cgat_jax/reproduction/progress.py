@@ -1,0 +1,71 @@
+"""Whether a cell of a table has measured all that is wanted of it."""
+
+import json
+from pathlib import Path
+
+from cgat_jax.config import Config
+from cgat_jax.config.settings import changed_settings, free_settings, to_json
+from cgat_jax.errors import InputError
+from cgat_jax.report.records import Run, read_run
+from cgat_jax.reproduction.study import Cell, Study, config_of
+
+
+def is_done(study: Study, cell: Cell, root: Path) -> bool:
+    """Whether a cell's run has finished with these settings and all that is wanted.
+
+    A run with other settings counts as not done: started, it refuses with what differs.
+    So does one with damaged records: started, it measures them anew. What is wanted are
+    the attacks, the transfers from every source, and the sanity checks.
+    """
+    folder = root / cell.folder
+    if not (folder / "results.json").is_file():
+        return False
+    wanted = config_of(study, dict(cell.overrides))
+    wanted.seed = cell.seed
+    try:
+        found = read_run(folder)
+    except InputError:
+        return False
+    free = free_settings() | {"pretrained"}
+    changes = changed_settings(found.config, json.loads(to_json(wanted)))
+    attacks = {record["attack"] for record in found.records}
+    return (
+        all(change.key in free for change in changes)
+        and attacks >= {"clean", *_listed(wanted.evaluate.attacks)}
+        and _has_transfers(found, wanted, is_defense=bool(cell.pretrained))
+        and _has_sanity(found, wanted.evaluate.sanity_queries)
+    )
+
+
+def _has_transfers(found: Run, wanted: Config, *, is_defense: bool) -> bool:
+    """Whether each network was tried with images that were made on every other."""
+    own = {record["defense"] for record in found.records}
+    sources = own | ({"pretrained.none"} if is_defense else set())
+    others = [f"{Path(name).name}." for name in _listed(wanted.evaluate.sources)]
+    for attack in _listed(wanted.evaluate.transfer):
+        for defense in own:
+            have = {
+                record["source"]
+                for record in found.transfers
+                if (record["defense"], record["attack"]) == (defense, attack)
+            }
+            from_others = (any(s.startswith(name) for s in have) for name in others)
+            if not (have >= sources - {defense} and all(from_others)):
+                return False
+    return True
+
+
+def _has_sanity(found: Run, queries: int) -> bool:
+    """Whether each network was checked on as many queries, or all that there are."""
+    if not queries:
+        return True
+    checked = {(entry["defense"], entry["num_queries"]) for entry in found.sanity}
+    wanted = {
+        (record["defense"], min(queries, record.get("num_attacked") or queries))
+        for record in found.records
+    }
+    return checked >= wanted
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

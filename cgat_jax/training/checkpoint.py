@@ -1,0 +1,270 @@
+"""Checkpoints: save, restore, and what to do about damaged ones.
+
+A checkpoint is the training state, a digest of its arrays and one of each file. Orbax
+writes it to a temporary folder and renames it, so that a kill leaves the previous ones
+untouched; it never reads a file that is not as it was written.
+"""
+
+import contextlib
+import errno
+import functools
+import gc
+import hashlib
+import logging
+import re
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging as absl_logging
+
+from cgat_jax.errors import DamagedFileError
+from cgat_jax.files.io import read_sealed, set_aside, write_sealed
+
+_log = logging.getLogger(__name__)
+_MARGIN = 10**6  # bytes that a checkpoint takes besides its arrays
+_FILES = "files.json"  # in a checkpoint
+_LOOP_CLOSED = "Event loop is closed"
+_NEVER_RETRIEVED = "Future exception was never retrieved"
+_NOT_DAMAGE = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES)
+
+
+def open_checkpoints(
+    folder: Path, keep: int = 2, *, read_only: bool = False
+) -> ocp.CheckpointManager:
+    """The checkpoints under a folder (made if absent); the newest ``keep`` stay."""
+    with _quiet():
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=None if read_only else keep,
+            enable_async_checkpointing=False,
+            read_only=read_only,
+            create=not read_only,
+        )
+        return ocp.CheckpointManager(folder.absolute(), options=options)
+
+
+def save(manager: ocp.CheckpointManager, step: int, state: Any) -> None:
+    """Writes the state of a step; returns when it is safely on disk.
+
+    Raises:
+        OSError: it cannot be written (a full disk); names the folder. Those before it
+            stay.
+    """
+    leaves = _leaves(state)
+    _check_room(Path(manager.directory), step, leaves)
+    meta = {"sha256": _digest(leaves)}
+    args = ocp.args.Composite(
+        state=ocp.args.StandardSave(leaves), meta=ocp.args.JsonSave(meta)
+    )
+    text = ""
+    with _quiet():
+        try:
+            manager.save(step, args=args, force=True)
+            manager.wait_until_finished()
+        except Exception as error:  # what Orbax and its storage make of an OSError
+            text = _reason(error)
+        if text:
+            _sweep()
+    if text:
+        raise _not_written(manager.directory, step, text)
+    if jax.process_index() == 0:
+        folder = Path(manager.directory) / str(step)
+        write_sealed(folder / _FILES, {"files": _digests(folder)})
+
+
+def _check_room(folder: Path, step: int, leaves: dict[str, Any]) -> None:
+    """Finds that a checkpoint fits on the disk.
+
+    Raises:
+        OSError: it does not.
+    """
+    size = sum(leaf.nbytes for leaf in leaves.values())
+    free = shutil.disk_usage(folder).free
+    if free < size + _MARGIN:
+        text = f"it takes {size / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free"
+        raise _not_written(folder, step, text)
+
+
+def _not_written(folder: object, step: int, why: str) -> OSError:
+    return OSError(
+        f"{folder}: the checkpoint of step {step} is not written ({why}); make room, "
+        "the same command goes on from the one before"
+    )
+
+
+def restore_latest(
+    manager: ocp.CheckpointManager, like: Any, *, mend: bool = True
+) -> Any | None:
+    """The newest state that is whole, or None where there is none.
+
+    Damaged ones are set aside by name, so that training goes on from the one before, or
+    from the beginning, and writes them anew.
+
+    Args:
+        manager: from ``open_checkpoints``.
+        like: a state with the structure, shapes and shardings to restore.
+        mend: False only warns of damaged ones, for the folder of another run.
+
+    Raises:
+        DamagedFileError: there are checkpoints, but none can be read, and they are
+            another run's.
+        OSError: the system cannot read them now.
+    """
+    steps, problems = sorted(manager.all_steps(), reverse=True), {}
+    for step in steps:
+        with _quiet():
+            try:
+                state = _restore(manager, step, like)
+            except MemoryError:
+                raise
+            except Exception as error:  # whatever a damaged file makes Orbax raise
+                if getattr(error, "errno", None) in _NOT_DAMAGE:
+                    raise
+                problems[step] = _reason(error)
+                state = None
+            if state is None:
+                _sweep()
+                continue
+        _pass_over(manager, problems, mend)
+        return state
+    if mend:
+        _pass_over(manager, problems, mend)
+    elif problems:
+        reasons = "; ".join(f"step {step}: {why}" for step, why in problems.items())
+        raise DamagedFileError(
+            f"no usable checkpoint in {manager.directory} ({reasons}): run that run's "
+            "command again, which makes them anew"
+        )
+    return None
+
+
+def digest_of(tree: Any) -> str:
+    """SHA-256 of the names, types, shapes and values of all arrays of a tree."""
+    return _digest(_leaves(jax.device_get(tree)))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Orbax's warnings to itself, and the tracebacks that its threads log."""
+    verbosity = absl_logging.get_verbosity()
+    absl_logging.set_verbosity(absl_logging.FATAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        absl_logging.set_verbosity(verbosity)
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in one line; of the system's own, that alone."""
+    text = " ".join(str(error).split())
+    found = re.search(r": ([^:\[\]]+) \[os_error_code", text)
+    return found[1] if found else text[:200] or type(error).__name__
+
+
+def _sweep() -> None:
+    """Ends without a word what a failure of Orbax has left behind.
+
+    Coroutines that were never awaited, at once; what its storage's threads say when
+    they find their event loop closed, whenever they come to it.
+    """
+    _hush_stragglers()
+    gc.collect()
+
+
+@functools.cache
+def _hush_stragglers() -> None:
+    """Drops, from the first failure on, what only a closed event loop can say."""
+    unraisable, uncaught = sys.unraisablehook, sys.excepthook
+
+    def is_straggler(error: BaseException | None) -> bool:
+        return isinstance(error, RuntimeError) and str(error) == _LOOP_CLOSED
+
+    def on_unraisable(args) -> None:
+        if not is_straggler(args.exc_value):
+            unraisable(args)
+
+    def on_uncaught(kind, error, trace) -> None:
+        if not is_straggler(error):
+            uncaught(kind, error, trace)
+
+    sys.unraisablehook, sys.excepthook = on_unraisable, on_uncaught
+    logging.getLogger("asyncio").addFilter(
+        lambda record: not record.getMessage().startswith(_NEVER_RETRIEVED)
+    )
+
+
+def _pass_over(manager, problems: dict[int, str], mend: bool) -> None:
+    for step, why in problems.items():
+        folder = Path(manager.directory) / str(step)
+        if mend:
+            set_aside(folder, why)
+        else:
+            _log.warning("%s is not usable, the one before is taken (%s)", folder, why)
+    if problems and mend:
+        manager.reload()
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a checkpoint, by its path under the folder."""
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        found[path.relative_to(folder).as_posix()] = digest
+    found.pop(_FILES, None)
+    return found
+
+
+def _check_files(folder: Path) -> None:
+    """Finds all files as they were written, unless a kill came before their digests.
+
+    Raises:
+        DamagedFileError: names one that is not.
+    """
+    if not (folder / _FILES).exists():
+        return
+    found = _digests(folder)
+    for name, digest in read_sealed(folder / _FILES)["files"].items():
+        if found.get(name) != digest:
+            raise DamagedFileError(f"{name} is not as it was written")
+
+
+def _restore(manager, step: int, like: Any) -> Any:
+    _check_files(Path(manager.directory) / str(step))
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _leaves(like))
+    restored = manager.restore(
+        step,
+        args=ocp.args.Composite(
+            state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()
+        ),
+    )
+    leaves = restored["state"]
+    if _digest(leaves) != restored["meta"]["sha256"]:
+        raise ValueError("its bytes do not match their digest")
+    structure = jax.tree.structure(like)
+    return jax.tree.unflatten(structure, [leaves[key] for key in _leaves(like)])
+
+
+def _leaves(state: Any) -> dict[str, Any]:
+    flat, _ = jax.tree_util.tree_flatten_with_path(state)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): leaf
+        for path, leaf in flat
+    }
+
+
+def _digest(leaves: dict[str, Any]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(leaves):
+        array = np.ascontiguousarray(leaves[key])
+        digest.update(f"{key} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

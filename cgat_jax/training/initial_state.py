@@ -1,0 +1,192 @@
+"""What stages start from: the network, its weights, and the first bank."""
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from cgat_jax import sharding
+from cgat_jax.config import Config
+from cgat_jax.config.settings import changed_settings, to_json
+from cgat_jax.data.dataset import Dataset
+from cgat_jax.errors import InputError
+from cgat_jax.files.io import read_sealed
+from cgat_jax.losses import make_loss
+from cgat_jax.models import make_model
+from cgat_jax.models.torch_import.weights import SOURCES
+from cgat_jax.models.weights import PACKED, load_weights, packed_weights
+from cgat_jax.rng import device_stream
+from cgat_jax.training.loop import batches_of, epoch_steps
+from cgat_jax.types import Bank, HashLoss, HashModel, PyTree, TrainState
+from cgat_jax.workdir import CONFIG_FILE, shares_pretraining
+
+BACKBONE_FILE = "backbone.safetensors"
+
+
+def build_loss(config: Config) -> HashLoss:
+    """The loss that the settings name.
+
+    Raises:
+        InputError: an unknown name; lists the known ones.
+    """
+    return make_loss(**vars(config.loss))
+
+
+def build_network(config: Config, outputs: int) -> HashModel:
+    """The configured network with ``outputs`` units in its head.
+
+    Raises:
+        ValueError: an unknown network or a setting out of range.
+    """
+    settings = config.model
+    return make_model(
+        settings.name, outputs=outputs, dtype=settings.dtype, dropout=settings.dropout
+    )
+
+
+def fresh_weights(model: HashModel, config: Config) -> tuple[PyTree, PyTree]:
+    """The network's weights as they are drawn, and its first statistics."""
+    size = config.data.crop_size
+    key = device_stream(config.seed, "weights")
+    return jax.jit(lambda: model.init(key, jnp.zeros((1, size, size, 3))))()
+
+
+def check_weights(model: HashModel, config: Config) -> None:
+    """Reads the configured weights, if there are any before the first stage.
+
+    Raises:
+        InputError, FileNotFoundError: no start was chosen, or the file is not for this
+            network.
+    """
+    weights = config.model.weights
+    if not weights and not config.backbone.epochs:
+        raise InputError(f"model.weights is empty: {_advice(config.model.name)}")
+    if (path := weights_file(config)) is not None:
+        network = jax.eval_shape(functools.partial(fresh_weights, model, config))
+        load_weights(path, *network)
+
+
+def _advice(name: str) -> str:
+    """How to come by weights of a network, in one line."""
+    rest = "or let backbone.epochs learn the training labels first, or start 'random'"
+    if name in PACKED:
+        return f"take 'packed', give a safetensors file, {rest}"
+    if name not in SOURCES:
+        return f"give a safetensors file, {rest}"
+    address, file = SOURCES[name], f"{name}.safetensors"
+    return (
+        f"get ImageNet's from {address}, convert them (python -m "
+        f"experiments.convert_weights --torch={address.rsplit('/', 1)[-1]} "
+        f"--out={file}) and set it to {file}; {rest}"
+    )
+
+
+def check_pretrained(config: Config) -> None:
+    """Whether the run whose network is defended had the same settings.
+
+    Raises:
+        InputError: it had others; the message lists them.
+    """
+    folder = Path(config.pretrained)
+    if not (folder / CONFIG_FILE).is_file():
+        raise InputError(
+            f"pretrained: {folder / CONFIG_FILE} does not exist; give a run's workdir"
+        )
+    old, new = read_sealed(folder / CONFIG_FILE), json.loads(to_json(config))
+    if old.get("pretrained"):
+        raise InputError(f"pretrained: {folder} has no pretrained network itself")
+    different = [
+        str(change)
+        for change in changed_settings(old, new)
+        if shares_pretraining(change.key)
+    ]
+    if different:
+        raise InputError(
+            f"pretrained: {folder} was trained with other settings "
+            f"({'; '.join(different)})"
+        )
+
+
+def first_weights(
+    model: HashModel, config: Config, workdir: Path
+) -> tuple[PyTree, PyTree]:
+    """The network that pretraining starts from; ``workdir`` may hold a backbone."""
+    network = fresh_weights(model, config)
+    if not config.model.weights:
+        return load_weights(workdir / BACKBONE_FILE, *network)
+    path = weights_file(config)
+    return network if path is None else load_weights(path, *network)
+
+
+def weights_file(config: Config) -> Path | None:
+    """The file of weights that the network starts from, if it starts from one."""
+    name = config.model.weights
+    if name in ("", "random"):
+        return None
+    return packed_weights(config.model.name) if name == "packed" else Path(name)
+
+
+def new_state(
+    params: dict[str, PyTree],
+    constants: PyTree,
+    stats: PyTree,
+    bank: Bank,
+    tx: optax.GradientTransformation,
+) -> TrainState:
+    """The state of a stage's step 0."""
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        stats=stats,
+        constants=constants,
+        bank=bank,
+        opt_state=tx.init(params),
+    )
+
+
+def empty_bank(dataset: Dataset, bits: int) -> Bank:
+    """The training images' labels, and codes of zeros."""
+    labels = jnp.asarray(dataset.labels[dataset.split.train], jnp.float32)
+    return Bank(jnp.zeros((len(labels), bits)), labels)
+
+
+def first_bank(
+    config: Config,
+    dataset: Dataset,
+    mesh: Mesh,
+    model: HashModel,
+    state: TrainState,
+    check_stop: Callable[[], None],
+) -> Bank:
+    """Signs of the training images' codes: one pass over an epoch of its own.
+
+    As in the released code, images are as in training and, if crafting is ``train``,
+    dropout is on and batches are normalized by themselves.
+    """
+    settings, live = config.defense, config.defense.crafting == "train"
+    key = device_stream(config.seed, "first bank")
+
+    @jax.jit
+    def record(bank, batch, index):
+        mode = {}
+        if live:
+            mode = {"key": jax.random.fold_in(key, index), "mask": batch.mask}
+        images = sharding.to_images(batch.images)
+        logits, _ = model.apply(state.params["model"], state.stats, images, **mode)
+        return bank.record(batch, jnp.sign(logits))
+
+    per_epoch = epoch_steps(dataset, settings)
+    first = settings.epochs * per_epoch  # an epoch that training does not see
+    batches = batches_of(
+        dataset, config, settings, mesh, first, per_epoch, stage="defend"
+    )
+    bank = state.bank
+    for index, batch in enumerate(batches):
+        check_stop()
+        bank = jax.block_until_ready(record(bank, batch, index))
+    return bank

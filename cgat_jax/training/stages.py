@@ -1,0 +1,216 @@
+"""The stages of training: what each starts from and which step it takes."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import optax
+from jax.sharding import Mesh
+
+from cgat_jax.config import Config, Training
+from cgat_jax.data.dataset import Dataset
+from cgat_jax.defenses import (
+    make_classification_step,
+    make_defense_step,
+    make_standard_step,
+    start_defense,
+)
+from cgat_jax.errors import DamagedFileError
+from cgat_jax.files.io import set_aside
+from cgat_jax.models.weights import read_metadata, save_weights
+from cgat_jax.rng import device_stream
+from cgat_jax.training import checkpoint
+from cgat_jax.training.initial_state import (
+    BACKBONE_FILE,
+    build_loss,
+    build_network,
+    empty_bank,
+    first_bank,
+    first_weights,
+    fresh_weights,
+    new_state,
+)
+from cgat_jax.training.interrupts import StopSignal
+from cgat_jax.training.loop import Stage, epoch_steps, load_finished, run_stage
+from cgat_jax.training.optimizer import make_optimizer, make_schedule
+from cgat_jax.types import HashLoss, PyTree, StepFn, TrainState
+from cgat_jax.workdir import remember_network, remembered
+
+
+def train(
+    config: Config, dataset: Dataset, mesh: Mesh, workdir: Path, stop: StopSignal
+) -> dict[str, tuple[PyTree, PyTree]]:
+    """Runs the stages that are not done yet.
+
+    Returns:
+        (params, stats) of the network by defense: ``none``, unless it is another run's,
+        and the configured one, unless its stage has no epochs.
+
+    Raises:
+        ValueError: the data or another run's network cannot be used.
+    """
+    run = functools.partial(
+        run_stage,
+        dataset=dataset,
+        config=config,
+        mesh=mesh,
+        workdir=workdir,
+        stop=stop,
+    )
+    networks = {}
+    if config.pretrained:
+        state = _pretrained(config, dataset, mesh, Path(config.pretrained))
+        digest = checkpoint.digest_of(_network(state))
+        remember_network(workdir, "pretrained", digest)
+    else:
+        if not config.model.weights and config.backbone.epochs:
+            _learn_backbone(config, dataset, workdir, run)
+        state = run(_pretrain(config, dataset, workdir))
+        networks["none"] = _network(state)
+    if config.defense.epochs:
+        state = run(_defend(config, dataset, mesh, state))
+        networks[config.defense.name] = _defended(config, state)
+    return networks
+
+
+def _learn_backbone(config: Config, dataset: Dataset, workdir: Path, run) -> None:
+    """Leaves the backbone's file, unless it is there and whole."""
+    path = workdir / BACKBONE_FILE
+    if path.is_file():
+        try:
+            first_weights(build_network(config, config.model.bits), config, workdir)
+            digest = read_metadata(path).get("sha256")
+            if remembered(workdir, "backbone") in (None, digest):
+                return
+            set_aside(path, "it is the backbone of another run")
+        except DamagedFileError as error:
+            set_aside(path, error)
+    state = run(_backbone(config, dataset))
+    save_weights(path, *_host((state.params["model"], state.stats)))
+    remember_network(workdir, "backbone", read_metadata(path)["sha256"])
+
+
+def finished(
+    config: Config, dataset: Dataset, mesh: Mesh, workdir: Path
+) -> dict[str, tuple[PyTree, PyTree]]:
+    """The networks of a run that has finished training, as ``train`` returns them.
+
+    Raises:
+        ValueError: it has not.
+    """
+    own = Path(config.pretrained) if config.pretrained else workdir
+    state = _pretrained(config, dataset, mesh, own)
+    networks = {} if config.pretrained else {"none": _network(state)}
+    if config.defense.epochs:
+        stage = _defend(config, dataset, mesh, state)
+        state = load_finished(stage, dataset, mesh, workdir)
+        networks[config.defense.name] = _defended(config, state)
+    return networks
+
+
+def _pretrained(
+    config: Config, dataset: Dataset, mesh: Mesh, workdir: Path
+) -> TrainState:
+    return load_finished(_pretrain(config, dataset, workdir), dataset, mesh, workdir)
+
+
+def _network(state: TrainState) -> tuple[PyTree, PyTree]:
+    return state.params["model"], state.stats
+
+
+def _defended(config: Config, state: TrainState) -> tuple[PyTree, PyTree]:
+    return state.ema if config.defense.ema else _network(state)
+
+
+def _host(tree: PyTree) -> PyTree:
+    return jax.tree.map(jax.device_get, tree)
+
+
+def _stage(
+    name: str,
+    settings: Training,
+    dataset: Dataset,
+    make_step: Callable[[optax.GradientTransformation], StepFn],
+    initial_state: Callable[[optax.GradientTransformation], TrainState],
+    loss: HashLoss | None,
+    fill: Callable[..., TrainState] = lambda state, check_stop: state,
+) -> Stage:
+    schedule = make_schedule(settings, epoch_steps(dataset, settings))
+    tx = make_optimizer(settings, schedule)
+    return Stage(
+        name=name,
+        settings=settings,
+        step=make_step(tx),
+        loss=loss,
+        schedule=schedule,
+        initial_state=lambda: initial_state(tx),
+        fill=fill,
+    )
+
+
+def _backbone(config: Config, dataset: Dataset) -> Stage:
+    classes = dataset.labels.shape[1]
+    model = build_network(config, classes)
+
+    def initial_state(tx):
+        net, stats = fresh_weights(model, config)
+        params = {"model": net, "loss": {}}
+        return new_state(params, {}, stats, empty_bank(dataset, classes), tx)
+
+    def make_step(tx):
+        return make_classification_step(model, tx)
+
+    settings = config.backbone
+    return _stage("backbone", settings, dataset, make_step, initial_state, None)
+
+
+def _pretrain(config: Config, dataset: Dataset, workdir: Path) -> Stage:
+    model, loss = build_network(config, config.model.bits), build_loss(config)
+
+    def initial_state(tx):
+        bank = empty_bank(dataset, config.model.bits)
+        loss_params, constants = loss.init(device_stream(config.seed, "loss"), bank)
+        net, stats = first_weights(model, config, workdir)
+        params = {"model": net, "loss": loss_params}
+        return new_state(params, constants, stats, bank, tx)
+
+    def make_step(tx):
+        return make_standard_step(model, loss, tx)
+
+    settings = config.pretrain
+    return _stage("pretrain", settings, dataset, make_step, initial_state, loss)
+
+
+def _defend(config: Config, dataset: Dataset, mesh: Mesh, before: TrainState) -> Stage:
+    model, loss = build_network(config, config.model.bits), build_loss(config)
+    settings = config.defense
+
+    def start(state):
+        labels = dataset.labels[dataset.split.database]
+        return start_defense(
+            device_stream(config.seed, "defense"), state, settings, labels
+        )
+
+    def unfilled(tx):
+        bank, constants = empty_bank(dataset, config.model.bits), before.constants
+        if config.loss.redraw:
+            key = device_stream(config.seed, "loss/redrawn")
+            _, constants = loss.init(key, bank)
+        return new_state(before.params, constants, before.stats, bank, tx)
+
+    def fill(state, check_stop):
+        bank = first_bank(config, dataset, mesh, model, state, check_stop)
+        return start(state._replace(bank=bank))
+
+    return _stage(
+        "defend",
+        settings,
+        dataset,
+        lambda tx: make_defense_step(
+            model, loss, tx, settings, epoch_steps(dataset, settings)
+        ),
+        lambda tx: start(unfilled(tx)),
+        loss,
+        fill,
+    )

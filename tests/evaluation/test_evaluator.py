@@ -1,0 +1,325 @@
+"""What an evaluation keeps, makes again and refuses, on a network only drawn."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cgat_jax import sharding
+from cgat_jax.attacks import Budget
+from cgat_jax.data import load_dataset
+from cgat_jax.data.dataset import make_split
+from cgat_jax.errors import InputError
+from cgat_jax.evaluation import evaluator, transfer
+from cgat_jax.evaluation.evaluator import Evaluator
+from cgat_jax.evaluation.sanity import Curve
+from cgat_jax.evaluation.worst_case import ENSEMBLE, Ensemble, Worst
+from cgat_jax.files.io import read_sealed, save_array, write_sealed
+from cgat_jax.training.initial_state import build_network, fresh_weights
+from cgat_jax.types import HashModel
+from tests import tiny_config
+
+LIST = "noise,cgat,p2p"
+
+
+@pytest.fixture(scope="module")
+def config():
+    config = tiny_config.get_config()
+    evaluate = dataclasses.replace(config.evaluate, attacks=LIST, sanity_queries=4)
+    model = dataclasses.replace(config.model, weights="random")
+    return dataclasses.replace(config, evaluate=evaluate, model=model)
+
+
+@pytest.fixture(scope="module")
+def dataset(config, tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    return load_dataset(config.data, root, progress=False)
+
+
+@pytest.fixture(scope="module")
+def network(config):
+    model = build_network(config, config.model.bits)
+    params, stats = fresh_weights(model, config)
+    head = params["head"]
+    scaled = {"kernel": 30 * head["kernel"], "bias": head["bias"]}
+    return model, (params | {"head": scaled}, stats)
+
+
+def _evaluator(config, dataset, folder):
+    return Evaluator(config, dataset, sharding.make_mesh(), folder, lambda: None)
+
+
+def _measure(config, dataset, network, folder):
+    evaluator = _evaluator(config, dataset, folder)
+    victim = evaluator.victim("none", *network)
+    return evaluator, victim, evaluator.attacks("none", victim)
+
+
+@pytest.fixture(scope="module")
+def measured(config, dataset, network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("measured")
+    _, _, records = _measure(config, dataset, network, folder)
+    return folder, records
+
+
+@pytest.fixture
+def copy(measured, tmp_path):
+    shutil.copytree(measured[0], tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def _timeless(records):
+    return [{k: r[k] for k in r if k != "seconds"} for r in records]
+
+
+def test_records_say_what_they_belong_to(measured, dataset):
+    for record in measured[1]:
+        assert record["data_sha256"] == dataset.digest.whole
+        assert len(record["network_sha256"]) == 64 and record["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "codes/none/train.npy",
+        "codes/none/database.npy",
+        "codes/none/query.npy",
+        "codes/none/origin.json",
+        "targets.npy",
+        "evaluate/none-p2p/record.json",
+    ],
+)
+def test_a_flipped_bit_changes_no_number(
+    config, dataset, network, measured, copy, name
+):
+    content = bytearray((copy / name).read_bytes())
+    content[-80 if name.endswith("npy") else len(content) // 2] ^= 4
+    (copy / name).write_bytes(content)
+    if name == "targets.npy":
+        shutil.rmtree(copy / "evaluate" / "none-p2p")
+    _, _, records = _measure(config, dataset, network, copy)
+    assert _timeless(records) == _timeless(measured[1])
+    assert list(copy.rglob("*.damaged-1"))
+
+
+def test_another_array_in_its_place_is_damage(config, dataset, network, measured, copy):
+    """Whole, sealed and of the same shape, but of another part or without a seal."""
+    codes = copy / "codes" / "none"
+    split = dataset.split
+    short = np.load(codes / "database.npy")[: len(split.query)]
+    save_array(codes / "query.npy", short)
+    np.save(codes / "train.npy", -np.load(codes / "train.npy"))
+    records = copy / "evaluate"
+    noise = (records / "none-noise" / "record.json").read_bytes()
+    (records / "none-cgat" / "record.json").write_bytes(noise)
+    path = records / "none-p2p" / "record.json"
+    edited = json.loads(path.read_text())
+    del edited["sha256"]
+    path.write_text(json.dumps(edited | {"map": 0.99}))
+    _, _, found = _measure(config, dataset, network, copy)
+    assert _timeless(found) == _timeless(measured[1])
+    names = sorted(p.name for p in copy.rglob("*.damaged-1"))
+    records = 2 * ["record.json.damaged-1"]
+    assert names == ["query.npy.damaged-1", *records, "train.npy.damaged-1"]
+
+
+def test_a_network_of_another_code_length_keeps_its_codes(config, dataset, tmp_path):
+    """A source of a transfer may have longer codes than the run itself."""
+    longer = dataclasses.replace(config.model, bits=16)
+    model = build_network(dataclasses.replace(config, model=longer), 16)
+    network = fresh_weights(model, config)
+    for _ in range(2):
+        evaluator = _evaluator(config, dataset, tmp_path)
+        victim = evaluator.victim("other.none", model, network)
+        assert victim.codes["query"].shape == (20, 16)
+    assert not list(tmp_path.rglob("*.damaged-1"))
+
+
+def test_codes_of_another_network_or_other_data_are_refused(
+    config, dataset, network, copy
+):
+    model, (params, stats) = network
+    other = jax.tree.map(lambda x: 2 * x, params), stats
+    with pytest.raises(InputError, match="codes/none belongs to another network"):
+        _measure(config, dataset, (model, other), copy)
+    split = dataset.split
+    train = split.train[::-1]
+    moved = make_split(
+        "other",
+        dataset.image_ids,
+        train=train,
+        query=split.query,
+        database=split.database,
+    )
+    digest = dataclasses.replace(dataset.digest, split=moved.sha256)
+    changed = dataclasses.replace(dataset, split=moved, digest=digest)
+    with pytest.raises(InputError, match="codes/none belongs to another data"):
+        _measure(config, changed, network, copy)
+
+
+def test_a_record_of_another_network_is_refused(config, dataset, network, copy):
+    path = copy / "evaluate" / "none-noise" / "record.json"
+    write_sealed(path, read_sealed(path) | {"network_sha256": "0" * 64})
+    with pytest.raises(InputError, match="none-noise holds a record of another"):
+        _measure(config, dataset, network, copy)
+
+
+def test_an_encode_function_that_holds_its_weights_is_known_by_its_outputs(
+    config, dataset, network, tmp_path
+):
+    """Its network has no arrays: the digest of an empty tree told nothing."""
+    model, (params, stats) = network
+
+    def closure(scale):
+        def apply(_, __, images, *, key=None, mask=None):
+            logits, _ = model.apply(params, stats, images)
+            return logits * scale, {}
+
+        return HashModel(model.init, apply), ({}, {})
+
+    config = dataclasses.replace(
+        config, evaluate=dataclasses.replace(config.evaluate, attacks="noise")
+    )
+    _measure(config, dataset, closure(1.0), tmp_path)
+    _measure(config, dataset, closure(1.0), tmp_path)
+    with pytest.raises(InputError, match="belongs to another network"):
+        _measure(config, dataset, closure(-1.0), tmp_path)
+
+
+def _one_attack(attack, score, holds_above):
+    """An ensemble of one, quick to compile."""
+    rows, worst = np.arange(len(holds_above)), Worst(len(holds_above))
+    left = attack("apgd_opposite", Budget(steps=2, surrogate="unit"), rows, 0)
+    worst.add(0, left, score(left.codes, rows))
+    alone = dict.fromkeys(ENSEMBLE, float(worst.average_precision.mean()))
+    return Ensemble(worst, alone, 0)
+
+
+def test_the_worst_case_is_compared_again_when_attacks_are_added(
+    config, dataset, network, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(evaluator, "standard_v1", _one_attack)
+
+    def run(attacks):
+        settings = dataclasses.replace(config.evaluate, attacks=attacks, gallery=0)
+        changed = dataclasses.replace(config, evaluate=settings)
+        _, _, records = _measure(changed, dataset, network, tmp_path)
+        return {record["attack"]: record for record in records}
+
+    first = run("noise,worst_case")["worst_case"]
+    assert first["others"] == ["noise"]
+    later = run("noise,cgat,worst_case")
+    worst = later["worst_case"]
+    assert worst["others"] == ["noise", "cgat"]
+    assert worst["map_with_others"] <= min(later["cgat"]["map"], worst["map"])
+    assert {k: worst[k] for k in worst if "others" not in k} == {
+        k: first[k] for k in first if "others" not in k
+    }
+    kept = read_sealed(tmp_path / "evaluate" / "none-worst_case" / "record.json")
+    assert kept == worst
+
+
+def test_sanity_names_its_twin_and_is_made_again_with_another(
+    config, dataset, network, tmp_path, monkeypatch
+):
+    twins = []
+
+    def examine(subject):
+        twins.append(subject._twin and subject._twin.name)
+        return [], Curve([], [], [])
+
+    monkeypatch.setattr(transfer, "examine", examine)
+    evaluator = _evaluator(config, dataset, tmp_path)
+    model, (params, stats) = network
+    other = jax.tree.map(lambda x: 1.5 * x, params), stats
+    victim = evaluator.victim("none", model, (params, stats))
+    twin = evaluator.victim("twin", model, other)
+    found = transfer.Doubts(evaluator)
+    path = tmp_path / "evaluate" / "none-sanity" / "sanity.json"
+
+    (alone,) = found.examine({"none": victim}, {"none": victim})
+    assert alone["twin"] is None and twins == [None]
+    sources = {"none": victim, "twin": twin}
+    (both,) = found.examine({"none": victim}, sources)
+    assert both["twin"] == "twin" and both["twin_sha256"] == twin.digest
+    before = path.read_bytes()
+    assert found.examine({"none": victim}, sources) == [both]
+    assert path.read_bytes() == before and twins == [None, "twin"]
+    changed = {"none": victim, "twin": twin._replace(digest="0" * 64)}
+    (again,) = found.examine({"none": victim}, changed)
+    assert again["twin_sha256"] == "0" * 64 and len(twins) == 3
+
+
+def test_rounded_images_are_of_256_levels_in_the_ball(
+    config, dataset, network, tmp_path
+):
+    settings = dataclasses.replace(config.evaluate, round_images=True, attacks="cgat")
+    config = dataclasses.replace(config, evaluate=settings)
+    evaluator = _evaluator(config, dataset, tmp_path)
+    victim = evaluator.victim("none", *network)
+    left = evaluator.attacker.run("cgat", victim, keep=20)
+    levels = np.asarray(left.images, np.float64) * 255
+    np.testing.assert_allclose(levels, np.round(levels), atol=1e-4)
+    assert left.linf.max() <= 8 / 255 + 1e-6
+    logits = victim.model.apply(*victim.network, jnp.asarray(left.images))[0]
+    np.testing.assert_array_equal(np.sign(logits), left.codes)
+    record = evaluator.attacks("none", victim)[-1]
+    assert record["attack_settings"]["rounded"] == "8 bits"
+
+
+def _bare(dataset, rows):
+    """The same data with queries that have no label."""
+    labels = dataset.labels.copy()
+    labels[dataset.split.query[rows]] = 0
+    return dataclasses.replace(dataset, labels=labels)
+
+
+def test_queries_without_relevant_items_count_as_zero_or_are_left_out(
+    config, dataset, network, tmp_path
+):
+    data, rows = _bare(dataset, [0, 3, 7]), [0, 3, 7]
+    kept = np.setdiff1d(np.arange(len(dataset.split.query)), rows)
+    found = {}
+    for choice in ("zero", "exclude"):
+        settings = dataclasses.replace(
+            config.evaluate,
+            without_relevant=choice,
+            attacks="p2p" if choice == "exclude" else "",
+        )
+        changed = dataclasses.replace(config, evaluate=settings)
+        evaluator, _, records = _measure(changed, data, network, tmp_path / choice)
+        found[choice] = records[0]
+    np.testing.assert_array_equal(evaluator.references.rows, kept)
+    gallery = tmp_path / "exclude" / "evaluate" / "none-p2p" / "gallery.json"
+    shown = json.loads(gallery.read_text())["queries"]
+    ids = [data.image_ids[p] for p in evaluator.references.positions]
+    assert [query["id"] for query in shown] == ids[: len(shown)]
+    zero, left = found["zero"], found["exclude"]
+    assert zero["num_without_relevant"] == 3 and zero["num_attacked"] == 20
+    assert left["num_without_relevant"] == 0 and left["num_attacked"] == 17
+    assert left["ceiling"] == 1.0 and zero["ceiling"] == pytest.approx(17 / 20)
+    assert left["map"] == pytest.approx(zero["map"] * 20 / 17)
+    assert left["without_relevant"] == "exclude"
+
+
+def test_no_query_at_all_is_refused(config, dataset, tmp_path):
+    settings = dataclasses.replace(config.evaluate, without_relevant="exclude")
+    config = dataclasses.replace(config, evaluate=settings)
+    with pytest.raises(InputError, match="exclude leaves no query"):
+        _evaluator(config, _bare(dataset, np.arange(20)), tmp_path)
+
+
+def test_codes_that_are_all_the_same_are_said(config, dataset, network, tmp_path):
+    model, (params, stats) = network
+    dead = {"kernel": 0 * params["head"]["kernel"], "bias": jnp.ones(8)}
+    settings = dataclasses.replace(config.evaluate, attacks="noise")
+    config = dataclasses.replace(config, evaluate=settings)
+    _, _, records = _measure(
+        config, dataset, (model, (params | {"head": dead}, stats)), tmp_path
+    )
+    for record in records:
+        assert "all database images one and the same code" in record["warnings"][0]

@@ -1,0 +1,265 @@
+"""Each check passes for an honest network and catches one broken on purpose."""
+
+import numpy as np
+import pytest
+
+from cgat_jax.evaluation.attack_runner import Attacked
+from cgat_jax.evaluation.sanity import CHECKS, MAIN, budget_curve, examine
+from cgat_jax.retrieval import average_precision_at
+
+COUNT, BITS, PIXELS = 24, 16, 48
+EPSILON = 8 / 255
+
+
+class Honest:
+    """A linear network whose sign attack is exact, all in NumPy.
+
+    Two classes of images lie on two sides of every bit. What a broken one overrides is
+    what a real one could get wrong.
+    """
+
+    epsilon, chance = EPSILON, 0.5
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.weights = rng.normal(size=(PIXELS, BITS))
+        self.labels = np.eye(2, dtype=np.uint8)[np.arange(COUNT) % 2]
+        self.code = rng.choice([-1.0, 1.0], BITS)
+        self.centers = np.where(self.labels[:, :1] == 1, self.code, -self.code)
+        pull = np.linalg.pinv(self.weights.T) @ self.centers.T
+        noise = rng.uniform(-0.3, 0.3, (COUNT, PIXELS))
+        images = 0.5 + 0.02 * pull.T / np.abs(pull).mean() + 0.02 * noise
+        self.images = np.clip(images, 0, 1).reshape(COUNT, 4, 4, 3)
+        self.codes = self.signs(self.images)
+
+    def logits(self, images):
+        return (images.reshape(len(images), -1) - 0.5) @ self.weights
+
+    def signs(self, images):
+        return np.sign(self.logits(images)).astype(np.int8)
+
+    def average_precision(self, codes):
+        database = np.repeat([self.code, -self.code], 20, axis=0).astype(np.int8)
+        spread = np.random.default_rng(1).random(database.shape) < 0.1
+        labels = np.repeat(np.eye(2, dtype=np.uint8), 20, axis=0)
+        database = database * (1 - 2 * spread.astype(np.int8))
+        return average_precision_at(codes, self.labels, database, labels)
+
+    def attack(self, name, **changes):
+        moved = self.move(name, **{"epsilon": self.epsilon} | changes)
+        return self.left(moved)
+
+    def left(self, moved):
+        change = (moved - self.images).reshape(COUNT, -1)
+        linf, mse = np.abs(change).max(axis=1), (change**2).mean(axis=1)
+        return Attacked(self.signs(moved), moved, linf, mse, {})
+
+    def move(self, name, epsilon, steps=100, restart=0, size=0, surrogate="tanh"):
+        rng = np.random.default_rng([3, restart])
+        slope = np.sign(self.weights @ self.centers.T).T.reshape(self.images.shape)
+        if name == "noise":
+            change = rng.uniform(-1, 1, self.images.shape) * epsilon
+        else:
+            change = -slope * min(epsilon, steps / 255)
+        if name == "square":
+            change = 0.5 * change
+        return np.clip(self.images + change, 0, 1)
+
+    def agreement(self, images):
+        return (np.tanh(self.logits(images)) * self.centers).mean(axis=1)
+
+    def zero_gradients(self, surrogate):
+        logits = self.logits(self.images).astype(np.float32)
+        slope = (
+            1 - np.tanh(logits) ** 2 if surrogate == "tanh" else np.ones_like(logits)
+        )
+        return float((slope * self.centers @ self.weights.T == 0).mean())
+
+    def transferred(self, name, **changes):
+        halfway = self.images + 0.5 * (self.move(name, self.epsilon) - self.images)
+        return self.signs(halfway)
+
+
+class ZeroBudgetMoves(Honest):
+    """The attack adds a constant whatever the budget."""
+
+    def move(self, name, epsilon, **changes):
+        return np.clip(super().move(name, max(epsilon, 0.05), **changes), 0, 1)
+
+
+class LargeBudgetsFail(Honest):
+    """The step grows with the budget and overshoots."""
+
+    def move(self, name, epsilon, **changes):
+        epsilon = epsilon if epsilon < 10 / 255 or epsilon == 1 else 0.0
+        return super().move(name, epsilon, **changes)
+
+
+class Bounded(Honest):
+    """Something keeps the images near where they are, whatever the budget."""
+
+    def move(self, name, epsilon, **changes):
+        return super().move(name, min(epsilon, 1 / 255), **changes)
+
+
+class NeedsMoreSteps(Honest):
+    """The attack stops long before its goal."""
+
+    def move(self, name, epsilon, steps=100, **changes):
+        return super().move(name, epsilon * min(steps / 200, 1), steps=steps, **changes)
+
+
+class LuckyStarts(Honest):
+    """Which queries fall depends on the start."""
+
+    def move(self, name, epsilon, restart=0, **changes):
+        moved = super().move(name, epsilon, restart=restart, **changes)
+        kept = np.arange(COUNT) % 6 != restart
+        return np.where(kept[:, None, None, None], self.images, moved)
+
+
+class TransferWins(Honest):
+    """Images of another network fool it more than its own gradients: masking."""
+
+    def transferred(self, name, **changes):
+        return self.signs(super().move(name, 4 * self.epsilon))
+
+
+class SquareWins(Honest):
+    """A search without gradients beats the gradients: masking."""
+
+    def move(self, name, epsilon, **changes):
+        scale = 4 if name == "square" else 0.2
+        return super().move(name, scale * epsilon, **changes)
+
+
+class SaturatedTanh(Honest):
+    """Logits so large that tanh is flat in floating point."""
+
+    def logits(self, images):
+        return 1e4 * super().logits(images)
+
+
+class FlatEverywhere(Honest):
+    """Rounded inputs: no gradient reaches the image, through whatever surrogate."""
+
+    def zero_gradients(self, surrogate):
+        return 1.0
+
+
+class LogitsHelp(Honest):
+    """The attack on tanh hardly moves, that on logits does."""
+
+    def move(self, name, epsilon, surrogate="tanh", **changes):
+        epsilon = epsilon if surrogate == "unit" else 0.1 * epsilon
+        return super().move(name, epsilon, **changes)
+
+
+class DropoutLeftOn(Honest):
+    """A network that still trains answers differently each time."""
+
+    def __init__(self):
+        self.calls = 0
+        super().__init__()
+
+    def logits(self, images):
+        self.calls += 1
+        kept = np.random.default_rng(self.calls).random(PIXELS) < 0.5
+        return super().logits(images * kept.reshape(images.shape[1:]))
+
+
+class IgnoresTheBudget(Honest):
+    """The attack does not project into the ball."""
+
+    def move(self, name, epsilon, **changes):
+        return super().move(name, 1.3 * epsilon, **changes)
+
+
+class IgnoresThePixelRange(Honest):
+    """Normalization outside the network: pixels leave [0, 1]."""
+
+    def __init__(self):
+        super().__init__()
+        self.images = np.where(self.images < 0.45, 0.0, self.images)
+
+    def left(self, moved):
+        return super().left(np.where(self.images == 0, -0.01, moved))
+
+
+class BatchDependent(Honest):
+    """A step that is divided by the size of the batch."""
+
+    def move(self, name, epsilon, size=0, **changes):
+        return super().move(name, epsilon * (0.3 if size else 1), **changes)
+
+
+class Ascends(Honest):
+    """Every second part of the iterations goes the wrong way."""
+
+    def move(self, name, epsilon, steps=100, **changes):
+        wrong = name == MAIN and steps in (12, 50)
+        return super().move(name, 0 if wrong else epsilon, steps=steps, **changes)
+
+
+class NoBetterThanNoise(Honest):
+    """The sign of the gradient is lost."""
+
+    def move(self, name, epsilon, **changes):
+        epsilon = 0.1 * epsilon if name != "noise" else 8 * epsilon
+        return super().move(name, epsilon, **changes)
+
+
+BROKEN = [
+    ("zero budget", ZeroBudgetMoves),
+    ("larger budget", LargeBudgetsFail),
+    ("unbounded", Bounded),
+    ("more iterations", NeedsMoreSteps),
+    ("restarts", LuckyStarts),
+    ("order", TransferWins),
+    ("black box", SquareWins),
+    ("zero gradients", SaturatedTanh),
+    ("zero gradients", FlatEverywhere),
+    ("saturation", LogitsHelp),
+    ("deterministic", DropoutLeftOn),
+    ("ball", IgnoresTheBudget),
+    ("ball", IgnoresThePixelRange),
+    ("batch", BatchDependent),
+    ("descent", Ascends),
+    ("noise", NoBetterThanNoise),
+]
+
+
+def _result(subject, name):
+    measure, threshold, _ = CHECKS[name]
+    value = measure(subject, budget_curve(subject))
+    return value <= threshold, value
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_an_honest_network_passes(name):
+    passed, value = _result(Honest(), name)
+    assert passed, value
+
+
+@pytest.mark.parametrize(("name", "broken"), BROKEN)
+def test_what_is_broken_is_caught(name, broken):
+    passed, value = _result(broken(), name)
+    assert not passed, value
+
+
+def test_every_check_is_broken_on_purpose_somewhere():
+    assert {name for name, _ in BROKEN} == set(CHECKS)
+    assert len(CHECKS) == 14
+
+
+def test_a_network_alone_has_no_order():
+    class Alone(Honest):
+        def transferred(self, name, **changes):
+            return None
+
+    checks, curve = examine(Alone())
+    made = {check.name: check.passed for check in checks}
+    assert made.pop("order") is None
+    assert all(made.values())
+    assert curve.map == sorted(curve.map, reverse=True)
+    assert curve.bits_flipped == sorted(curve.bits_flipped)

@@ -1,0 +1,100 @@
+"""The checks on real networks in JAX, honest and broken, through the real attacks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cgat_jax import sharding
+from cgat_jax.data import load_dataset
+from cgat_jax.evaluation.evaluator import Evaluator
+from cgat_jax.evaluation.sanity import CHECKS, Curve
+from cgat_jax.evaluation.sanity_network import NetworkSubject
+from cgat_jax.types import HashModel
+from tests import tiny_config
+
+BITS, SIDE = 8, 32
+
+
+@pytest.fixture(autouse=True)
+def as_programs_run():
+    """APGD counts with booleans, which strict promotion refuses."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def _model(change_images=lambda x: x, scale=10.0, change_logits=lambda z: z):
+    """A linear network, with something done to its input or its output."""
+    rng = np.random.default_rng(0)
+    weights = jnp.array(rng.normal(size=(SIDE * SIDE * 3, BITS)) / SIDE, jnp.float32)
+
+    def apply(params, stats, images, *, key=None, mask=None):
+        x = change_images(images).reshape(len(images), -1) - 0.5
+        return change_logits(scale * (x @ params)), stats
+
+    return HashModel(lambda key, images: (weights, {}), apply), weights
+
+
+@pytest.fixture(scope="module")
+def evaluator(tmp_path_factory):
+    config, workdir = tiny_config.get_config(), tmp_path_factory.mktemp("probing")
+    config.evaluate.sanity_queries = 10
+    dataset = load_dataset(config.data, workdir, progress=False)
+    mesh = sharding.make_mesh()
+    return lambda name: Evaluator(config, dataset, mesh, workdir / name, lambda: None)
+
+
+def _subject(evaluator, name, **changes):
+    model, weights = _model(**changes)
+    made = evaluator(name)
+    victim = made.victim("none", model, (weights, {}))
+    return NetworkSubject(made.attacker, made.scorer, victim, None)
+
+
+def _value(subject, name):
+    measure, threshold, _ = CHECKS[name]
+    value = measure(subject, Curve([], [], []))
+    return value, value <= threshold
+
+
+QUICK = (
+    "zero gradients",
+    "deterministic",
+    "batch",
+    "zero budget",
+    "noise",
+    "saturation",
+)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_an_honest_network_passes(evaluator, name):
+    value, passed = _value(_subject(evaluator, "honest"), name)
+    assert passed, value
+
+
+@jax.custom_jvp
+def _hidden(x):
+    return x
+
+
+@_hidden.defjvp
+def _no_slope(primals, tangents):
+    return primals[0], jnp.zeros_like(primals[0])
+
+
+BROKEN = [
+    ("zero gradients", {"scale": 1e5}),
+    ("zero gradients", {"change_images": lambda x: jnp.round(8 * x) / 8}),
+    ("zero gradients", {"change_images": _hidden}),
+    ("batch", {"change_images": lambda x: x - 0.9 * x.mean(axis=0, keepdims=True)}),
+    ("noise", {"change_images": _hidden}),
+    ("saturation", {"scale": 1e5}),
+]
+
+
+@pytest.mark.parametrize("case", range(len(BROKEN)))
+def test_a_broken_network_is_caught(evaluator, case):
+    name, changes = BROKEN[case]
+    value, passed = _value(_subject(evaluator, f"broken{case}", **changes), name)
+    assert not passed, value

@@ -1,0 +1,60 @@
+"""Costs against operations counted by hand."""
+
+import pytest
+
+from cgat_jax.reproduction.costs import forward_flops, measured_speed, run_flops
+from experiments.configs import coco, quickstart
+from tests import tiny_config
+
+
+def _vgg11_flops(bits):
+    """Two operations a multiplication: convolutions by hand, then dense layers.
+
+    Products with the zeros around an image are counted here, but not by XLA.
+    """
+    widths, side, channels, total = (64, 128, 256, 256, 512, 512, 512, 512), 224, 3, 0
+    for number, width in enumerate(widths, start=1):
+        total += 2 * 9 * channels * width * side**2
+        channels = width
+        if number in (1, 2, 4, 6, 8):
+            side //= 2
+    dense = 512 * 7 * 7 * 4096 + 4096 * 4096 + 4096 * bits
+    return total + 2 * dense
+
+
+def test_the_forward_pass_of_vgg11_is_counted_as_by_hand():
+    counted = forward_flops(coco.get_config())
+    assert counted == pytest.approx(_vgg11_flops(32), rel=0.05)
+    assert counted == pytest.approx(15.21e9, rel=0.05)  # 7.605 GMAC
+
+
+def test_cgats_thirty_epochs_on_coco_cost_what_the_formula_says():
+    """20 forward passes an image and step, 10,000 images, 30 epochs: 91 PFLOP."""
+    config = coco.get_config()
+    config.evaluate.attacks, config.evaluate.sanity_queries = "", 0
+    encoded = 117_218 + 10_000 + 5_000
+    training = run_flops(config, pretrains=False) - encoded * forward_flops(config)
+    assert training == pytest.approx(91.3e15, rel=0.05)
+    more = run_flops(config, pretrains=True) - run_flops(config, pretrains=False)
+    assert more == pytest.approx(45.6e15, rel=0.05)
+
+
+def test_attacks_cost_their_iterations_and_prosgan_its_training():
+    config = quickstart.get_config()
+    config.evaluate.sanity_queries = 0
+    forward = forward_flops(config)
+
+    def cost(attacks):
+        config.evaluate.attacks = attacks
+        return run_flops(config, pretrains=False)
+
+    nothing = cost("")
+    assert cost("cgat") - nothing == pytest.approx(500 * 200 * forward)
+    assert cost("square") - nothing == pytest.approx(500 * 5000 * forward)
+    assert cost("nag") - nothing == pytest.approx(4 * (cost("cgat") - nothing))
+    assert cost("prosgan") > cost("cgat")
+
+
+def test_the_measured_speed_is_that_of_a_computer():
+    speed = measured_speed(tiny_config.get_config())
+    assert 1e6 < speed < 1e16

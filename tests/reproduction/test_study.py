@@ -1,0 +1,128 @@
+"""Tables of many runs: which runs, and what is made of their records."""
+
+import json
+
+import pytest
+
+from cgat_jax.errors import InputError
+from cgat_jax.reproduction.study import Study, cells_of, check_study, study_table
+
+ROWS = {
+    "DPSH, undefended": {"loss.name": "dpsh", "defense.epochs": 0},
+    "DPSH, CgAT": {"loss.name": "dpsh", "defense.name": "cgat"},
+    "DPSH, weight 2": {"loss.name": "dpsh", "defense.weight": 2.0},
+    "CSQ, redrawn": {"loss.name": "csq", "loss.redraw": True},
+}
+
+
+def _study(**changes):
+    settings = {"title": "T", "text": "About.", "config": "c.py", "rows": ROWS}
+    return Study(**settings | changes)
+
+
+def _write(folder, seed, value, defense="cgat", **more):
+    record = {"dataset": "d", "backbone": "small", "bits": 8, "loss": "dpsh"}
+    record |= {"defense": defense, "seed": seed, "chance": 0.25, "commit": "abc"}
+    record |= {"versions": {"jax": "1"}, "device": "cpu x1"} | more
+    records = [
+        record | {"attack": "clean", "map": value},
+        record | {"attack": "cgat", "map": value / 2},
+    ]
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(json.dumps({"records": records}))
+
+
+def test_rows_that_differ_in_the_defense_share_a_pretrained_network():
+    cells = {cell.folder: cell for cell in cells_of(_study(seeds=(0, 1)))}
+    dpsh, csq = "pretrained-loss.name-dpsh-seed0", "pretrained-loss.name-csq-seed0"
+    assert [name for name in cells if name.endswith("seed0")] == [
+        dpsh,
+        "dpsh-cgat-seed0",
+        "dpsh-weight-2-seed0",
+        csq,
+        "csq-redrawn-seed0",
+    ]
+    assert len(cells) == 10
+    assert cells["dpsh-weight-2-seed0"].pretrained == dpsh
+    assert dict(cells[dpsh].overrides) == {"loss.name": "dpsh", "defense.epochs": 0}
+    assert ("loss.redraw", True) in cells["csq-redrawn-seed0"].overrides
+
+
+def test_titles_that_make_the_same_folder_are_refused():
+    rows = {"a b": {"defense.weight": 1}, "a, b": {"defense.weight": 2}}
+    with pytest.raises(ValueError, match="a, b"):
+        cells_of(_study(rows=rows))
+
+
+def test_the_table_has_means_ranges_and_what_is_missing(tmp_path):
+    _write(tmp_path / "pretrained-loss.name-dpsh-seed0", 0, 0.8, "none")
+    _write(tmp_path / "dpsh-cgat-seed0", 0, 0.6)
+    _write(tmp_path / "dpsh-cgat-seed1", 1, 0.7)
+    table = study_table(_study(seeds=(0, 1)), tmp_path)
+    lines = {line.split(" | ")[0]: line for line in table.splitlines()}
+    assert "| MAP, % | clean | CgAT's attack | chance |" in table
+    assert "65.00 (60.00 to 70.00) | 32.50 (30.00 to 35.00)" in lines["| DPSH, CgAT"]
+    assert "80.00 [1 missing]" in lines["| DPSH, undefended"]
+    assert lines["| DPSH, weight 2"].count(" - ") == 3
+    assert "Seeds 0, 1: mean" in table and "commits abc" in table
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"defense.weigth": 2}, "T, row 'a': unknown setting 'defense.weigth'; did"),
+        ({"seed": "one"}, "T, row 'a': seed: expected int, got 'one'"),
+        ({"defense.epsilon": 8.0}, "T, row 'a': defense.epsilon: expected a number"),
+    ],
+)
+def test_rows_that_cannot_run_are_refused_before_any_runs(overrides, said):
+    study = _study(rows={"b": {}, "a": overrides}, config="tests/tiny_config.py")
+    with pytest.raises(InputError, match=said):
+        check_study(study)
+    check_study(_study(rows={"b": {}}, config="tests/tiny_config.py"))
+
+
+def test_a_tables_warnings_stand_before_it(tmp_path):
+    _write(tmp_path / "dpsh-cgat-seed0", 0, 0.6)
+    file = tmp_path / "dpsh-cgat-seed0" / "results.json"
+    content = json.loads(file.read_text())
+    for record in content["records"]:
+        record["warnings"] = ["all images are equal"]
+    file.write_text(json.dumps(content))
+    table = study_table(_study(), tmp_path)
+    assert table.count("Warning: all images are equal") == 1
+    assert table.index("Warning: all images are equal") < table.index("60.00")
+
+
+def test_a_damaged_record_names_its_file(tmp_path):
+    folder = tmp_path / "dpsh-cgat-seed0"
+    folder.mkdir()
+    (folder / "results.json").write_text("{")
+    with pytest.raises(ValueError, match=r"dpsh-cgat-seed0.*results.json"):
+        study_table(_study(), tmp_path)
+
+
+def test_one_table_has_one_data_set(tmp_path):
+    first, second = tmp_path / "dpsh-cgat-seed0", tmp_path / "dpsh-weight-2-seed0"
+    _write(first, 0, 0.6, data_sha256="a" * 64)
+    _write(second, 0, 0.5, data_sha256="b" * 64)
+    with pytest.raises(InputError, match="made of other data") as caught:
+        study_table(_study(), tmp_path)
+    assert str(first) in str(caught.value) and str(second) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_that_choose_other_data_may_have_them(tmp_path):
+    rows = {"a": {"data.num_train": 10}, "b": {"data.num_train": 20}}
+    for title, digest in (("a", "a" * 64), ("b", "b" * 64)):
+        _write(tmp_path / f"{title}-seed0", 0, 0.6, data_sha256=digest)
+    assert study_table(_study(rows=rows), tmp_path).count("60.00") == 2
+    moved = {"a": {"data.root": "x"}, "b": {"data.root": "y"}}
+    with pytest.raises(InputError, match="made of other data"):
+        study_table(_study(rows=moved), tmp_path)
+
+
+def test_a_record_of_an_earlier_version_notes_no_data_and_is_taken(tmp_path):
+    _write(tmp_path / "dpsh-cgat-seed0", 0, 0.6)
+    _write(tmp_path / "dpsh-weight-2-seed0", 0, 0.5, data_sha256="b" * 64)
+    assert "60.00" in study_table(_study(), tmp_path)
