@@ -97,20 +97,20 @@ class HashLoss(NamedTuple):
     ``apply(params, constants, logits, batch, bank, key) -> loss``: relaxed codes are
     ``tanh(logits)``, and the bank holds the batch's own already; padded rows weigh
     nothing. ``refresh(constants, bank) -> constants`` runs before each epoch, if given.
-    ``slope(step)`` multiplies the network's outputs in training, if given (HashNet).
+    ``tanh_scale(step)`` multiplies the outputs in training, if given (HashNet).
     """
 
     init: Callable[[PRNGKeyArray, Bank], tuple[PyTree, PyTree]]
     apply: Callable[..., Scalar]
     refresh: Callable[[PyTree, Bank], PyTree] | None = None
-    slope: Callable[[Int[Array, ""]], Scalar] | None = None
+    tanh_scale: Callable[[Int[Array, ""]], Scalar] | None = None
     min_batch: int = 1
 
     def scale(self, logits: Logits, step: Int[Array, ""]) -> Logits:
-        """The network's outputs times the slope of this step."""
-        if self.slope is None:
+        """The network's outputs times the scale of this step."""
+        if self.tanh_scale is None:
             return logits
-        return logits * self.slope(step).astype(logits.dtype)
+        return logits * self.tanh_scale(step).astype(logits.dtype)
 
 
 @runtime_checkable

@@ -51,8 +51,8 @@ from cgat_jax.data.prepare.manifest import (
 from cgat_jax.data.prepare.opened import open_prepared
 from cgat_jax.data.prepare.stored import reader
 from cgat_jax.data.sources.archives import read_source
-from cgat_jax.data.sources.source_file import Place, search, some
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.sources.source_file import SourceFile, search, some
+from cgat_jax.data.sources.source_index import SourceIndex
 from cgat_jax.errors import lookup
 from experiments import cli
 
@@ -152,7 +152,9 @@ def check_source(
         yield from _check_listing(listing, label, splits, threads, crop_size)
 
 
-def _read(places: Sequence[Place], name: str | None) -> tuple[Listing, list[str]]:
+def _read(
+    places: Sequence[SourceFile], name: str | None
+) -> tuple[SourceIndex, list[str]]:
     """What a source lists, and images with two label rows."""
     if (lists := search(places, "train_img.txt")) is not None:
         return merge(lists.parent, read_rows(lists.parent))
@@ -165,7 +167,7 @@ def _read(places: Sequence[Place], name: str | None) -> tuple[Listing, list[str]
 
 
 def _check_listing(
-    listing: Listing, name: str, splits: list, threads: int, crop_size: int
+    listing: SourceIndex, name: str, splits: list, threads: int, crop_size: int
 ) -> Iterator[Finding]:
     known = known_of(name)
     yield Finding(False, describe_labels(name, listing.labels))

@@ -49,7 +49,7 @@ from cgat_jax.data.datasets.splits import splits_of
 from cgat_jax.data.prepare.manifest import is_prepared, read_contents, read_manifest
 from cgat_jax.data.prepare.opened import open_prepared
 from cgat_jax.data.prepare.prepared import prepare
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.sources.source_index import SourceIndex
 from cgat_jax.errors import lookup
 from experiments import cli
 
@@ -114,7 +114,7 @@ def main(values: flags.FlagValues) -> int:
     return 0
 
 
-def summary(stored: Listing, root: Path) -> list[str]:
+def summary(stored: SourceIndex, root: Path) -> list[str]:
     """Lines on a prepared folder: images, labels, what was left out, the splits."""
     lines = [describe_labels(stored.name, stored.labels), *_classes(stored)]
     bare = int((~stored.labels.any(axis=1)).sum())
@@ -128,7 +128,7 @@ def summary(stored: Listing, root: Path) -> list[str]:
     return [*lines, *notes, *odd_labels(root)]
 
 
-def _classes(stored: Listing) -> list[str]:
+def _classes(stored: SourceIndex) -> list[str]:
     """Classes by name and with their number of images, in the order of the columns."""
     counts = stored.labels.sum(axis=0, dtype=np.int64)
     pairs = zip(stored.class_names, counts, strict=True)

@@ -25,9 +25,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    if (
-        signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    ):  # nohup; not for children
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup; not for children
         signal.signal(signal.SIGHUP, lambda *_: None)
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_numpy_dtype_promotion", "strict")

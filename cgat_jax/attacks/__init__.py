@@ -29,7 +29,7 @@ __all__ = [
     "WORST_CASE",
     "AttackEntry",
     "Budget",
-    "Known",
+    "AttackContext",
     "parse_attacks",
     "resolve_budget",
 ]
@@ -38,7 +38,7 @@ __all__ = [
 PRESETS = {"paper": 10_000, "fast": 100}
 
 
-class Known(NamedTuple):
+class AttackContext(NamedTuple):
     """What an attacker knows of the network and has trained against it.
 
     ``bank`` has the training images' binary codes; ``generator`` the parameters of
@@ -66,7 +66,7 @@ class AttackEntry(NamedTuple):
     ``whole`` number.
     """
 
-    make: Callable[[Budget, Known], Attack]
+    make: Callable[[Budget, AttackContext], Attack]
     references: str
     budget: Budget
     signs: bool = True
@@ -94,13 +94,15 @@ _SIGNS = Budget(steps=100, step_size=1 / 255)
 _LONG = Budget(steps=2000, step_size=1 / 255, random_start=False, alpha="annealed")
 
 
-def _plain(make: Callable[[Budget], Attack]) -> Callable[[Budget, Known], Attack]:
+def _plain(
+    make: Callable[[Budget], Attack],
+) -> Callable[[Budget, AttackContext], Attack]:
     return lambda budget, known: make(budget)
 
 
 def _with_bank(
     make: Callable[[Budget, Bank], Attack],
-) -> Callable[[Budget, Known], Attack]:
+) -> Callable[[Budget, AttackContext], Attack]:
     return lambda budget, known: make(budget, known.bank)
 
 
@@ -112,7 +114,9 @@ def _saat_targeted(budget: Budget) -> Attack:
     return descent_attack(budget, objectives.masked_quadratic_targeted)
 
 
-def _prosgan(budget: Budget, known: Known, *, projected: bool = False) -> Attack:
+def _prosgan(
+    budget: Budget, known: AttackContext, *, projected: bool = False
+) -> Attack:
     """One pass of the generator; the references are codes and features."""
     generator, bits = make_generator(width=known.width), known.bank.codes.shape[1]
     epsilon = budget.epsilon if projected else None

@@ -17,7 +17,7 @@ _FIRST, _SHRINK, _LEAST = 0.22, 0.03, 0.06
 PerImage = Float[Array, " B"]
 
 
-def checkpoints(steps: int) -> list[int]:
+def halving_points(steps: int) -> list[int]:
     """Iterations at which the step may halve: ceil(p_j * steps), each once.
 
     p_1 = 0.22 and p_{j+1} - p_j = max(p_j - p_{j-1} - 0.03, 0.06).
@@ -38,7 +38,7 @@ class _Search(NamedTuple):
     value: PerImage
     best_value: PerImage
     step: PerImage
-    falls: PerImage  # iterations since the last checkpoint that lowered the objective
+    num_decreases: PerImage  # iterations since then that lowered the objective
     checked_value: PerImage  # best value at the last checkpoint
     halved: Bool[Array, " B"]  # whether the step halved there
 
@@ -57,7 +57,7 @@ def adaptive_descent(
         Croce and Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble
         of Diverse Parameter-free Attacks, ICML 2020, Algorithm 1.
     """
-    box, marks = ball(images, budget.epsilon), checkpoints(budget.steps)
+    box, marks = ball(images, budget.epsilon), halving_points(budget.steps)
     spans = np.zeros(budget.steps + 1)
     spans[marks] = np.diff([0, *marks])
 
@@ -107,13 +107,14 @@ def _recorded(search: _Search, moved: Images, value: PerImage, gradient: Images)
         gradient=gradient,
         value=value,
         best_value=jnp.where(better, value, search.best_value),
-        falls=search.falls + (value < search.value).astype(search.falls.dtype),
+        num_decreases=search.num_decreases
+        + (value < search.value).astype(search.num_decreases.dtype),
     )
 
 
 def _no_progress(search: _Search, span) -> Bool[Array, " B"]:
     stuck = ~search.halved & (search.checked_value == search.best_value)
-    return (search.falls < PROGRESS * span) | stuck
+    return (search.num_decreases < PROGRESS * span) | stuck
 
 
 def _halved(search: _Search, halve, x: Images, gradient: Images) -> _Search:
@@ -123,7 +124,7 @@ def _halved(search: _Search, halve, x: Images, gradient: Images) -> _Search:
         gradient=_where(halve, gradient, search.gradient),
         value=jnp.where(halve, search.best_value, search.value),
         step=jnp.where(halve, search.step / 2, search.step),
-        falls=jnp.zeros_like(search.falls),
+        num_decreases=jnp.zeros_like(search.num_decreases),
         checked_value=search.best_value,
         halved=halve,
     )

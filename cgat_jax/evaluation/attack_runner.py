@@ -11,12 +11,12 @@ from jax.sharding import Mesh
 from jaxtyping import Float
 
 from cgat_jax import sharding
-from cgat_jax.attacks import ATTACKS, Budget, Known
+from cgat_jax.attacks import ATTACKS, AttackContext, Budget
 from cgat_jax.attacks.pgd import round_to_8_bits
 from cgat_jax.config import Config
 from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.evaluation.generators import Generators
-from cgat_jax.evaluation.references import Codes, Given, References
+from cgat_jax.evaluation.references import AttackInputs, CodesBySplit, References
 from cgat_jax.rng import device_stream
 from cgat_jax.types import Batch, HashModel, PyTree
 
@@ -24,7 +24,7 @@ Network = tuple[PyTree, PyTree]
 Batches = Callable[..., Iterator[Batch]]
 
 
-class Victim(NamedTuple):
+class EncodedNetwork(NamedTuple):
     """A network with its own binary codes of ``train``, ``database`` and ``query``.
 
     ``digest`` is that of its parameters and statistics.
@@ -33,26 +33,26 @@ class Victim(NamedTuple):
     name: str
     model: HashModel
     network: Network
-    codes: Codes
+    codes: CodesBySplit
     digest: str = ""
 
 
-class Attacked(NamedTuple):
-    """What an attack left of n queries.
+class AttackResult(NamedTuple):
+    """The result of attacking n queries.
 
     Attributes:
         codes: binary codes, int8 [n, K].
-        images: the first of the moved images, as many as were to be kept.
+        images: the first of the adversarial images, as many as were to be kept.
         linf: [n] largest change of a pixel.
         mse: [n] mean squared change of the pixels.
-        elsewhere: codes that other networks give the same images, by name.
+        transfer_codes: codes that other networks give the same images, by name.
     """
 
     codes: np.ndarray
     images: Float[np.ndarray, "shown H W 3"]
     linf: Float[np.ndarray, " n"]
     mse: Float[np.ndarray, " n"]
-    elsewhere: dict[str, np.ndarray]
+    transfer_codes: dict[str, np.ndarray]
 
 
 class Attacker:
@@ -80,7 +80,7 @@ class Attacker:
         self.references, self.generators = references, generators
         self._programs: dict[tuple, Callable] = {}
 
-    def given(self, name: str, victim: Victim) -> Given:
+    def given(self, name: str, victim: EncodedNetwork) -> AttackInputs:
         """What an attack on a network is given; a generator is trained if need be."""
         if ATTACKS[name].references != "generated":
             return self.references.of(name, victim.codes)
@@ -89,33 +89,33 @@ class Attacker:
             victim.name, victim.model, victim.network, bank, victim.digest
         )
         rows = self.generators.rows(trained, self.references.targets())
-        return Given(rows, trained.generator)
+        return AttackInputs(rows, trained.generator)
 
     def run(
         self,
         name: str,
-        victim: Victim,
+        victim: EncodedNetwork,
         *,
-        given: Given | None = None,
+        given: AttackInputs | None = None,
         rows: np.ndarray | None = None,
         budget: Budget | None = None,
         restart: int = 0,
         keep: int = 0,
         size: int = 0,
-        others: Mapping[str, Victim] | None = None,
-    ) -> Attacked:
+        others: Mapping[str, EncodedNetwork] | None = None,
+    ) -> AttackResult:
         """Attacks queries; each one's result is the same in any batch.
 
         Args:
             name: of the attack.
-            victim: whom it is made on.
+            victim: the network under attack.
             given: by default what ``given`` gives.
             rows: the queries to attack, ascending; by default all.
             budget: by default that of the settings.
             restart: a later one starts at random, with randomness of its own.
-            keep: how many moved images to return.
+            keep: how many adversarial images to return.
             size: images at once; 0: as the settings say.
-            others: networks that encode the moved images as well.
+            others: networks that encode the adversarial images as well.
         """
         positions = self.references.positions
         rows = np.arange(len(positions)) if rows is None else rows
@@ -138,9 +138,13 @@ class Attacker:
             )
             settings = key, np.float32(budget.epsilon)
             network = (*victim.network, bank, given.generator)
-            signs, moved, change = program(network, inputs, settings)
-            elsewhere = [self._signs(other, moved) for other in (others or {}).values()]
-            gathered.add(np.asarray(batch.mask), signs, moved, change, elsewhere)
+            signs, adversarial, perturbation = program(network, inputs, settings)
+            transfer_codes = [
+                self._signs(other, adversarial) for other in (others or {}).values()
+            ]
+            gathered.add(
+                np.asarray(batch.mask), signs, adversarial, perturbation, transfer_codes
+            )
         return gathered.whole()
 
     def _program(self, name: str, budget: Budget, model: HashModel) -> Callable:
@@ -151,7 +155,7 @@ class Attacker:
 
         def attack_rows(network, rows, settings):
             params, stats, bank, generator = network
-            known = Known(bank, generator, self.config.evaluate.prosgan_width)
+            known = AttackContext(bank, generator, self.config.evaluate.prosgan_width)
             (pixels, references, indices), (key, epsilon) = rows, settings
             sized = dataclasses.replace(budget, epsilon=epsilon)
 
@@ -160,11 +164,13 @@ class Attacker:
 
             images = sharding.to_images(pixels)
             keys = jax.vmap(jax.random.fold_in, (None, 0))(key, indices)
-            moved = ATTACKS[name].make(sized, known)(encode, images, references, keys)
+            adversarial = ATTACKS[name].make(sized, known)(
+                encode, images, references, keys
+            )
             if self.config.evaluate.round_images:
                 radius = epsilon if ATTACKS[name].bounded else None
-                moved = round_to_8_bits(moved, images, radius)
-            return jnp.sign(encode(moved, 0)), moved, moved - images
+                adversarial = round_to_8_bits(adversarial, images, radius)
+            return jnp.sign(encode(adversarial, 0)), adversarial, adversarial - images
 
         rows, whole = sharding.by_row(self.mesh), sharding.replicated(self.mesh)
         self._programs[kind] = jax.jit(
@@ -172,8 +178,8 @@ class Attacker:
         )
         return self._programs[kind]
 
-    def _signs(self, victim: Victim, images: jax.Array) -> jax.Array:
-        """Binary codes that another network gives moved images."""
+    def _signs(self, victim: EncodedNetwork, images: jax.Array) -> jax.Array:
+        """Binary codes that another network gives adversarial images."""
         kind = "encode", victim.model
         if kind not in self._programs:
 
@@ -185,28 +191,30 @@ class Attacker:
 
 
 class _Gathered:
-    """What the batches of an attack left so far."""
+    """The results of the batches of an attack so far."""
 
     def __init__(self, keep: int, others: Sequence[str]):
         self.keep, self.seen, self.others = keep, 0, others
         self.parts: dict[str, list[np.ndarray]] = {
             name: [] for name in ("codes", "images", "linf", "mse")
         }
-        self.elsewhere: list[list[np.ndarray]] = [[] for _ in others]
+        self.transfer_codes: list[list[np.ndarray]] = [[] for _ in others]
 
-    def add(self, real, signs, moved, change, elsewhere) -> None:
-        change = np.asarray(change, np.float64)[real]
+    def add(self, real, signs, adversarial, perturbation, transfer_codes) -> None:
+        perturbation = np.asarray(perturbation, np.float64)[real]
         self.parts["codes"].append(np.asarray(signs, np.int8)[real])
-        self.parts["linf"].append(np.abs(change).max(axis=(1, 2, 3)))
-        self.parts["mse"].append((change**2).mean(axis=(1, 2, 3)))
+        self.parts["linf"].append(np.abs(perturbation).max(axis=(1, 2, 3)))
+        self.parts["mse"].append((perturbation**2).mean(axis=(1, 2, 3)))
         if self.seen < self.keep or not self.seen:
-            images = np.asarray(moved)[real]
+            images = np.asarray(adversarial)[real]
             self.parts["images"].append(images[: max(self.keep - self.seen, 0)])
-        for found, codes in zip(self.elsewhere, elsewhere, strict=True):
+        for found, codes in zip(self.transfer_codes, transfer_codes, strict=True):
             found.append(np.asarray(codes, np.int8)[real])
         self.seen += int(real.sum())
 
-    def whole(self) -> Attacked:
+    def whole(self) -> AttackResult:
         parts = {name: np.concatenate(found) for name, found in self.parts.items()}
-        codes = map(np.concatenate, self.elsewhere)
-        return Attacked(**parts, elsewhere=dict(zip(self.others, codes, strict=True)))
+        codes = map(np.concatenate, self.transfer_codes)
+        return AttackResult(
+            **parts, transfer_codes=dict(zip(self.others, codes, strict=True))
+        )

@@ -15,7 +15,7 @@ from cgat_jax import sharding
 from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.data.loader import eval_batches
-from cgat_jax.evaluation.attack_runner import Network, Victim
+from cgat_jax.evaluation.attack_runner import EncodedNetwork, Network
 from cgat_jax.files.io import digest_of, save_array
 from cgat_jax.files.kept import belongs, kept_array
 from cgat_jax.training import checkpoint
@@ -41,7 +41,7 @@ class Encoder:
         self.workdir, self.check_stop = workdir, check_stop
         self._programs: dict[HashModel, Callable] = {}
 
-    def victim(self, name: str, model: HashModel, network: Network) -> Victim:
+    def victim(self, name: str, model: HashModel, network: Network) -> EncodedNetwork:
         """A network with its codes, which are made once and kept under its name.
 
         Raises:
@@ -56,7 +56,7 @@ class Encoder:
         codes = {
             part: self._codes(folder, part, encode_one, bits, digest) for part in PARTS
         }
-        return Victim(name, model, network, codes, digest)
+        return EncodedNetwork(name, model, network, codes, digest)
 
     def _program(self, model: HashModel) -> Callable:
         """``(network, pixels) -> binary codes``, compiled once for all of its kind."""

@@ -18,13 +18,13 @@ from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.errors import InputError
 from cgat_jax.evaluation import records
-from cgat_jax.evaluation.attack_runner import Attacked, Attacker, Victim
+from cgat_jax.evaluation.attack_runner import Attacker, AttackResult, EncodedNetwork
 from cgat_jax.evaluation.encoder import Encoder
 from cgat_jax.evaluation.gallery import write_gallery
 from cgat_jax.evaluation.generators import Generators
 from cgat_jax.evaluation.references import References
-from cgat_jax.evaluation.scoring import Scorer, aimed_at
-from cgat_jax.evaluation.worst_case import Worst, standard_v1
+from cgat_jax.evaluation.scoring import Scorer, goal_codes
+from cgat_jax.evaluation.worst_case import WorstCase, standard_v1
 from cgat_jax.files.io import read_sealed, set_aside, write_sealed
 from cgat_jax.files.kept import read_kept
 from cgat_jax.retrieval import code_usage
@@ -65,7 +65,7 @@ class Evaluator:
         )
         self.folder = workdir / "evaluate"
 
-    def attacks(self, defense: str, victim: Victim) -> list[Record]:
+    def attacks(self, defense: str, victim: EncodedNetwork) -> list[Record]:
         """Records of the clean queries and of each attack of the list, in order."""
         names = ["clean", *parse_attacks(self.config.evaluate.attacks)]
         records = [self._record(defense, attack, victim) for attack in names]
@@ -73,7 +73,7 @@ class Evaluator:
             records[-1] = self._compared(records[-1], defense, victim)
         return records
 
-    def _record(self, defense: str, attack: str, victim: Victim) -> Record:
+    def _record(self, defense: str, attack: str, victim: EncodedNetwork) -> Record:
         """What was measured, now or before.
 
         Raises:
@@ -94,7 +94,7 @@ class Evaluator:
             )
         return record
 
-    def _measure(self, folder: Path, defense, attack, victim: Victim) -> None:
+    def _measure(self, folder: Path, defense, attack, victim: EncodedNetwork) -> None:
         began = time.monotonic()
         clean = self.references.own(victim.codes)
         before = self.scorer.scores(clean, victim.codes)
@@ -104,21 +104,21 @@ class Evaluator:
             record["code_usage"] = code_usage(victim.codes["database"])._asdict()
         else:
             if attack == WORST_CASE:
-                left, special, aim = *self._worst_case(victim), None
+                result, special, goals = *self._worst_case(victim), None
             else:
-                left, special, aim = self._attack(attack, victim)
-            after = self.scorer.scores(left.codes, victim.codes)
+                result, special, goals = self._attack(attack, victim)
+            after = self.scorer.scores(result.codes, victim.codes)
             record |= records.retrieval_measures(after)
-            record |= records.change_measures(left, clean) | special
+            record |= records.change_measures(result, clean) | special
             of = _codes_of(defense, attack, victim)
-            self.encoder.save_codes(folder / "codes.npy", left.codes, of)
-            shown = (victim.codes, clean, left, before, after, aim)
+            self.encoder.save_codes(folder / "codes.npy", result.codes, of)
+            shown = (victim.codes, clean, result, before, after, goals)
             positions = self.references.positions
             write_gallery(folder, self.config, self.dataset, positions, *shown)
         record["seconds"] = round(time.monotonic() - began, 2)
         self.write(folder / "record.json", record)
 
-    def _attacked_precision(self, defense: str, attack: str, victim: Victim):
+    def _attacked_precision(self, defense: str, attack: str, victim: EncodedNetwork):
         """Average precision of each query under an attack that was measured before."""
         folder = self.folder / f"{defense}-{attack}"
 
@@ -131,7 +131,7 @@ class Evaluator:
         codes = self.encoder.kept_codes(folder / "codes.npy", shape, again, of)
         return self.scorer.precision(codes, victim.codes)
 
-    def _compared(self, record: Record, defense: str, victim: Victim) -> Record:
+    def _compared(self, record: Record, defense: str, victim: EncodedNetwork) -> Record:
         """The worst case's record, compared with the other attacks of the list."""
         names = parse_attacks(self.config.evaluate.attacks)[:-1]
         names = [name for name in names if ATTACKS[name].bounded]
@@ -144,14 +144,14 @@ class Evaluator:
         return record
 
     def _attack(
-        self, attack: str, victim: Victim
-    ) -> tuple[Attacked, Record, np.ndarray | None]:
+        self, attack: str, victim: EncodedNetwork
+    ) -> tuple[AttackResult, Record, np.ndarray | None]:
         """The worst of the restarts, how far it could go, and the codes aimed at."""
         settings = self.config.evaluate
         given = self.attacker.given(attack, victim)
-        worst = Worst(len(given.rows))
+        worst = WorstCase(len(given.rows))
         for restart in range(settings.restarts):
-            left = self.attacker.run(
+            result = self.attacker.run(
                 attack,
                 victim,
                 given=given,
@@ -160,12 +160,18 @@ class Evaluator:
             )
             if settings.restarts == 1:
                 break
-            worst.add(restart, left, self.scorer.precision(left.codes, victim.codes))
-        left = worst.left or left
-        aim = aimed_at(attack, given.rows, self.config.model.bits)
-        return left, self.scorer.bound(attack, aim, victim.codes, left.codes), aim
+            worst.add(
+                restart, result, self.scorer.precision(result.codes, victim.codes)
+            )
+        result = worst.result or result
+        goals = goal_codes(attack, given.rows, self.config.model.bits)
+        return (
+            result,
+            self.scorer.map_bound(attack, goals, victim.codes, result.codes),
+            goals,
+        )
 
-    def _worst_case(self, victim: Victim) -> tuple[Attacked, Record]:
+    def _worst_case(self, victim: EncodedNetwork) -> tuple[AttackResult, Record]:
         """The ensemble's result."""
         settings, given = self.config.evaluate, {}
 
@@ -186,9 +192,9 @@ class Evaluator:
             return self.scorer.precision(codes, victim.codes, rows)
 
         found = standard_v1(attack, score, self.scorer.chances())
-        return found.worst.left, records.ensemble_measures(found)
+        return found.worst.result, records.ensemble_measures(found)
 
-    def describe(self, defense: str, attack: str, victim: Victim) -> Record:
+    def describe(self, defense: str, attack: str, victim: EncodedNetwork) -> Record:
         """The head of a record."""
         count = len(self.references.positions)
         return records.describe(
@@ -201,7 +207,7 @@ class Evaluator:
             write_sealed(path, content)
 
 
-def _codes_of(defense: str, attack: str, victim: Victim) -> str:
+def _codes_of(defense: str, attack: str, victim: EncodedNetwork) -> str:
     """What the codes of attacked queries are of."""
     return f"{defense}-{attack} {victim.digest}"
 

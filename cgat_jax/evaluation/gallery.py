@@ -23,10 +23,10 @@ def write_gallery(
     positions: np.ndarray,
     codes,
     clean,
-    left,
+    result,
     before,
     after,
-    aim=None,
+    goals=None,
 ) -> None:
     """Writes ``gallery.json`` and its pictures for the first attacked queries.
 
@@ -37,19 +37,19 @@ def write_gallery(
         positions: of the attacked queries in it.
         codes: binary codes of ``database``.
         clean: codes of the clean queries.
-        left: what the attack left: its codes and first images.
+        result: what the attack result: its codes and first images.
         before: scores of the clean queries.
         after: scores of the attacked queries.
-        aim: the code that the attack moves each query's towards, if it has one.
+        goals: the code that the attack moves each query's towards, if it has one.
     """
     crop, entries = config.data.crop_size, []
-    for row, moved in enumerate(left.images):
+    for row, moved in enumerate(result.images):
         position = int(positions[row])
         original = center_crop(dataset.read(int(position)), crop)
-        lists = {"before": clean[row], "after": left.codes[row]}
-        strips = {"clean": clean[row], "adversarial": left.codes[row]}
-        if aim is not None:
-            strips["aim"] = aim[row]
+        lists = {"before": clean[row], "after": result.codes[row]}
+        strips = {"clean": clean[row], "adversarial": result.codes[row]}
+        if goals is not None:
+            strips["aim"] = goals[row]
         entries.append(
             {
                 "id": str(dataset.image_ids[position]),

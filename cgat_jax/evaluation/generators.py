@@ -20,7 +20,7 @@ from cgat_jax.files.kept import ORIGIN, belongs
 from cgat_jax.models.gan import MIN_SIZE, MULTIPLE
 from cgat_jax.rng import device_stream
 from cgat_jax.training.loop import batches_of, epoch_steps
-from cgat_jax.training.prosgan import Trained, Victim, train_prosgan
+from cgat_jax.training.prosgan import AttackedNetwork, Trained, train_prosgan
 from cgat_jax.types import Bank, HashModel, PyTree
 
 EPOCHS = {"paper": 100, "fast": 8}
@@ -84,7 +84,7 @@ class Generators:
                 set_aside(folder, "whose generator it is is not noted")
             belongs(folder, {"network": digest, "data": data})
             labels = self.dataset.labels[self.dataset.split.database]
-            victim = Victim(
+            attacked = AttackedNetwork(
                 lambda network, images: model.apply(*network, images)[0],
                 network,
                 bank,
@@ -93,7 +93,7 @@ class Generators:
             settings, training = self._settings()
             with self.saving():
                 self._known[name] = train_prosgan(
-                    victim,
+                    attacked,
                     lambda start, count: batches_of(
                         *(self.dataset, self.config, training, self.mesh, start, count),
                         stage="prosgan",

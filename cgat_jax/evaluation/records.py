@@ -10,24 +10,29 @@ from cgat_jax.attacks import ATTACKS
 from cgat_jax.config import Config
 from cgat_jax.data import degeneracies
 from cgat_jax.data.dataset import Dataset
-from cgat_jax.evaluation.attack_runner import Attacked, Victim
+from cgat_jax.evaluation.attack_runner import AttackResult, EncodedNetwork
 from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.evaluation.generators import generator_epochs
 from cgat_jax.evaluation.provenance import provenance
-from cgat_jax.evaluation.references import Codes, prototype_steps
+from cgat_jax.evaluation.references import CodesBySplit, prototype_steps
 from cgat_jax.evaluation.worst_case import (
     ENSEMBLE,
     QUERIES,
     RESTARTS,
     VERSION,
-    Ensemble,
+    EnsembleResult,
 )
 from cgat_jax.retrieval import RetrievalScores, bootstrap_interval
 from cgat_jax.workdir import config_digest
 
 
 def describe(
-    config: Config, dataset: Dataset, victim: Victim, defense: str, attack: str, count
+    config: Config,
+    dataset: Dataset,
+    victim: EncodedNetwork,
+    defense: str,
+    attack: str,
+    count,
 ) -> dict[str, Any]:
     """What a record is about: data, network, attack and settings.
 
@@ -70,7 +75,7 @@ def describe(
     } | provenance()
 
 
-def code_warnings(codes: Codes) -> list[str]:
+def code_warnings(codes: CodesBySplit) -> list[str]:
     """Sentences on codes that make every number meaningless."""
     kinds = {"database": "database images", "query": "queries"}
     return [
@@ -128,20 +133,21 @@ def retrieval_measures(scores: RetrievalScores) -> dict[str, Any]:
     }
 
 
-def change_measures(left: Attacked, clean_codes: np.ndarray) -> dict[str, Any]:
+def change_measures(result: AttackResult, clean_codes: np.ndarray) -> dict[str, Any]:
     """How far images and bits were moved."""
-    change = {"linf": float(left.linf.max()), "rmse": float(left.mse.mean() ** 0.5)}
-    flipped = float((left.codes != clean_codes).mean())
+    change = {"linf": float(result.linf.max()), "rmse": float(result.mse.mean() ** 0.5)}
+    flipped = float((result.codes != clean_codes).mean())
     return {"perturbation": change, "bits_flipped": flipped}
 
 
-def ensemble_measures(found: Ensemble) -> dict:
+def ensemble_measures(found: EnsembleResult) -> dict:
     """What is special about the worst case."""
-    shares = np.bincount(found.worst.by, minlength=len(ENSEMBLE)) / len(found.worst.by)
+    winning = found.worst.winning_attack
+    shares = np.bincount(winning, minlength=len(ENSEMBLE)) / len(winning)
     return {
         "version": VERSION,
         "components": [
-            {"attack": name, "map": found.alone[name], "share": float(share)}
+            {"attack": name, "map": found.map_per_attack[name], "share": float(share)}
             for name, share in zip(ENSEMBLE, shares, strict=True)
         ],
         "restarts": RESTARTS,

@@ -22,10 +22,10 @@ from cgat_jax.rng import device_stream, host_stream
 from cgat_jax.types import Bank, PyTree
 from cgat_jax.workdir import STREAMS, streams_of
 
-Codes = dict[str, np.ndarray]
+CodesBySplit = dict[str, np.ndarray]
 
 
-class Given(NamedTuple):
+class AttackInputs(NamedTuple):
     """What an attack is given: a row a query, and what was trained for it."""
 
     rows: Float[np.ndarray, "Q D"]
@@ -149,7 +149,7 @@ class References:
             "prototype": self._prototypes,
         }
 
-    def of(self, name: str, codes: Codes) -> Given:
+    def of(self, name: str, codes: CodesBySplit) -> AttackInputs:
         """What an attack without a generator is given; rows of zeros where nothing.
 
         Args:
@@ -158,9 +158,9 @@ class References:
                 ``query``.
         """
         rows = self._makers[ATTACKS[name].references](codes)
-        return Given(rows.astype(np.float32))
+        return AttackInputs(rows.astype(np.float32))
 
-    def own(self, codes: Codes) -> np.ndarray:
+    def own(self, codes: CodesBySplit) -> np.ndarray:
         """The attacked queries' clean codes, of those of a network."""
         return codes["query"][self.rows]
 
@@ -169,31 +169,33 @@ class References:
         targets = target_labels(self.config, self.dataset, self.workdir)
         return targets[self.rows]
 
-    def bank(self, codes: Codes) -> Bank:
+    def bank(self, codes: CodesBySplit) -> Bank:
         """Binary codes and labels of the training images."""
         labels = self.dataset.labels[self.dataset.split.train]
         return Bank(_float(codes["train"]), _float(labels))
 
-    def _nothing(self, codes: Codes) -> np.ndarray:
+    def _nothing(self, codes: CodesBySplit) -> np.ndarray:
         return np.zeros((len(self.positions), codes["train"].shape[1]))
 
-    def _centers(self, codes: Codes, labels: np.ndarray, make: Callable) -> np.ndarray:
+    def _centers(
+        self, codes: CodesBySplit, labels: np.ndarray, make: Callable
+    ) -> np.ndarray:
         blocks = np.array_split(labels, -(-len(labels) // _BLOCK))
         make, bank = jax.jit(functools.partial(make, binary=True)), self.bank(codes)
         return np.concatenate([make(_float(block), bank) for block in blocks])
 
-    def _anchors(self, codes: Codes, count: int) -> np.ndarray:
+    def _anchors(self, codes: CodesBySplit, count: int) -> np.ndarray:
         rng = host_stream(self.config.seed, "anchors", count)
         labels = self.dataset.labels[self.dataset.split.database]
         return anchor_codes(self.targets(), codes["database"], labels, count, rng)
 
-    def _hardest(self, codes: Codes) -> np.ndarray:
+    def _hardest(self, codes: CodesBySplit) -> np.ndarray:
         labels = self.dataset.labels[self.dataset.split.database]
         stream = functools.partial(host_stream, self.config.seed, "hardest anchors")
         top_k = self.config.evaluate.top_k
         return hardest_codes(self.labels, codes["database"], labels, top_k, stream)
 
-    def _prototypes(self, codes: Codes) -> np.ndarray:
+    def _prototypes(self, codes: CodesBySplit) -> np.ndarray:
         settings, labels = self.config.evaluate, self.dataset.labels
         made = prototype_codes(
             device_stream(self.config.seed, "prototypes"),

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Float64, Int8
 
-from cgat_jax.evaluation.attack_runner import Attacked
+from cgat_jax.evaluation.attack_runner import AttackResult
 
 BUDGETS = (1, 2, 4, 8, 16)  # of 255
 MAIN, STRONG = "cgat", "apgd"
@@ -27,7 +27,7 @@ _SLACK = 1e-6
 
 
 @runtime_checkable
-class Subject(Protocol):
+class NetworkUnderTest(Protocol):
     """A network and a few queries, n of them, as the checks see them."""
 
     epsilon: float
@@ -38,7 +38,7 @@ class Subject(Protocol):
     def logits(self, images: np.ndarray) -> Float[np.ndarray, "n K"]:
         """What the network gives images."""
 
-    def attack(self, name: str, **changes: Any) -> Attacked:
+    def attack(self, name: str, **changes: Any) -> AttackResult:
         """Attacks the queries and keeps all moved images.
 
         ``changes`` are fields of the budget, a number of the ``restart``, or ``size``:
@@ -79,7 +79,7 @@ class Curve(NamedTuple):
     bits_flipped: list[float]
 
 
-def examine(subject: Subject) -> tuple[list[Check], Curve]:
+def examine(subject: NetworkUnderTest) -> tuple[list[Check], Curve]:
     """All checks in the order of ``CHECKS``, and the curve over the budget."""
     curve = budget_curve(subject)
     checks = []
@@ -90,53 +90,53 @@ def examine(subject: Subject) -> tuple[list[Check], Curve]:
     return checks, curve
 
 
-def budget_curve(subject: Subject) -> Curve:
+def budget_curve(subject: NetworkUnderTest) -> Curve:
     """The main attack at 1, 2, 4, 8 and 16 / 255."""
     sizes = [level / 255 for level in BUDGETS]
-    left = [subject.attack(MAIN, steps=STEPS, epsilon=size).codes for size in sizes]
-    means = [_map(subject, codes) for codes in left]
-    return Curve(sizes, means, [_flipped(subject, codes) for codes in left])
+    found = [subject.attack(MAIN, steps=STEPS, epsilon=size).codes for size in sizes]
+    means = [_map(subject, codes) for codes in found]
+    return Curve(sizes, means, [_flipped(subject, codes) for codes in found])
 
 
-def _map(subject: Subject, codes: np.ndarray) -> float:
+def _map(subject: NetworkUnderTest, codes: np.ndarray) -> float:
     return float(subject.average_precision(codes).mean())
 
 
-def _flipped(subject: Subject, codes: np.ndarray) -> float:
+def _flipped(subject: NetworkUnderTest, codes: np.ndarray) -> float:
     return float((codes != subject.codes).mean())
 
 
-def _main(subject: Subject, **changes) -> Attacked:
+def _main(subject: NetworkUnderTest, **changes) -> AttackResult:
     return subject.attack(MAIN, **{"steps": STEPS} | changes)
 
 
-def _zero_budget(subject: Subject, curve: Curve) -> float:
+def _zero_budget(subject: NetworkUnderTest, curve: Curve) -> float:
     attacks = (MAIN, STRONG, "square")
-    left = [subject.attack(name, steps=10, epsilon=0.0).codes for name in attacks]
-    return max(_flipped(subject, codes) for codes in left)
+    result = [subject.attack(name, steps=10, epsilon=0.0).codes for name in attacks]
+    return max(_flipped(subject, codes) for codes in result)
 
 
-def _rise(subject: Subject, curve: Curve) -> float:
+def _rise(subject: NetworkUnderTest, curve: Curve) -> float:
     return max(float(np.diff(curve.map).max()), 0.0)
 
 
-def _unbounded(subject: Subject, curve: Curve) -> float:
-    left = subject.attack(STRONG, steps=STEPS, epsilon=1.0)
-    return _map(subject, left.codes) / max(subject.chance, _SLACK)
+def _unbounded(subject: NetworkUnderTest, curve: Curve) -> float:
+    result = subject.attack(STRONG, steps=STEPS, epsilon=1.0)
+    return _map(subject, result.codes) / max(subject.chance, _SLACK)
 
 
-def _doubled(subject: Subject, curve: Curve) -> float:
+def _doubled(subject: NetworkUnderTest, curve: Curve) -> float:
     twice = _main(subject, steps=2 * STEPS)
     return abs(_map(subject, twice.codes) - _map(subject, _main(subject).codes))
 
 
-def _restarted(subject: Subject, curve: Curve) -> float:
-    lefts = [_main(subject, restart=number) for number in range(RESTARTS + 1)]
-    found = [subject.average_precision(left.codes) for left in lefts]
+def _restarted(subject: NetworkUnderTest, curve: Curve) -> float:
+    results = [_main(subject, restart=number) for number in range(RESTARTS + 1)]
+    found = [subject.average_precision(result.codes) for result in results]
     return float(found[0].mean() - np.min(found, axis=0).mean())
 
 
-def _order(subject: Subject, curve: Curve) -> float | None:
+def _order(subject: NetworkUnderTest, curve: Curve) -> float | None:
     moved = subject.transferred(MAIN, steps=STEPS)
     if moved is None:
         return None
@@ -145,12 +145,12 @@ def _order(subject: Subject, curve: Curve) -> float | None:
     return max(values[0] - values[1], values[1] - values[2], 0.0)
 
 
-def _square_wins(subject: Subject, curve: Curve) -> float:
+def _square_wins(subject: NetworkUnderTest, curve: Curve) -> float:
     found = subject.attack("square", steps=SQUARE_QUERIES).codes
     return max(_map(subject, _main(subject).codes) - _map(subject, found), 0.0)
 
 
-def _zero_gradients(subject: Subject, curve: Curve) -> float:
+def _zero_gradients(subject: NetworkUnderTest, curve: Curve) -> float:
     """What tanh adds to the zeros; those of logits count above one half.
 
     Dead units and flat background make some zeros in an honest network (16 % in the
@@ -160,18 +160,18 @@ def _zero_gradients(subject: Subject, curve: Curve) -> float:
     return max(subject.zero_gradients("tanh") - flat, flat - 0.5, 0.0)
 
 
-def _saturation(subject: Subject, curve: Curve) -> float:
+def _saturation(subject: NetworkUnderTest, curve: Curve) -> float:
     plain = _map(subject, _main(subject).codes)
     unit = _map(subject, _main(subject, surrogate="unit").codes)
     return max(plain - unit, 0.0)
 
 
-def _changing_output(subject: Subject, curve: Curve) -> float:
+def _changing_output(subject: NetworkUnderTest, curve: Curve) -> float:
     outputs = [subject.logits(subject.images) for _ in range(FORWARDS)]
     return float(np.mean([outputs[0] != other for other in outputs[1:]]))
 
 
-def _outside(subject: Subject, curve: Curve) -> float:
+def _outside(subject: NetworkUnderTest, curve: Curve) -> float:
     """Largest excess, of floats and of 8 bits, whose rounding may add half a level."""
     worst = 0.0
     for name in (MAIN, STRONG, "square"):
@@ -183,24 +183,24 @@ def _outside(subject: Subject, curve: Curve) -> float:
     return float(worst)
 
 
-def _batch_dependence(subject: Subject, curve: Curve) -> float:
+def _batch_dependence(subject: NetworkUnderTest, curve: Curve) -> float:
     other = _main(subject, size=-1).codes
     return float((other != _main(subject).codes).mean())
 
 
-def _not_descending(subject: Subject, curve: Curve) -> float:
+def _not_descending(subject: NetworkUnderTest, curve: Curve) -> float:
     """Share of queries and intervals in which the objective rose by over 0.01."""
-    lefts = [_main(subject, steps=steps).images for steps in _CURVE]
-    values = np.stack([subject.agreement(images) for images in lefts])
+    results = [_main(subject, steps=steps).images for steps in _CURVE]
+    values = np.stack([subject.agreement(images) for images in results])
     return float((np.diff(values, axis=0) > 0.01).mean())
 
 
-def _noise_flips_more(subject: Subject, curve: Curve) -> float:
+def _noise_flips_more(subject: NetworkUnderTest, curve: Curve) -> float:
     noise, main = subject.attack("noise").codes, _main(subject).codes
     return _flipped(subject, noise) - _flipped(subject, main)
 
 
-Measure = Callable[[Subject, Curve], float | None]
+Measure = Callable[[NetworkUnderTest, Curve], float | None]
 
 # "unbounded": codes opposite to the center codes, a perfect attack's, score 0.31 and
 # 0.37 of chance on the quickstart's two networks, so that a third is out of reach.

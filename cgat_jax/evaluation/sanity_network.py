@@ -12,18 +12,22 @@ from cgat_jax import sharding
 from cgat_jax.attacks import Budget
 from cgat_jax.attacks.objectives import agreement
 from cgat_jax.attacks.pgd import relax
-from cgat_jax.evaluation.attack_runner import Attacked, Attacker, Victim
+from cgat_jax.evaluation.attack_runner import Attacker, AttackResult, EncodedNetwork
 from cgat_jax.evaluation.budgets import budget_of
-from cgat_jax.evaluation.references import Given
+from cgat_jax.evaluation.references import AttackInputs
 from cgat_jax.evaluation.scoring import Scorer
 from cgat_jax.types import HashModel
 
 
-class NetworkSubject:
-    """A ``sanity.Subject`` of a trained network; each attack is run once."""
+class SanityNetwork:
+    """A ``sanity.NetworkUnderTest`` of a trained network; each attack is run once."""
 
     def __init__(
-        self, attacker: Attacker, scorer: Scorer, victim: Victim, twin: Victim | None
+        self,
+        attacker: Attacker,
+        scorer: Scorer,
+        victim: EncodedNetwork,
+        twin: EncodedNetwork | None,
     ):
         """Reads the first queries.
 
@@ -31,7 +35,7 @@ class NetworkSubject:
             attacker: of the run's queries.
             scorer: of their codes.
             victim: the network to examine.
-            twin: another network, for images made elsewhere.
+            twin: another network, for images made on it.
         """
         self.config, self._scorer = attacker.config, scorer
         self.epsilon = self.config.evaluate.epsilon
@@ -41,8 +45,8 @@ class NetworkSubject:
         self.chance = float(scorer.chances(self._rows).mean())
         positions = attacker.references.positions[self._rows]
         self.codes = attacker.references.own(victim.codes)[self._rows]
-        self._given: dict[str, Given] = {}
-        self._known: dict[tuple, Attacked] = {}
+        self._given: dict[str, AttackInputs] = {}
+        self._known: dict[tuple, AttackResult] = {}
         read = list(attacker.batches(positions, "read queries", 0))
         pixels = [np.asarray(sharding.to_images(b.images))[b.mask] for b in read]
         self.images = np.concatenate(pixels)
@@ -51,8 +55,8 @@ class NetworkSubject:
         """The network's output for images."""
         return self._in_blocks(_forward(self._victim.model), images)
 
-    def attack(self, name: str, **changes: Any) -> Attacked:
-        """See ``sanity.Subject``; a ``size`` of -1 is another than the usual one."""
+    def attack(self, name: str, **changes: Any) -> AttackResult:
+        """See ``NetworkUnderTest``; a ``size`` of -1 is another than the usual one."""
         key = (name, *sorted(changes.items()))
         if key not in self._known:
             self._known[key] = self._run(name, self._victim, **changes)
@@ -76,10 +80,12 @@ class NetworkSubject:
         """This network's codes of images made on the twin."""
         if self._twin is None:
             return None
-        left = self._run(name, self._twin, others={"here": self._victim}, **changes)
-        return left.elsewhere["here"]
+        result = self._run(name, self._twin, others={"here": self._victim}, **changes)
+        return result.transfer_codes["here"]
 
-    def _run(self, name, victim, restart=0, size=0, others=None, **changes) -> Attacked:
+    def _run(
+        self, name, victim, restart=0, size=0, others=None, **changes
+    ) -> AttackResult:
         budget = budget_of(name, self.config.evaluate)
         return self._attacker.run(
             name,
@@ -93,7 +99,7 @@ class NetworkSubject:
             others=others,
         )
 
-    def _given_for(self, name: str, victim: Victim) -> Given:
+    def _given_for(self, name: str, victim: EncodedNetwork) -> AttackInputs:
         if victim is not self._victim:
             return self._attacker.given(name, victim)
         if name not in self._given:

@@ -6,13 +6,13 @@ import numpy as np
 from jaxtyping import Float64
 
 from cgat_jax.attacks import ATTACKS
-from cgat_jax.evaluation.references import Codes, References
+from cgat_jax.evaluation.references import CodesBySplit, References
 from cgat_jax.retrieval import RetrievalScores, average_precision_at, evaluate_retrieval
 
 EVERY_ROW = slice(None)
 
 
-def aimed_at(attack: str, rows: np.ndarray, bits: int) -> np.ndarray | None:
+def goal_codes(attack: str, rows: np.ndarray, bits: int) -> np.ndarray | None:
     """Codes that a perfect attack would give the queries; None where it has none.
 
     Args:
@@ -36,7 +36,7 @@ class Scorer:
         dataset = references.dataset
         self._database_labels = dataset.labels[dataset.split.database]
 
-    def scores(self, query_codes, codes: Codes, labels=None) -> RetrievalScores:
+    def scores(self, query_codes, codes: CodesBySplit, labels=None) -> RetrievalScores:
         """All measures; relevant is what shares one of ``labels``, by default own."""
         labels = self._references.labels if labels is None else labels
         return evaluate_retrieval(
@@ -44,7 +44,7 @@ class Scorer:
         )
 
     def precision(
-        self, query_codes, codes: Codes, rows=EVERY_ROW
+        self, query_codes, codes: CodesBySplit, rows=EVERY_ROW
     ) -> Float64[np.ndarray, " n"]:
         """Average precision of queries ``rows``, whose codes are given."""
         tables = self._tables(query_codes, self._references.labels[rows], codes)
@@ -56,12 +56,14 @@ class Scorer:
         shared = labels @ self._database_labels.T.astype(np.int64)
         return (shared > 0).mean(axis=1)
 
-    def bound(self, attack: str, aim, codes: Codes, found) -> dict[str, Any]:
+    def map_bound(
+        self, attack: str, goals, codes: CodesBySplit, found
+    ) -> dict[str, Any]:
         """MAP of a perfect attack's codes; of targeted attacks the t-MAPs as well.
 
         Args:
             attack: its name.
-            aim: codes of a perfect attack, or None, see ``aimed_at``.
+            goals: codes of a perfect attack, or None, see ``goal_codes``.
             codes: the attacked network's.
             found: codes that the attack found.
         """
@@ -70,14 +72,14 @@ class Scorer:
             targets = self._references.targets()
             clean = self._references.own(codes)
             return {
-                "bound": self.scores(aim, codes).map,
+                "bound": self.scores(goals, codes).map,
                 "t_map": self.scores(found, codes, targets).map,
                 "t_map_clean": self.scores(clean, codes, targets).map,
-                "t_map_bound": self.scores(aim, codes, targets).map,
+                "t_map_bound": self.scores(goals, codes, targets).map,
             }
-        return {} if aim is None else {"bound": self.scores(aim, codes).map}
+        return {} if goals is None else {"bound": self.scores(goals, codes).map}
 
-    def _tables(self, query_codes, labels, codes: Codes) -> tuple:
+    def _tables(self, query_codes, labels, codes: CodesBySplit) -> tuple:
         return query_codes, labels, codes["database"], self._database_labels
 
     @property

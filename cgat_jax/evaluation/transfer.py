@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 from cgat_jax.attacks import ATTACKS, parse_attacks
 from cgat_jax.evaluation import records
-from cgat_jax.evaluation.attack_runner import Victim
+from cgat_jax.evaluation.attack_runner import EncodedNetwork
 from cgat_jax.evaluation.evaluator import Evaluator, Record, is_named
 from cgat_jax.evaluation.sanity import examine
-from cgat_jax.evaluation.sanity_network import NetworkSubject
+from cgat_jax.evaluation.sanity_network import SanityNetwork
 from cgat_jax.files.io import read_sealed
 from cgat_jax.files.kept import read_kept
 
@@ -22,7 +22,9 @@ class Doubts:
         self.config = evaluator.config
 
     def transfers(
-        self, victims: Mapping[str, Victim], sources: Mapping[str, Victim]
+        self,
+        victims: Mapping[str, EncodedNetwork],
+        sources: Mapping[str, EncodedNetwork],
     ) -> list[Record]:
         """Records of every network under images that were made on every source."""
         records, names = [], parse_attacks(self.config.evaluate.transfer)
@@ -52,7 +54,9 @@ class Doubts:
         )
 
     def examine(
-        self, victims: Mapping[str, Victim], sources: Mapping[str, Victim]
+        self,
+        victims: Mapping[str, EncodedNetwork],
+        sources: Mapping[str, EncodedNetwork],
     ) -> list[Record]:
         """The sanity checks of every network, each with another one as its twin.
 
@@ -73,7 +77,9 @@ class Doubts:
             found.append(kept)
         return found
 
-    def _sanity_origin(self, victim: Victim, twin: str | None, sources) -> Record:
+    def _sanity_origin(
+        self, victim: EncodedNetwork, twin: str | None, sources
+    ) -> Record:
         """What the checks of a network depend on."""
         wanted = self.config.evaluate.sanity_queries
         return {
@@ -83,9 +89,11 @@ class Doubts:
             "twin_sha256": sources[twin].digest if twin else None,
         }
 
-    def _examine(self, defense: str, victim: Victim, twin: Victim | None) -> Record:
+    def _examine(
+        self, defense: str, victim: EncodedNetwork, twin: EncodedNetwork | None
+    ) -> Record:
         began = time.monotonic()
-        subject = NetworkSubject(
+        subject = SanityNetwork(
             self._evaluator.attacker, self._evaluator.scorer, victim, twin
         )
         checks, curve = examine(subject)
@@ -97,20 +105,22 @@ class Doubts:
             "seconds": round(time.monotonic() - began, 2),
         }
 
-    def _transfer(self, paths, attack, source, crafted_on: Victim, victims) -> None:
+    def _transfer(
+        self, paths, attack, source, crafted_on: EncodedNetwork, victims
+    ) -> None:
         began = time.monotonic()
         others = {defense: victims[defense] for defense in paths}
-        left = self._evaluator.attacker.run(attack, crafted_on, others=others)
+        result = self._evaluator.attacker.run(attack, crafted_on, others=others)
         seconds = round(time.monotonic() - began, 2)
         for defense, path in paths.items():
-            codes, victim = left.elsewhere[defense], victims[defense]
+            codes, victim = result.transfer_codes[defense], victims[defense]
             clean = self._evaluator.references.own(victim.codes)
             record = self._evaluator.describe(defense, attack, victim)
             record |= {"source": source, "source_sha256": crafted_on.digest}
             record |= records.retrieval_measures(
                 self._evaluator.scorer.scores(codes, victim.codes)
             )
-            record |= records.change_measures(left._replace(codes=codes), clean)
+            record |= records.change_measures(result._replace(codes=codes), clean)
             if ATTACKS[attack].targeted:
                 targets = self._evaluator.references.targets()
                 record["t_map"] = self._evaluator.scorer.scores(

@@ -1,4 +1,4 @@
-"""The worst case over attacks: each query keeps what has hurt it most.
+"""The worst case over attacks: each query keeps its lowest AP.
 
 ``standard-v1`` is to hashing what AutoAttack is to classification: a fixed ensemble
 without parameters but the size of the ball, so that two numbers can be compared.
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from cgat_jax.attacks import Budget
-from cgat_jax.evaluation.attack_runner import Attacked
+from cgat_jax.evaluation.attack_runner import AttackResult
 
 VERSION = "standard-v1"
 RESTARTS, QUERIES = 4, 1_000
@@ -20,58 +20,66 @@ ENSEMBLE = (*RESTARTED, "apgd_anchor", "apgd_opposite", "square")
 _GRADIENTS = Budget(steps=100, random_start=True, surrogate="unit")
 _SEARCH = Budget(steps=QUERIES, surrogate="tanh")
 
-Attack = Callable[[str, Budget, np.ndarray, int], Attacked]
+Attack = Callable[[str, Budget, np.ndarray, int], AttackResult]
 Score = Callable[[np.ndarray, np.ndarray], Float64[np.ndarray, " n"]]
+_PARTS = ("codes", "images", "linf", "mse")
 
 
-class Worst:
+class WorstCase:
     """Of several attacks, each query's result of lowest average precision."""
 
     def __init__(self, num_queries: int):
         """Nothing was attacked yet."""
         self.average_precision = np.full(num_queries, np.inf)
-        self.by = np.full(num_queries, -1)
-        self.left: Attacked | None = None
+        self.winning_attack = np.full(num_queries, -1)
+        self.result: AttackResult | None = None
 
     def add(
-        self, number: int, left: Attacked, average_precision: np.ndarray, rows=None
+        self,
+        number: int,
+        result: AttackResult,
+        average_precision: np.ndarray,
+        rows=None,
     ) -> None:
         """Takes over what is worse, and at first everything.
 
         Args:
-            number: of the attack, noted in ``by``.
-            left: its results.
+            number: of the attack, noted in ``winning_attack``.
+            result: of those queries.
             average_precision: [n] of them.
             rows: [n] the queries, ascending; by default all.
         """
-        rows = np.arange(len(self.by)) if rows is None else rows
-        if self.left is None:
-            self.left = Attacked(*(np.array(part) for part in left[:4]), {})
+        rows = np.arange(len(self.winning_attack)) if rows is None else rows
+        if self.result is None:
+            copies = {name: np.array(getattr(result, name)) for name in _PARTS}
+            self.result = AttackResult(**copies, transfer_codes={})
         worse = average_precision < self.average_precision[rows]
         chosen = rows[worse]
         self.average_precision[chosen] = average_precision[worse]
-        self.by[chosen] = number
-        for whole, part in zip(self.left[:4], left[:4], strict=True):
+        self.winning_attack[chosen] = number
+        for name in _PARTS:
+            whole, part = getattr(self.result, name), getattr(result, name)
             known = min(len(whole), len(part))  # only the first images are kept
             taken = worse[:known] & (rows[:known] < len(whole))
             whole[rows[:known][taken]] = part[:known][taken]
 
 
-class Ensemble(NamedTuple):
+class EnsembleResult(NamedTuple):
     """What ``standard_v1`` found.
 
-    ``alone`` is the MAP of each attack without its restarts; ``worst.by`` counts in
-    ``ENSEMBLE``; ``restarted`` queries were still above chance after the first round.
+    ``map_per_attack`` has the MAP of each without its restarts; ``winning_attack`` of
+    ``worst`` counts in ``ENSEMBLE``; ``restarted`` queries were still above chance
+    after the first round.
     """
 
-    worst: Worst
-    alone: dict[str, float]
+    worst: WorstCase
+    map_per_attack: dict[str, float]
     restarted: int
 
 
 def standard_v1(
     attack: Attack, score: Score, holds_above: Float64[np.ndarray, " Q"]
-) -> Ensemble:
+) -> EnsembleResult:
     """Attacks all queries with the ensemble and restarts for those that still hold.
 
     In this order, 100 iterations each with adaptive steps on logits of unit length,
@@ -90,22 +98,24 @@ def standard_v1(
         Croce and Hein, ICML 2020 (AutoAttack), for the idea; the attacks see
         ``attacks.apgd`` and ``attacks.square``.
     """
-    worst, alone = Worst(len(holds_above)), {}
+    worst, map_per_attack = WorstCase(len(holds_above)), {}
 
     def try_one(number: int, rows: np.ndarray, restart: int = 0) -> np.ndarray:
         name = ENSEMBLE[number]
         budget = _SEARCH if name == "square" else _GRADIENTS
-        left = attack(name, budget, rows, restart)
-        average_precision = score(left.codes, rows)
-        worst.add(number, left, average_precision, rows)
+        result = attack(name, budget, rows, restart)
+        average_precision = score(result.codes, rows)
+        worst.add(number, result, average_precision, rows)
         return average_precision
 
     for number, name in enumerate(ENSEMBLE):
-        alone[name] = float(try_one(number, np.arange(len(holds_above))).mean())
+        map_per_attack[name] = float(
+            try_one(number, np.arange(len(holds_above))).mean()
+        )
     restarted = int((worst.average_precision > holds_above).sum())
     for restart in range(1, RESTARTS + 1):
         for number in range(len(RESTARTED)):
             rows = np.flatnonzero(worst.average_precision > holds_above)
             if len(rows):
                 try_one(number, rows, restart)
-    return Ensemble(worst, alone, restarted)
+    return EnsembleResult(worst, map_per_attack, restarted)

@@ -116,11 +116,11 @@ def make_hashnet(*, continuation: bool = False, unseen: str = "labels") -> HashL
 
         return mean_over(similar) + mean_over(1 - similar)
 
-    def slope(step):
+    def tanh_scale(step):
         return jnp.sqrt(1 + 0.005 * (step // 200 * 200).astype(jnp.float32))
 
     return HashLoss(
         init=lambda key, bank: ({}, {}),
         apply=apply,
-        slope=slope if continuation else None,
+        tanh_scale=tanh_scale if continuation else None,
     )

@@ -12,7 +12,7 @@ SUBJECT = ("dataset", "backbone", "bits", "loss")
 _SEEDS_OWN = {"seed", "pretrained"}  # the same network of another seed
 
 
-class Cell(NamedTuple):
+class ReportCell(NamedTuple):
     """One defense under one attack: a record for each seed."""
 
     defense: str
@@ -42,7 +42,7 @@ class Cell(NamedTuple):
         return float(names.percent(self.map)) < float(names.percent(self.chance))
 
 
-def mean(cell: Cell, key: str, inner: str | None = None) -> float | None:
+def mean(cell: ReportCell, key: str, inner: str | None = None) -> float | None:
     """Mean of a number over a cell's records; None where none has it."""
     values = [record.get(key) for record in cell.records]
     if inner is not None:
@@ -51,7 +51,7 @@ def mean(cell: Cell, key: str, inner: str | None = None) -> float | None:
     return sum(present) / len(present) if present else None
 
 
-def group(records: Sequence[Record]) -> list[Cell]:
+def group(records: Sequence[Record]) -> list[ReportCell]:
     """Cells in the order of the tables: by defense, then by attack and budget.
 
     Raises:
@@ -69,17 +69,17 @@ def group(records: Sequence[Record]) -> list[Cell]:
         budget = None if budget is None else float(budget)
         key = (record["defense"], record["attack"], budget)
         grouped.setdefault(key, []).append(record)
-    cells = [Cell(*key, tuple(entries)) for key, entries in grouped.items()]
+    cells = [ReportCell(*key, tuple(entries)) for key, entries in grouped.items()]
     return sorted(cells, key=_order)
 
 
-def columns(cells: Sequence[Cell]) -> list[tuple[str, float | None]]:
+def columns(cells: Sequence[ReportCell]) -> list[tuple[str, float | None]]:
     """The (attack, budget) pairs of the main table, in order."""
     ordered = sorted(cells, key=lambda cell: _order(cell)[1:])
     return list(dict.fromkeys((cell.attack, cell.budget) for cell in ordered))
 
 
-def column_name(column: tuple[str, float | None], cells: Sequence[Cell]) -> str:
+def column_name(column: tuple[str, float | None], cells: Sequence[ReportCell]) -> str:
     """An attack's name, with its budget where the table holds several of them."""
     attack, budget = column
     name = names.display(names.ATTACKS, attack)
@@ -123,7 +123,7 @@ def flatten(config: dict, prefix: str = "") -> list[tuple[str, object]]:
     return flat
 
 
-def _order(cell: Cell) -> tuple:
+def _order(cell: ReportCell) -> tuple:
     return (
         names.rank(names.DEFENSES, cell.defense),
         names.rank(names.ATTACKS, cell.attack),

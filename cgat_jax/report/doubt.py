@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from cgat_jax.report import names
-from cgat_jax.report.cells import Cell
+from cgat_jax.report.cells import ReportCell
 from cgat_jax.report.records import Record
 
 STATES = {True: "passed", False: "FAILED", None: "not made"}
 
 
-class Table(NamedTuple):
+class TextTable(NamedTuple):
     """A table under a title, with a sentence on it."""
 
     title: str
@@ -42,8 +42,8 @@ def sanity_summary(entry: Record) -> str:
 
 
 def doubt_tables(
-    cells: Sequence[Cell], transfers: Sequence[Record], sanity: Sequence[Record]
-) -> list[Table]:
+    cells: Sequence[ReportCell], transfers: Sequence[Record], sanity: Sequence[Record]
+) -> list[TextTable]:
     """The worst case's parts, the transfers of each attack, the checks."""
     return [
         *_ensembles(cells),
@@ -52,7 +52,7 @@ def doubt_tables(
     ]
 
 
-def _sanity_table(entry: Record) -> Table:
+def _sanity_table(entry: Record) -> TextTable:
     name = names.display(names.DEFENSES, entry["defense"])
     name += f", seed {entry['seed']}" if entry.get("seed") else ""
     rows = [
@@ -71,7 +71,7 @@ def _sanity_table(entry: Record) -> Table:
         "that the network is robust. Shares and MAP as fractions."
     )
     header = ["check", "result", "value", "at most", "what is measured"]
-    return Table(f"Sanity checks: {name}", note, header, rows)
+    return TextTable(f"Sanity checks: {name}", note, header, rows)
 
 
 def _twin(entry: Record) -> str:
@@ -83,7 +83,7 @@ def _twin(entry: Record) -> str:
     return f" The other network is {names.display(names.DEFENSES, entry['twin'])}."
 
 
-def _together(cell: Cell, cells: Sequence[Cell]) -> str:
+def _together(cell: ReportCell, cells: Sequence[ReportCell]) -> str:
     """The worst over the ensemble and what it was compared with, and what is not in."""
     record, defense = cell.records[0], names.display(names.DEFENSES, cell.defense)
     others = record.get("others") or []
@@ -109,7 +109,7 @@ def _named(attacks: Sequence[str]) -> str:
     return ", ".join(found)
 
 
-def _ensembles(cells: Sequence[Cell]) -> list[Table]:
+def _ensembles(cells: Sequence[ReportCell]) -> list[TextTable]:
     """What each attack of the worst case reaches alone, and how often it is worst."""
     rows, version, together = [], "", ""
     for cell in cells:
@@ -132,12 +132,14 @@ def _ensembles(cells: Sequence[Cell]) -> list[Table]:
     )
     note += together
     header = ["defense", "attack", "MAP alone", "worst for"]
-    return [Table(f"The worst case ({version})", note, header, rows)] if rows else []
+    return (
+        [TextTable(f"The worst case ({version})", note, header, rows)] if rows else []
+    )
 
 
 def _transfer_matrices(
-    cells: Sequence[Cell], transfers: Sequence[Record]
-) -> list[Table]:
+    cells: Sequence[ReportCell], transfers: Sequence[Record]
+) -> list[TextTable]:
     """A matrix for each attack: rows are attacked, columns are where it was made."""
     white = {(cell.defense, cell.attack): cell.records[0] for cell in cells}
     tables = []
@@ -167,7 +169,7 @@ def _transfer_matrices(
             "attacked, by images made on",
             *(names.display(names.DEFENSES, s) for s in sources),
         ]
-        tables.append(Table(title, note, header, rows))
+        tables.append(TextTable(title, note, header, rows))
     return tables
 
 

@@ -5,8 +5,8 @@ import io
 from collections.abc import Sequence
 
 from cgat_jax.report import names
-from cgat_jax.report.cells import Cell, mean
-from cgat_jax.report.doubt import Table
+from cgat_jax.report.cells import ReportCell, mean
+from cgat_jax.report.doubt import TextTable
 from cgat_jax.report.paper import paper_values
 from cgat_jax.report.records import Record
 from cgat_jax.report.tables import (
@@ -46,9 +46,9 @@ def to_csv(records: Sequence[Record]) -> str:
 def to_markdown(
     title: str,
     findings: Sequence[str],
-    cells: Sequence[Cell],
+    cells: Sequence[ReportCell],
     missing: Sequence[str],
-    doubts: Sequence[Table] = (),
+    doubts: Sequence[TextTable] = (),
 ) -> str:
     """The report without pictures."""
     parts = [f"{markdown_text(text)}\n" for text in [f"# {title}", *findings]]
@@ -71,7 +71,7 @@ def to_markdown(
     return "\n".join(parts)
 
 
-def table_notes(cells: Sequence[Cell]) -> list[str]:
+def table_notes(cells: Sequence[ReportCell]) -> list[str]:
     """What a reader of the main table must know to read it right."""
     notes = []
     seeds = sorted({record["seed"] for cell in cells for record in cell.records})
@@ -94,7 +94,7 @@ def table_notes(cells: Sequence[Cell]) -> list[str]:
     return notes + [f"{name}: {part}." for name, part in named.items()]
 
 
-def _unbounded(cell: Cell) -> str | None:
+def _unbounded(cell: ReportCell) -> str | None:
     """What an attack without a budget changed."""
     if cell.budget is not None or cell.attack == "clean":
         return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from cgat_jax.report import names
-from cgat_jax.report.cells import Cell, column_name
+from cgat_jax.report.cells import ReportCell, column_name
 from cgat_jax.report.plotting import DARK, LIGHT, Chart, Line, draw
 from cgat_jax.report.records import STAGES, Run
 
@@ -17,7 +17,7 @@ CURVES = {
 MOST_POINTS = 120
 
 
-def charts(runs: Sequence[Run], cells: Sequence[Cell]) -> dict[str, Chart]:
+def charts(runs: Sequence[Run], cells: Sequence[ReportCell]) -> dict[str, Chart]:
     """The charts of a report, by the name of their file."""
     found = {}
     for stage in STAGES:
@@ -76,7 +76,9 @@ def _binned(values: Sequence[float], size: int) -> list[float]:
     return [float(np.mean(values[i : i + size])) for i in range(0, len(values), size)]
 
 
-def _retrieval_charts(name: str, cells: Sequence[Cell]) -> Iterator[tuple[str, Chart]]:
+def _retrieval_charts(
+    name: str, cells: Sequence[ReportCell]
+) -> Iterator[tuple[str, Chart]]:
     """A chart for each defense, on one scale, so that they compare at a glance."""
     key, x_key, x_label = CURVES[name]
     drawn = [(cell, line) for cell in cells if (line := _line(cell, cells, key, x_key))]
@@ -100,7 +102,7 @@ def _retrieval_charts(name: str, cells: Sequence[Cell]) -> Iterator[tuple[str, C
 
 
 def _budget_charts(
-    runs: Sequence[Run], cells: Sequence[Cell]
+    runs: Sequence[Run], cells: Sequence[ReportCell]
 ) -> Iterator[tuple[str, Chart]]:
     """MAP and flipped bits by the size of the ball, a line a network."""
     entries = [
@@ -123,7 +125,9 @@ def _budget_charts(
             )
 
 
-def _line(cell: Cell, cells: Sequence[Cell], key: str, x_key: str) -> Line | None:
+def _line(
+    cell: ReportCell, cells: Sequence[ReportCell], key: str, x_key: str
+) -> Line | None:
     curves = [record[key] for record in cell.records if record.get(key)]
     curves = [(_floats(curve[x_key]), _floats(curve["precision"])) for curve in curves]
     if not curves or not len(curves[0][0]):

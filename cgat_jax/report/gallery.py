@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from cgat_jax.report import names
-from cgat_jax.report.cells import Cell
+from cgat_jax.report.cells import ReportCell
 from cgat_jax.report.gallery_files import read_gallery
 from cgat_jax.report.plotting import Picture
 from cgat_jax.report.records import Run
@@ -19,7 +19,7 @@ THUMBNAIL = 144  # answers are shown 72 pixels wide, twice that on a fine screen
 
 
 def load_galleries(
-    run: Run, cells: list[Cell]
+    run: Run, cells: list[ReportCell]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """The galleries of a run in the tables' order, images as data URIs.
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from cgat_jax.report import names
-from cgat_jax.report.cells import Cell
+from cgat_jax.report.cells import ReportCell
 from cgat_jax.report.records import Record
 
 # Our key (letters and digits only) to the paper's, likewise.
@@ -88,7 +88,7 @@ def paper_rows(table: int) -> list[PaperRow]:
     ]
 
 
-def compare(cells: Sequence[Cell]) -> list[Comparison]:
+def compare(cells: Sequence[ReportCell]) -> list[Comparison]:
     """Paper, ours and the difference of the numbers as printed, where both exist."""
     rows = []
     for cell in cells:
@@ -117,7 +117,7 @@ def _conflict(printed: list[tuple[str, float]]) -> list[str]:
     ]
 
 
-def unlike(cell: Cell) -> list[str]:
+def unlike(cell: ReportCell) -> list[str]:
     """What keeps our number from being measured as the paper's was."""
     record, notes = cell.records[0], []
     if record.get("map_at") not in (None, PAPER_MAP_AT):

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from cgat_jax.report import names
-from cgat_jax.report.cells import Cell, mean
+from cgat_jax.report.cells import ReportCell, mean
 from cgat_jax.report.records import Record, warnings_of
 
 BASELINES = ("clean", "noise")
 NEAR_CHANCE = 1.0  # points of MAP
 
 
-def findings(cells: Sequence[Cell]) -> list[str]:
+def findings(cells: Sequence[ReportCell]) -> list[str]:
     """Sentences on what was measured: what is wrong, robustness, then its price."""
     if not cells:
         return ["Nothing has been evaluated yet: only training curves are here."]
@@ -44,7 +44,7 @@ def meaning(record: Record) -> str:
     )
 
 
-def strongest(cells: Sequence[Cell], defense: str) -> Cell | None:
+def strongest(cells: Sequence[ReportCell], defense: str) -> ReportCell | None:
     """A defense's cell with the lowest MAP in a ball; noise if nothing else ran."""
     own = [c for c in cells if c.defense == defense and c.budget is not None]
     real = [cell for cell in own if cell.attack not in BASELINES]
@@ -58,7 +58,7 @@ def network(defense: str) -> str:
     return f"the network defended with {names.display(names.DEFENSES, defense)}"
 
 
-def _worst_first(cells: Sequence[Cell]) -> list[str]:
+def _worst_first(cells: Sequence[ReportCell]) -> list[str]:
     """Defended networks by their margin over chance, the undefended one last."""
 
     def margin(defense: str) -> tuple[bool, float]:
@@ -68,7 +68,7 @@ def _worst_first(cells: Sequence[Cell]) -> list[str]:
     return sorted(dict.fromkeys(cell.defense for cell in cells), key=margin)
 
 
-def _robustness(cells: Sequence[Cell], defense: str) -> str:
+def _robustness(cells: Sequence[ReportCell], defense: str) -> str:
     worst = strongest(cells, defense)
     if worst is None:
         return f"No attack on {network(defense)} has been measured."
@@ -97,7 +97,7 @@ def _beside(value: float, chance: float) -> str:
     return f"{points:.1f} points {side} chance ({chance:.1f}%)"
 
 
-def _price(cells: Sequence[Cell]) -> list[str]:
+def _price(cells: Sequence[ReportCell]) -> list[str]:
     """What each defense costs on clean queries."""
     base, sentences = _cell(cells, "none", "clean"), []
     for cell in cells:
@@ -115,7 +115,7 @@ def _price(cells: Sequence[Cell]) -> list[str]:
     return sentences
 
 
-def _alarms(cells: Sequence[Cell]) -> list[str]:
+def _alarms(cells: Sequence[ReportCell]) -> list[str]:
     """Signs that a number does not mean what it seems to."""
     alarms = []
     for defense in dict.fromkeys(cell.defense for cell in cells):
@@ -137,7 +137,7 @@ def _alarms(cells: Sequence[Cell]) -> list[str]:
     return [*alarms, *filter(None, map(_over_budget, cells))]
 
 
-def _over_budget(cell: Cell) -> str | None:
+def _over_budget(cell: ReportCell) -> str | None:
     used = mean(cell, "perturbation", "linf")
     if cell.budget is None or used is None or used <= cell.budget + 1e-4:
         return None
@@ -148,7 +148,7 @@ def _over_budget(cell: Cell) -> str | None:
     )
 
 
-def _cell(cells: Sequence[Cell], defense: str, attack: str) -> Cell | None:
+def _cell(cells: Sequence[ReportCell], defense: str, attack: str) -> ReportCell | None:
     wanted = (c for c in cells if (c.defense, c.attack) == (defense, attack))
     return next(wanted, None)
 

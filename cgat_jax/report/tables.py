@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from cgat_jax.report import names
-from cgat_jax.report.cells import Cell, column_name, columns, group, mean
+from cgat_jax.report.cells import ReportCell, column_name, columns, group, mean
 from cgat_jax.report.paper import compare
 from cgat_jax.report.records import Record, warnings_of
 
@@ -29,7 +29,7 @@ class MainTable(NamedTuple):
     rows: tuple[tuple[str, tuple[Entry | None, ...], str], ...]
 
 
-def main_table(cells: Sequence[Cell]) -> MainTable:
+def main_table(cells: Sequence[ReportCell]) -> MainTable:
     """MAP of each defense under each attack, chance last."""
     wanted = columns(cells)
     rows = []
@@ -41,7 +41,7 @@ def main_table(cells: Sequence[Cell]) -> MainTable:
     return MainTable(tuple(column_name(c, cells) for c in wanted), tuple(rows))
 
 
-def detail_table(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
+def detail_table(cells: Sequence[ReportCell]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of everything measured in a cell, means over the seeds."""
     first = cells[0].records[0] if cells else {}
     header = ["defense", "attack", "budget", f"MAP@{first.get('map_at') or 'k'}"]
@@ -58,7 +58,7 @@ def detail_table(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
     return _without_empty(header, [_details(cell) for cell in cells])
 
 
-def paper_table(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
+def paper_table(cells: Sequence[ReportCell]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of paper, ours, difference and chance."""
     header = ["defense", "attack", "paper", "ours", "difference", "chance", "note"]
     rows = [
@@ -76,7 +76,9 @@ def paper_table(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
     return _without_empty(header, rows)
 
 
-def main_rows(cells: Sequence[Cell], mark: str) -> tuple[list[str], list[list[str]]]:
+def main_rows(
+    cells: Sequence[ReportCell], mark: str
+) -> tuple[list[str], list[list[str]]]:
     """The main table as plain text, ``mark`` behind a MAP below chance."""
     table = main_table(cells)
     rows = [
@@ -117,7 +119,7 @@ def terminal_table(records: Sequence[Record]) -> str:
     return text
 
 
-def _entry(cell: Cell | None) -> Entry | None:
+def _entry(cell: ReportCell | None) -> Entry | None:
     if cell is None:
         return None
     spread = DASH.join(map(names.percent, cell.spread)) if cell.spread else ""
@@ -137,12 +139,12 @@ def _plain(entry: Entry | None, mark: str) -> str:
     return entry.text + spread + (f" {mark}" if entry.below_chance else "")
 
 
-def _chance(cells: Sequence[Cell]) -> str:
+def _chance(cells: Sequence[ReportCell]) -> str:
     values = sorted({names.percent(cell.chance) for cell in cells}, key=float)
     return values[0] if len(values) == 1 else f"{values[0]}{DASH}{values[-1]}"
 
 
-def _details(cell: Cell) -> list[str]:
+def _details(cell: ReportCell) -> list[str]:
     def share(key: str) -> str:
         value = mean(cell, key)
         return DASH if value is None else names.percent(value)
@@ -170,7 +172,7 @@ def _details(cell: Cell) -> list[str]:
     ]
 
 
-def _interval(cell: Cell) -> str:
+def _interval(cell: ReportCell) -> str:
     """The bootstrap interval over queries, where one seed was measured."""
     interval = cell.records[0].get("map_interval")
     if len(cell.records) > 1 or not interval:

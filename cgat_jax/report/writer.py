@@ -7,8 +7,8 @@ from typing import Any
 from cgat_jax.files.io import write_bytes
 from cgat_jax.files.ownership import check_folder, claim_folder
 from cgat_jax.report import names
-from cgat_jax.report.cells import Cell, check_comparable, group
-from cgat_jax.report.doubt import Table, doubt_tables
+from cgat_jax.report.cells import ReportCell, check_comparable, group
+from cgat_jax.report.doubt import TextTable, doubt_tables
 from cgat_jax.report.export import table_notes, to_csv, to_markdown
 from cgat_jax.report.figures import charts, draw_charts
 from cgat_jax.report.gallery import inline, load_galleries
@@ -92,7 +92,7 @@ def page_title(run: Run) -> str:
 
 def _page(
     runs: Sequence[Run],
-    cells: list[Cell],
+    cells: list[ReportCell],
     figures: dict[str, list[dict[str, str]]],
     galleries: list[dict[str, Any]],
     missing: Sequence[str],
@@ -119,7 +119,7 @@ def _page(
     )
 
 
-def _doubts(runs: Sequence[Run], cells: list[Cell]) -> list[Table]:
+def _doubts(runs: Sequence[Run], cells: list[ReportCell]) -> list[TextTable]:
     """Checks of all seeds; transfers of the first."""
     sanity = [entry for run in runs for entry in run.sanity]
     return doubt_tables(cells, runs[0].transfers, sanity)

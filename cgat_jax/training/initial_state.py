@@ -155,7 +155,7 @@ def empty_bank(dataset: Dataset, bits: int) -> Bank:
     return Bank(jnp.zeros((len(labels), bits)), labels)
 
 
-def first_bank(
+def initial_bank(
     config: Config,
     dataset: Dataset,
     mesh: Mesh,

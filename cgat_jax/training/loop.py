@@ -32,7 +32,7 @@ _SLOW = 1.0  # seconds of a step from which on none is queued
 class Stage:
     """What a stage of training is made of; its name separates its randomness.
 
-    ``fill(state, check_stop)`` completes the first state; it is skipped where a
+    ``warm_start(state, check_stop)`` completes the first state; it is skipped where a
     checkpoint is found.
     """
 
@@ -42,7 +42,7 @@ class Stage:
     loss: HashLoss | None
     schedule: Callable[[int], Any]
     initial_state: Callable[[], TrainState]
-    fill: Callable[[TrainState, Callable[[], None]], TrainState]
+    warm_start: Callable[[TrainState, Callable[[], None]], TrainState]
 
 
 def batches_of(
@@ -120,7 +120,7 @@ def run_stage(
         state = jax.device_put(stage.initial_state(), whole)
         restored = checkpoint.restore_latest(manager, state)
         if restored is None:
-            state = jax.device_put(stage.fill(state, stop.check), whole)
+            state = jax.device_put(stage.warm_start(state, stop.check), whole)
             state = jax.tree.map(jnp.copy, state)  # the loop donates it; parts live on
         else:
             state = restored

@@ -32,7 +32,7 @@ from cgat_jax.workdir import MetricsLog
 Batches = Callable[[int, int], Iterator[Batch]]
 
 
-class Victim(NamedTuple):
+class AttackedNetwork(NamedTuple):
     """The network to attack, frozen, and what its prototypes are made of.
 
     ``encode(network, images) -> logits`` evaluates it, ``network`` being its
@@ -54,7 +54,7 @@ class Trained(NamedTuple):
 
 
 def train_prosgan(
-    victim: Victim,
+    attacked: AttackedNetwork,
     batches: Batches,
     settings: GanSettings,
     key: jax.Array,
@@ -68,7 +68,7 @@ def train_prosgan(
     A run that was stopped or killed and is called again ends as one that was not.
 
     Args:
-        victim: the network to attack.
+        attacked: the network to attack.
         batches: ``batches(start_step, num_steps)`` yields the training batches of
             those steps, of uint8 images, split over the mesh.
         settings: the same at every call with this folder.
@@ -89,15 +89,17 @@ def train_prosgan(
         drawn from all label sets, the discriminator at every third step.
     """
     prototype_key, init_key, step_key = jax.random.split(key, 3)
-    prototypes = _prototypes(victim, settings, prototype_key, folder, mesh, check_stop)
-    networks = Networks(
-        victim.encode,
-        make_generator(width=settings.width),
-        make_discriminator(victim.label_sets.shape[1], width=settings.width),
+    prototypes = _prototypes(
+        attacked, settings, prototype_key, folder, mesh, check_stop
     )
-    sets = make_targets(prototypes, victim.label_sets)
+    networks = Networks(
+        attacked.encode,
+        make_generator(width=settings.width),
+        make_discriminator(attacked.label_sets.shape[1], width=settings.width),
+    )
+    sets = make_targets(prototypes, attacked.label_sets)
     whole = sharding.replicated(mesh)
-    constants = jax.device_put((step_key, victim.network, sets), whole)
+    constants = jax.device_put((step_key, attacked.network, sets), whole)
     step_fn = _compile(make_gan_step(networks, settings), constants, mesh)
     fresh = _fresh(init_key, networks, settings.image_size, sets)
     fresh = jax.device_put(fresh, whole)
@@ -119,18 +121,18 @@ def _fresh(key, networks: Networks, size: int, sets) -> GanState:
     return start(key, images, sets.features[:1])
 
 
-def _prototypes(victim, settings, key, folder, mesh, check_stop) -> PyTree:
+def _prototypes(attacked, settings, key, folder, mesh, check_stop) -> PyTree:
     """Trained once and kept; a stopped training starts again from its beginning."""
     whole = sharding.replicated(mesh)
-    steps, bank = settings.prototype_steps, victim.bank
+    steps, bank = settings.prototype_steps, attacked.bank
     with _open(folder / "prototypes") as manager:
         network = make_prototype_net(bank.codes.shape[1], classifier=True)
-        sets = jnp.asarray(victim.label_sets[:1], jnp.float32)
+        sets = jnp.asarray(attacked.label_sets[:1], jnp.float32)
         like = jax.device_put(network.init(key, sets), whole)
         params = checkpoint.restore_latest(manager, like)
         if params is None:
             params = train_target_network(
-                key, bank, victim.label_sets, steps=steps, check_stop=check_stop
+                key, bank, attacked.label_sets, steps=steps, check_stop=check_stop
             )
             params = jax.device_put(params, whole)
             checkpoint.save(manager, steps, params)

@@ -26,9 +26,9 @@ from cgat_jax.training.initial_state import (
     build_loss,
     build_network,
     empty_bank,
-    first_bank,
     first_weights,
     fresh_weights,
+    initial_bank,
     new_state,
 )
 from cgat_jax.training.interrupts import StopSignal
@@ -134,7 +134,7 @@ def _stage(
     make_step: Callable[[optax.GradientTransformation], StepFn],
     initial_state: Callable[[optax.GradientTransformation], TrainState],
     loss: HashLoss | None,
-    fill: Callable[..., TrainState] = lambda state, check_stop: state,
+    warm_start: Callable[..., TrainState] = lambda state, check_stop: state,
 ) -> Stage:
     schedule = make_schedule(settings, epoch_steps(dataset, settings))
     tx = make_optimizer(settings, schedule)
@@ -145,7 +145,7 @@ def _stage(
         loss=loss,
         schedule=schedule,
         initial_state=lambda: initial_state(tx),
-        fill=fill,
+        warm_start=warm_start,
     )
 
 
@@ -199,8 +199,8 @@ def _defend(config: Config, dataset: Dataset, mesh: Mesh, before: TrainState) ->
             _, constants = loss.init(key, bank)
         return new_state(before.params, constants, before.stats, bank, tx)
 
-    def fill(state, check_stop):
-        bank = first_bank(config, dataset, mesh, model, state, check_stop)
+    def warm_start(state, check_stop):
+        bank = initial_bank(config, dataset, mesh, model, state, check_stop)
         return start(state._replace(bank=bank))
 
     return _stage(
@@ -212,5 +212,5 @@ def _defend(config: Config, dataset: Dataset, mesh: Mesh, before: TrainState) ->
         ),
         lambda tx: start(unfilled(tx)),
         loss,
-        fill,
+        warm_start,
     )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cgat_jax.attacks.apgd import adaptive_descent, checkpoints
+from cgat_jax.attacks.apgd import adaptive_descent, halving_points
 from cgat_jax.attacks.pgd import Budget, ball, sign_descent
 
 EPSILON = 0.1
@@ -14,12 +14,12 @@ CURVATURE = np.linspace(0.2, 3.0, 12).astype(np.float32)
 
 def test_checkpoints_are_those_of_the_paper():
     """p = 0, 0.22, 0.41, 0.57, 0.70, 0.80, 0.87, 0.93, 0.99."""
-    assert checkpoints(100) == [22, 41, 57, 70, 80, 87, 93, 99]
+    assert halving_points(100) == [22, 41, 57, 70, 80, 87, 93, 99]
 
 
 def test_no_checkpoint_comes_twice_in_a_short_attack():
-    assert checkpoints(5) == [2, 3, 4, 5]
-    assert checkpoints(0) == []
+    assert halving_points(5) == [2, 3, 4, 5]
+    assert halving_points(0) == []
 
 
 def _objective(goal):
@@ -42,7 +42,7 @@ def _numpy_apgd(start, origin, goal, steps):
     def stepped(x, step):
         return np.clip(x - step * np.sign(2 * CURVATURE * (x - goal)), low, high)
 
-    step, marks = 2 * EPSILON, [0, *checkpoints(steps)]
+    step, marks = 2 * EPSILON, [0, *halving_points(steps)]
     x = before = best = start
     falls, halved, checked, best_value = 0, False, value(start), value(start)
     for k in range(steps):

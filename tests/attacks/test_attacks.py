@@ -9,8 +9,8 @@ import pytest
 
 from cgat_jax.attacks import (
     ATTACKS,
+    AttackContext,
     Budget,
-    Known,
     objectives,
     parse_attacks,
 )
@@ -57,7 +57,7 @@ def _make(name, **settings):
 
     def run(encode, images, references, keys):
         bank = Bank(*(table.astype(images.dtype) for table in BANK))
-        attack = entry.make(budget, Known(bank))
+        attack = entry.make(budget, AttackContext(bank))
         if entry.references == "labels":
             references = (references > 0).astype(references.dtype)
         return attack(encode, images, references, keys)

@@ -27,7 +27,7 @@ from cgat_jax.losses.prototype import classified_prototype_loss
 from cgat_jax.models import gan, prototype
 from cgat_jax.models.gan import make_discriminator, make_generator
 from cgat_jax.training import prosgan as training
-from cgat_jax.training.prosgan import Victim, train_prosgan
+from cgat_jax.training.prosgan import AttackedNetwork, train_prosgan
 from cgat_jax.types import Bank, Batch
 from tests.reference import gan as reference
 from tests.reference import losses as loss_reference
@@ -75,7 +75,7 @@ def _batches(start, count):
 
 
 @pytest.fixture(scope="module")
-def victim():
+def attacked():
     rng = np.random.default_rng(2)
     network = jnp.array(4 * rng.normal(size=(48, BITS)), jnp.float32)
     bits = np.arange(BITS)  # a bit that tells nothing apart is led astray
@@ -83,12 +83,12 @@ def victim():
     codes = np.repeat(classes * (-1.0) ** (bits // CLASSES), 5, axis=0)
     labels = np.repeat(np.eye(CLASSES), 5, axis=0)
     bank = Bank(jnp.array(codes, jnp.float32), jnp.array(labels, jnp.float32))
-    return Victim(_encode, network, bank, np.eye(CLASSES, dtype=np.uint8))
+    return AttackedNetwork(_encode, network, bank, np.eye(CLASSES, dtype=np.uint8))
 
 
-def _train(victim, folder, batches=_batches, check_stop=lambda: None):
+def _train(attacked, folder, batches=_batches, check_stop=lambda: None):
     return train_prosgan(
-        victim,
+        attacked,
         batches,
         SETTINGS,
         _key(0),
@@ -121,11 +121,11 @@ def compiled_once(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(victim, small_networks, compiled_once, tmp_path_factory):
+def trained(attacked, small_networks, compiled_once, tmp_path_factory):
     """A training without interruption: what it returned, and its folder."""
     folder = tmp_path_factory.mktemp("whole")
     with jax.numpy_dtype_promotion("standard"):
-        return _train(victim, folder), folder
+        return _train(attacked, folder), folder
 
 
 @pytest.mark.parametrize("pad", [0, 2])
@@ -197,15 +197,15 @@ def test_the_learning_rate_is_constant_then_falls_to_a_51st():
     np.testing.assert_allclose(rates, expected, rtol=1e-5)
 
 
-def test_prototypes_learn_codes_and_classes(victim, small_networks):
+def test_prototypes_learn_codes_and_classes(attacked, small_networks):
     def made(steps):
         params = train_target_network(
-            _key(0), victim.bank, victim.label_sets, steps=steps
+            _key(0), attacked.bank, attacked.label_sets, steps=steps
         )
-        return make_targets(params, victim.label_sets), params
+        return make_targets(params, attacked.label_sets), params
 
     before, (after, params) = made(0)[0], made(600)
-    own = np.asarray(victim.bank.codes)[::5]
+    own = np.asarray(attacked.bank.codes)[::5]
     agreement = [(np.asarray(t.codes) * own).mean() for t in (before, after)]
     assert agreement[1] > 0.95 > agreement[0]
     assert after.features.shape == (CLASSES, 512)
@@ -215,7 +215,7 @@ def test_prototypes_learn_codes_and_classes(victim, small_networks):
 
 
 @pytest.fixture(scope="module")
-def stepped(victim, small_networks, compiled_once):
+def stepped(attacked, small_networks, compiled_once):
     """The step as training compiles it, a first state, a batch, and the constants."""
     networks = Networks(
         _encode,
@@ -223,8 +223,8 @@ def stepped(victim, small_networks, compiled_once):
         make_discriminator(CLASSES, width=SETTINGS.width),
     )
     features = jax.random.normal(_key(2), (CLASSES, 512))
-    sets = Targets(jnp.eye(CLASSES), victim.bank.codes[::5], features)
-    mesh, constants = sharding.make_mesh(), (_key(3), victim.network, sets)
+    sets = Targets(jnp.eye(CLASSES), attacked.bank.codes[::5], features)
+    mesh, constants = sharding.make_mesh(), (_key(3), attacked.network, sets)
     with jax.numpy_dtype_promotion("standard"):
         fresh = training._fresh(_key(1), networks, SIZE, sets)
     state = jax.device_put(fresh, sharding.replicated(mesh))
@@ -305,13 +305,13 @@ def _craft(params, images, features, epsilon):
     return prosgan(generator, params, images, features, epsilon)
 
 
-def test_crafted_images_agree_with_their_targets(victim, trained):
+def test_crafted_images_agree_with_their_targets(attacked, trained):
     """End to end: mean(u * t) of unseen images rises far above the clean images'."""
     images = sharding.to_images(jnp.asarray(_batch(10_000).images))
     sets = make_targets(trained[0].prototypes, np.eye(CLASSES)[np.arange(ROWS) % 3])
     moved = _craft(trained[0].generator, images, sets.features, None)
     clean, attacked = (
-        float((jnp.tanh(_encode(victim.network, x)) * sets.codes).mean())
+        float((jnp.tanh(_encode(attacked.network, x)) * sets.codes).mean())
         for x in (images, moved)
     )
     assert attacked > 0.6 > 0.2 > clean
@@ -334,7 +334,9 @@ def _same(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_stopped_and_a_killed_training_end_as_a_whole_one(victim, trained, tmp_path):
+def test_a_stopped_and_a_killed_training_end_as_a_whole_one(
+    attacked, trained, tmp_path
+):
     """Stopped, then killed before the next checkpoint, then run to its end."""
     seen = []
 
@@ -354,16 +356,16 @@ def test_a_stopped_and_a_killed_training_end_as_a_whole_one(victim, trained, tmp
             yield batch
 
     with pytest.raises(Stopped):
-        _train(victim, tmp_path, batches=watched, check_stop=stop_at_step_seven)
+        _train(attacked, tmp_path, batches=watched, check_stop=stop_at_step_seven)
     with pytest.raises(KeyboardInterrupt):
-        _train(victim, tmp_path, batches=dies)
+        _train(attacked, tmp_path, batches=dies)
     starts = []
 
     def counted(start, count):
         starts.append((start, count))
         return _batches(start, count)
 
-    resumed = _train(victim, tmp_path, batches=counted)
+    resumed = _train(attacked, tmp_path, batches=counted)
     assert starts == [(7, TOTAL - 7)]
     whole, folder = trained
     _same(resumed, whole)
@@ -372,20 +374,20 @@ def test_a_stopped_and_a_killed_training_end_as_a_whole_one(victim, trained, tmp
     assert json.loads(logs[0].splitlines()[-1])["step"] == TOTAL
 
 
-def test_a_finished_training_is_only_read(victim, trained):
+def test_a_finished_training_is_only_read(attacked, trained):
     def none(start, count):
         assert (start, count) == (TOTAL, 0)
         return iter(())
 
-    _same(_train(victim, trained[1], batches=none), trained[0])
+    _same(_train(attacked, trained[1], batches=none), trained[0])
 
 
-def test_a_loss_that_is_not_finite_ends_the_training(victim, trained, tmp_path):
+def test_a_loss_that_is_not_finite_ends_the_training(attacked, trained, tmp_path):
     def breaks(start, count):
         for number, batch in enumerate(_batches(start, count)):
             labels = batch.labels * (np.nan if number == 6 else 1)
             yield batch._replace(labels=labels)
 
     with pytest.raises(NonFiniteError, match="step 7: not finite: loss, "):
-        _train(victim, tmp_path, batches=breaks)
+        _train(attacked, tmp_path, batches=breaks)
     assert not [p for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]

@@ -16,7 +16,7 @@ from cgat_jax.data.dataset import make_split
 from cgat_jax.data.datasets.flickr25k import CLASS_NAMES
 from cgat_jax.data.prepare.prepared import prepare as fill
 from cgat_jax.data.sources import known
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.sources.source_index import SourceIndex
 from experiments import check_data, prepare
 from tests.data import layouts
 from tests.data.sources import encode, photo, small_lists, write_lists
@@ -355,7 +355,7 @@ def test_the_label_counts_of_cifar_are_known(rng):
     labels = np.repeat(np.eye(10, dtype=np.uint8), 6_000, axis=0)
     names = tuple(str(i) for i in range(60_000))
     classes = tuple(f"c{i}" for i in range(10))
-    listing = Listing(
+    listing = SourceIndex(
         name="cifar10", class_names=classes, image_ids=names, labels=labels, parts={}
     )
     facts = known.KNOWN["cifar10"]

@@ -4,13 +4,13 @@ import pytest
 from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.datasets import splits
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.sources.source_index import SourceIndex
 
 
 def listing(names, labels=None, name="coco"):
     labels = np.ones((len(names), 1), np.uint8) if labels is None else labels
     classes = tuple(str(i) for i in range(labels.shape[1]))
-    return Listing(
+    return SourceIndex(
         name=name, class_names=classes, image_ids=names, labels=labels, parts={}
     )
 

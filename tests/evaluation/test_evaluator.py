@@ -17,7 +17,7 @@ from cgat_jax.errors import InputError
 from cgat_jax.evaluation import evaluator, transfer
 from cgat_jax.evaluation.evaluator import Evaluator
 from cgat_jax.evaluation.sanity import Curve
-from cgat_jax.evaluation.worst_case import ENSEMBLE, Ensemble, Worst
+from cgat_jax.evaluation.worst_case import ENSEMBLE, EnsembleResult, WorstCase
 from cgat_jax.files.io import read_sealed, save_array, write_sealed
 from cgat_jax.training.initial_state import build_network, fresh_weights
 from cgat_jax.types import HashModel
@@ -192,11 +192,11 @@ def test_an_encode_function_that_holds_its_weights_is_known_by_its_outputs(
 
 def _one_attack(attack, score, holds_above):
     """An ensemble of one, quick to compile."""
-    rows, worst = np.arange(len(holds_above)), Worst(len(holds_above))
-    left = attack("apgd_opposite", Budget(steps=2, surrogate="unit"), rows, 0)
-    worst.add(0, left, score(left.codes, rows))
-    alone = dict.fromkeys(ENSEMBLE, float(worst.average_precision.mean()))
-    return Ensemble(worst, alone, 0)
+    rows, worst = np.arange(len(holds_above)), WorstCase(len(holds_above))
+    result = attack("apgd_opposite", Budget(steps=2, surrogate="unit"), rows, 0)
+    worst.add(0, result, score(result.codes, rows))
+    map_per_attack = dict.fromkeys(ENSEMBLE, float(worst.average_precision.mean()))
+    return EnsembleResult(worst, map_per_attack, 0)
 
 
 def test_the_worst_case_is_compared_again_when_attacks_are_added(
@@ -241,8 +241,8 @@ def test_sanity_names_its_twin_and_is_made_again_with_another(
     found = transfer.Doubts(evaluator)
     path = tmp_path / "evaluate" / "none-sanity" / "sanity.json"
 
-    (alone,) = found.examine({"none": victim}, {"none": victim})
-    assert alone["twin"] is None and twins == [None]
+    (map_per_attack,) = found.examine({"none": victim}, {"none": victim})
+    assert map_per_attack["twin"] is None and twins == [None]
     sources = {"none": victim, "twin": twin}
     (both,) = found.examine({"none": victim}, sources)
     assert both["twin"] == "twin" and both["twin_sha256"] == twin.digest
@@ -261,12 +261,12 @@ def test_rounded_images_are_of_256_levels_in_the_ball(
     config = dataclasses.replace(config, evaluate=settings)
     evaluator = _evaluator(config, dataset, tmp_path)
     victim = evaluator.victim("none", *network)
-    left = evaluator.attacker.run("cgat", victim, keep=20)
-    levels = np.asarray(left.images, np.float64) * 255
+    result = evaluator.attacker.run("cgat", victim, keep=20)
+    levels = np.asarray(result.images, np.float64) * 255
     np.testing.assert_allclose(levels, np.round(levels), atol=1e-4)
-    assert left.linf.max() <= 8 / 255 + 1e-6
-    logits = victim.model.apply(*victim.network, jnp.asarray(left.images))[0]
-    np.testing.assert_array_equal(np.sign(logits), left.codes)
+    assert result.linf.max() <= 8 / 255 + 1e-6
+    logits = victim.model.apply(*victim.network, jnp.asarray(result.images))[0]
+    np.testing.assert_array_equal(np.sign(logits), result.codes)
     record = evaluator.attacks("none", victim)[-1]
     assert record["attack_settings"]["rounded"] == "8 bits"
 
@@ -298,12 +298,12 @@ def test_queries_without_relevant_items_count_as_zero_or_are_left_out(
     shown = json.loads(gallery.read_text())["queries"]
     ids = [data.image_ids[p] for p in evaluator.references.positions]
     assert [query["id"] for query in shown] == ids[: len(shown)]
-    zero, left = found["zero"], found["exclude"]
+    zero, result = found["zero"], found["exclude"]
     assert zero["num_without_relevant"] == 3 and zero["num_attacked"] == 20
-    assert left["num_without_relevant"] == 0 and left["num_attacked"] == 17
-    assert left["ceiling"] == 1.0 and zero["ceiling"] == pytest.approx(17 / 20)
-    assert left["map"] == pytest.approx(zero["map"] * 20 / 17)
-    assert left["without_relevant"] == "exclude"
+    assert result["num_without_relevant"] == 0 and result["num_attacked"] == 17
+    assert result["ceiling"] == 1.0 and zero["ceiling"] == pytest.approx(17 / 20)
+    assert result["map"] == pytest.approx(zero["map"] * 20 / 17)
+    assert result["without_relevant"] == "exclude"
 
 
 def test_no_query_at_all_is_refused(config, dataset, tmp_path):

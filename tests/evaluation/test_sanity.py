@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cgat_jax.evaluation.attack_runner import Attacked
+from cgat_jax.evaluation.attack_runner import AttackResult
 from cgat_jax.evaluation.sanity import CHECKS, MAIN, budget_curve, examine
 from cgat_jax.retrieval import average_precision_at
 
@@ -52,7 +52,7 @@ class Honest:
     def left(self, moved):
         change = (moved - self.images).reshape(COUNT, -1)
         linf, mse = np.abs(change).max(axis=1), (change**2).mean(axis=1)
-        return Attacked(self.signs(moved), moved, linf, mse, {})
+        return AttackResult(self.signs(moved), moved, linf, mse, {})
 
     def move(self, name, epsilon, steps=100, restart=0, size=0, surrogate="tanh"):
         rng = np.random.default_rng([3, restart])

@@ -9,7 +9,7 @@ from cgat_jax import sharding
 from cgat_jax.data import load_dataset
 from cgat_jax.evaluation.evaluator import Evaluator
 from cgat_jax.evaluation.sanity import CHECKS, Curve
-from cgat_jax.evaluation.sanity_network import NetworkSubject
+from cgat_jax.evaluation.sanity_network import SanityNetwork
 from cgat_jax.types import HashModel
 from tests import tiny_config
 
@@ -48,7 +48,7 @@ def _subject(evaluator, name, **changes):
     model, weights = _model(**changes)
     made = evaluator(name)
     victim = made.victim("none", model, (weights, {}))
-    return NetworkSubject(made.attacker, made.scorer, victim, None)
+    return SanityNetwork(made.attacker, made.scorer, victim, None)
 
 
 def _value(subject, name):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from cgat_jax.attacks import ATTACKS
-from cgat_jax.evaluation.attack_runner import Attacked
+from cgat_jax.evaluation.attack_runner import AttackResult
 from cgat_jax.evaluation.worst_case import (
     ENSEMBLE,
     RESTARTED,
     RESTARTS,
-    Worst,
+    WorstCase,
     standard_v1,
 )
 
@@ -19,29 +19,31 @@ SHOWN = 2
 def _left(codes, value=0.0):
     count = len(codes)
     images = np.full((min(SHOWN, count), 1, 1, 3), value)
-    return Attacked(np.array(codes), images, np.full(count, value), np.zeros(count), {})
+    return AttackResult(
+        np.array(codes), images, np.full(count, value), np.zeros(count), {}
+    )
 
 
 def test_each_query_keeps_its_lowest_average_precision():
-    worst = Worst(3)
+    worst = WorstCase(3)
     worst.add(0, _left([[1], [1], [1]], 0.0), np.array([0.5, 0.2, 0.7]))
     worst.add(1, _left([[-1], [-1], [-1]], 1.0), np.array([0.4, 0.3, 0.7]))
     np.testing.assert_array_equal(worst.average_precision, [0.4, 0.2, 0.7])
-    np.testing.assert_array_equal(worst.left.codes, [[-1], [1], [1]])
-    np.testing.assert_array_equal(worst.left.linf, [1, 0, 0])
-    np.testing.assert_array_equal(worst.left.images[:, 0, 0, 0], [1, 0])
-    np.testing.assert_array_equal(worst.by, [1, 0, 0])
+    np.testing.assert_array_equal(worst.result.codes, [[-1], [1], [1]])
+    np.testing.assert_array_equal(worst.result.linf, [1, 0, 0])
+    np.testing.assert_array_equal(worst.result.images[:, 0, 0, 0], [1, 0])
+    np.testing.assert_array_equal(worst.winning_attack, [1, 0, 0])
 
 
 def test_a_part_of_the_queries_changes_only_them():
-    worst = Worst(4)
+    worst = WorstCase(4)
     worst.add(0, _left([[1]] * 4), np.full(4, 0.5))
     rows = np.array([1, 3])
     worst.add(2, _left([[-1]] * 2, 1.0), np.array([0.1, 0.1]), rows)
-    np.testing.assert_array_equal(worst.left.codes[:, 0], [1, -1, 1, -1])
+    np.testing.assert_array_equal(worst.result.codes[:, 0], [1, -1, 1, -1])
     # Of the two images kept, only query 1's is among the first two queries'.
-    np.testing.assert_array_equal(worst.left.images[:, 0, 0, 0], [0, 1])
-    np.testing.assert_array_equal(worst.by, [0, 2, 0, 2])
+    np.testing.assert_array_equal(worst.result.images[:, 0, 0, 0], [0, 1])
+    np.testing.assert_array_equal(worst.winning_attack, [0, 2, 0, 2])
 
 
 class _Scripted:
@@ -77,8 +79,8 @@ def test_the_worst_case_is_at_most_every_attack_of_it(scripted):
     )
     np.testing.assert_allclose(found.worst.average_precision, expected / 100)
     for name in ENSEMBLE:
-        assert found.worst.average_precision.mean() <= found.alone[name]
-        assert found.alone[name] == pytest.approx(table[name, 0].mean() / 100)
+        assert found.worst.average_precision.mean() <= found.map_per_attack[name]
+        assert found.map_per_attack[name] == pytest.approx(table[name, 0].mean() / 100)
 
 
 def test_only_what_still_holds_is_attacked_again(scripted):

@@ -126,5 +126,5 @@ def test_hashnet_grows_steeper_every_200_steps(step, slope):
 def test_without_continuation_logits_stay_as_they_are():
     logits = jnp.array([[1.0, -2.0]])
     for loss in (make_hashnet(), make_dpsh()):
-        assert loss.slope is None
+        assert loss.tanh_scale is None
         assert loss.scale(logits, jnp.array(400)) is logits

@@ -14,9 +14,9 @@ from cgat_jax.data.checks.chance import map_bounds
 from cgat_jax.data.checks.contents import copies
 from cgat_jax.data.checks.degenerate import degeneracies
 from cgat_jax.data.dataset import Split, parts_of
-from cgat_jax.data.sources.known import KNOWN, Known
+from cgat_jax.data.sources.known import KNOWN, DatasetStats, Known
 from cgat_jax.data.sources.source_file import some
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.sources.source_index import SourceIndex
 
 CHANCE_TOLERANCE = 0.002
 _TIMES = {2: "twice", 3: "three times", 4: "four times"}
@@ -29,7 +29,7 @@ class Finding(NamedTuple):
     text: str
 
 
-def check_labels(listing: Listing, known: Known | None) -> Iterator[Finding]:
+def check_labels(listing: SourceIndex, known: DatasetStats | None) -> Iterator[Finding]:
     """Constant and unlabeled images, and counts against the known ones."""
     labels, names = listing.labels, listing.class_names
     counts = labels.sum(axis=0, dtype=np.int64)
@@ -49,7 +49,7 @@ def check_labels(listing: Listing, known: Known | None) -> Iterator[Finding]:
 
 
 def _against_known(
-    listing: Listing, counts: np.ndarray, known: Known
+    listing: SourceIndex, counts: np.ndarray, known: Known
 ) -> Iterator[Finding]:
     found = len(listing.image_ids)
     if found != known.images:
@@ -68,7 +68,7 @@ def _against_known(
 
 
 def check_split(
-    labels: np.ndarray, split: Split, known: Known | None
+    labels: np.ndarray, split: Split, known: DatasetStats | None
 ) -> Iterator[Finding]:
     """Repeated lines, overlap, unlabeled rows, sizes, chance and ceiling of MAP."""
     for part, rows in parts_of(split).items():
@@ -129,7 +129,9 @@ def _sizes(labels: np.ndarray, split: Split, known: Known) -> Iterator[Finding]:
     yield Finding(not same, f"{text} {verb} those of the lists as released")
 
 
-def _bounds(labels: np.ndarray, split: Split, known: Known | None) -> Iterator[Finding]:
+def _bounds(
+    labels: np.ndarray, split: Split, known: DatasetStats | None
+) -> Iterator[Finding]:
     bounds = map_bounds(labels[split.query], labels[split.database])
     text = f"chance MAP {bounds.chance:.4f}, ceiling {bounds.ceiling:.4f}"
     yield Finding(False, text)
@@ -176,6 +178,6 @@ def check_copies(
                 yield Finding(True, f"split {split.name}: {text}")
 
 
-def known_of(name: str) -> Known | None:
+def known_of(name: str) -> DatasetStats | None:
     """What is known of a data set by that name, if anything."""
     return KNOWN.get(name)

@@ -12,7 +12,7 @@ from cgat_jax.data.checks.doctor import Finding
 from cgat_jax.data.checks.sizes import smaller_than
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.sources.source_file import some
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.sources.source_index import SourceIndex
 
 _KINDS = {
     images.OversizedError: "oversized",
@@ -34,7 +34,7 @@ class Checked(NamedTuple):
     sizes: np.ndarray
 
 
-def check_originals(listing: Listing, threads: int, progress: bool) -> Checked:
+def check_originals(listing: SourceIndex, threads: int, progress: bool) -> Checked:
     """Opens and decodes every image of a source."""
 
     def look(position: int) -> tuple[tuple[str, str], int, tuple[int, int]]:

@@ -23,8 +23,8 @@ from PIL import Image
 from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset
 from cgat_jax.data.datasets.splits import draw_balanced, load_prepared
-from cgat_jax.data.sources.source_file import Place, find, read_bytes, search
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.sources.source_file import SourceFile, find, read_bytes, search
+from cgat_jax.data.sources.source_index import SourceIndex
 from cgat_jax.files.pickles import scan_pickle
 
 NAME = "cifar10"
@@ -38,7 +38,7 @@ _PIXELS = 3 * SIDE**2
 _MAX_BYTES = 200 * 10**6
 
 
-def scan_cifar10(places: Sequence[Place]) -> Listing:
+def scan_cifar10(places: Sequence[SourceFile]) -> SourceIndex:
     """Reads the six batches; images are ``train/00000`` on, then ``test/00000`` on.
 
     Raises:
@@ -54,7 +54,7 @@ def scan_cifar10(places: Sequence[Place]) -> Listing:
     num_train = int((file_of < len(files) - 1).sum())
     names = [f"train/{i:05d}" for i in range(num_train)]
     names += [f"test/{i:05d}" for i in range(len(classes) - num_train)]
-    return Listing(
+    return SourceIndex(
         name=NAME,
         class_names=CLASS_NAMES,
         image_ids=tuple(names),

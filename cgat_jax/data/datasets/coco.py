@@ -19,14 +19,14 @@ import numpy as np
 from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset
 from cgat_jax.data.datasets.splits import draw_split, load_prepared
-from cgat_jax.data.sources.source_file import Place, below, find, read_text
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.sources.source_file import SourceFile, below, find, read_text
+from cgat_jax.data.sources.source_index import SourceIndex
 
 NAME = "coco"
 _FOLDERS = ("train2014", "val2014")
 
 
-def scan_coco(places: Sequence[Place]) -> Listing:
+def scan_coco(places: Sequence[SourceFile]) -> SourceIndex:
     """Reads the annotations; classes and images are in alphabetical order.
 
     Crowd annotations count as objects.
@@ -50,12 +50,12 @@ def scan_coco(places: Sequence[Place]) -> Listing:
     if not image_ids:
         raise DataError(f"{places[0]}: no image has an annotation")
 
-    def locate(position: int) -> Place:
+    def locate(position: int) -> SourceFile:
         folder, name = image_ids[position].split("/")
         return below(folders[folder], name)
 
     dropped = len(found) - len(image_ids)
-    return Listing(
+    return SourceIndex(
         name=NAME,
         class_names=class_names,
         image_ids=image_ids,
@@ -80,7 +80,7 @@ def load_coco(settings: Data, root: Path) -> Dataset:
 
 
 def _read_annotations(
-    places: Sequence[Place], folder: str
+    places: Sequence[SourceFile], folder: str
 ) -> tuple[dict[int, str], dict[str, set[str]]]:
     """Names of the categories, and {path: names of the categories in the image}."""
     path = find(places, f"instances_{folder}.json")

@@ -20,8 +20,8 @@ import numpy as np
 from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset
 from cgat_jax.data.datasets.splits import draw_split, load_prepared
-from cgat_jax.data.sources.source_file import Place, find, read_text
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.sources.source_file import SourceFile, find, read_text
+from cgat_jax.data.sources.source_index import SourceIndex
 
 NAME = "flickr25k"
 _MOST_DIGITS = 9
@@ -37,7 +37,7 @@ CLASS_NAMES = (
 )
 
 
-def scan_flickr25k(places: Sequence[Place]) -> Listing:
+def scan_flickr25k(places: Sequence[SourceFile]) -> SourceIndex:
     """Reads the annotations; images are in the order of their numbers.
 
     Raises:
@@ -51,7 +51,7 @@ def scan_flickr25k(places: Sequence[Place]) -> Listing:
         labels[_read_numbers(path, count) - 1, column] = 1
     bare = int((~labels.any(axis=1)).sum())
     names = tuple(f"im{number}.jpg" for number in range(1, count + 1))
-    return Listing(
+    return SourceIndex(
         name=NAME,
         class_names=CLASS_NAMES,
         image_ids=names,
@@ -71,20 +71,20 @@ def load_flickr25k(settings: Data, root: Path) -> Dataset:
     return load_prepared(NAME, settings, root, draw_split)
 
 
-def _count(photos: Place) -> int:
+def _count(photos: SourceFile) -> int:
     """The largest number of a photo that is there."""
     found = (re.fullmatch(r"im([1-9]\d*)\.jpg", path.name) for path in photos.iterdir())
     return max(int(match[1]) for match in found if match)
 
 
-def _label_files(places: Sequence[Place]) -> list[Place]:
+def _label_files(places: Sequence[SourceFile]) -> list[SourceFile]:
     """The 38 files, together or spread over folders."""
     folder = find(places, f"{CLASS_NAMES[0]}.txt").parent
     names = [f"{name}.txt" for name in CLASS_NAMES]
     return [find([folder, *places], name) for name in names]
 
 
-def _read_numbers(path: Place, count: int) -> np.ndarray:
+def _read_numbers(path: SourceFile, count: int) -> np.ndarray:
     """Numbers of photos in 1 to ``count``, int64."""
     words = read_text(path).split()
     for line, word in enumerate(words, 1):

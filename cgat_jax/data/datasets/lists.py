@@ -22,8 +22,8 @@ from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset, make_split, repeats, unlabeled
 from cgat_jax.data.prepare.manifest import AGAIN
 from cgat_jax.data.prepare.opened import dataset_of, open_prepared
-from cgat_jax.data.sources.source_file import Place, below, find, read_text, some
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.sources.source_file import SourceFile, below, find, read_text, some
+from cgat_jax.data.sources.source_index import SourceIndex
 
 NAME = "lists"
 FILES = {"train": "train", "query": "test", "database": "database"}
@@ -41,7 +41,7 @@ class Rows(NamedTuple):
         return next(iter(self.labels.values())).shape[1]
 
 
-def scan_lists(places: Sequence[Place]) -> Listing:
+def scan_lists(places: Sequence[SourceFile]) -> SourceIndex:
     """Reads and checks the text files; every distinct path is listed once.
 
     Raises:
@@ -57,7 +57,7 @@ def scan_lists(places: Sequence[Place]) -> Listing:
     return listing
 
 
-def read_rows(folder: Place, *, optional: tuple[str, ...] = ()) -> Rows:
+def read_rows(folder: SourceFile, *, optional: tuple[str, ...] = ()) -> Rows:
     """The text files of a folder, checked one by one and for equal columns.
 
     Args:
@@ -84,7 +84,7 @@ def read_rows(folder: Place, *, optional: tuple[str, ...] = ()) -> Rows:
     return Rows(names, labels)
 
 
-def merge(folder: Place, rows: Rows) -> tuple[Listing, list[str]]:
+def merge(folder: SourceFile, rows: Rows) -> tuple[SourceIndex, list[str]]:
     """Every distinct image once, and the names of those with two label rows."""
     names = [name for part in FILES for name in rows.names[part]]
     labels = np.concatenate([rows.labels[part] for part in FILES])
@@ -96,7 +96,7 @@ def merge(folder: Place, rows: Rows) -> tuple[Listing, list[str]]:
     conflicts = np.flatnonzero((merged[where] != labels).any(axis=1))
     ends = np.cumsum([len(rows.names[part]) for part in FILES])[:-1]
     images = _image_folder(folder, image_ids[0])
-    listing = Listing(
+    listing = SourceIndex(
         name=NAME,
         class_names=_read_classes(folder, labels.shape[1]),
         image_ids=image_ids,
@@ -136,12 +136,12 @@ def open_lists(settings: Data, root: Path) -> Dataset:
     return dataset_of(root, stored, split, settings)
 
 
-def _image_folder(source: Place, name: str) -> Place:
+def _image_folder(source: SourceFile, name: str) -> SourceFile:
     folder = source / "images"
     return folder if below(folder, name).is_file() else source
 
 
-def _read_paths(source: Place, file: str) -> list[str]:
+def _read_paths(source: SourceFile, file: str) -> list[str]:
     path = source / f"{file}_img.txt"
     lines = [line.strip() for line in read_text(path).splitlines()]
     if not lines:
@@ -155,7 +155,7 @@ def _read_paths(source: Place, file: str) -> list[str]:
     return [str(PurePosixPath(line)) for line in lines]
 
 
-def _read_labels(path: Place, count: int) -> np.ndarray:
+def _read_labels(path: SourceFile, count: int) -> np.ndarray:
     """uint8 [count, C] of a text file, checked line by line."""
     rows = [line.split() for line in read_text(path).splitlines()]
     if len(rows) != count:
@@ -174,7 +174,7 @@ def _read_labels(path: Place, count: int) -> np.ndarray:
     return np.array([[word == "1" for word in row] for row in rows], np.uint8)
 
 
-def _read_classes(source: Place, width: int) -> tuple[str, ...]:
+def _read_classes(source: SourceFile, width: int) -> tuple[str, ...]:
     path = source / "classes.txt"
     if not path.exists():
         return tuple(f"class {column}" for column in range(width))

@@ -30,8 +30,8 @@ from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset
 from cgat_jax.data.datasets.released import photo_number
 from cgat_jax.data.datasets.splits import draw_split, load_prepared
-from cgat_jax.data.sources.source_file import Place, below, find, read_text, search
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.sources.source_file import SourceFile, below, find, read_text, search
+from cgat_jax.data.sources.source_index import SourceIndex
 
 NAME = "nus_wide"
 
@@ -45,7 +45,7 @@ _ALL = {"": "Imagelist.txt"}
 _HALVES = {"_Train": "TrainImagelist.txt", "_Test": "TestImagelist.txt"}
 
 
-def scan_nus_wide(places: Sequence[Place]) -> Listing:
+def scan_nus_wide(places: Sequence[SourceFile]) -> SourceIndex:
     """Reads the image lists and labels; images are in the order of their names.
 
     Raises:
@@ -65,7 +65,7 @@ def scan_nus_wide(places: Sequence[Place]) -> Listing:
     lines = (
         f"{left_out:,} of {len(names):,} images have none of the 21 labels, left out"
     )
-    return Listing(
+    return SourceIndex(
         name=NAME,
         class_names=CLASS_NAMES,
         image_ids=image_ids,
@@ -85,7 +85,9 @@ def load_nus_wide(settings: Data, root: Path) -> Dataset:
     return load_prepared(NAME, settings, root, draw_split)
 
 
-def _read_lists(places: Sequence[Place]) -> tuple[list[str], np.ndarray, list[str]]:
+def _read_lists(
+    places: Sequence[SourceFile],
+) -> tuple[list[str], np.ndarray, list[str]]:
     """Names of all images, their labels uint8 [n, 21], and lines on what was mended."""
     lists = _ALL if search(places, _ALL[""]) else _HALVES
     names, labels, notes = [], [], []
@@ -99,7 +101,7 @@ def _read_lists(places: Sequence[Place]) -> tuple[list[str], np.ndarray, list[st
     return names, np.concatenate(labels), notes
 
 
-def _read_names(path: Place) -> list[str]:
+def _read_names(path: SourceFile) -> list[str]:
     """Paths of an image list, with forward slashes; they are written with either."""
     names = [line.strip().replace("\\", "/") for line in read_text(path).splitlines()]
     for number, name in enumerate(names, 1):
@@ -114,7 +116,7 @@ def _read_names(path: Place) -> list[str]:
 
 
 def _read_labels(
-    places: Sequence[Place], half: str, count: int, notes: list[str]
+    places: Sequence[SourceFile], half: str, count: int, notes: list[str]
 ) -> np.ndarray:
     """uint8 [count, 21] of one half's label files; adds lines on what was mended."""
     labels = np.zeros((count, len(CLASS_NAMES)), np.uint8)
@@ -132,7 +134,7 @@ def _read_labels(
     return labels
 
 
-def _mended(path: Place, line: int, word: str, notes: list[str]) -> str:
+def _mended(path: SourceFile, line: int, word: str, notes: list[str]) -> str:
     """The 0 that the one damaged line of the official files stands for.
 
     Raises:
@@ -145,8 +147,8 @@ def _mended(path: Place, line: int, word: str, notes: list[str]) -> str:
 
 
 def _find_photos(
-    places: Sequence[Place], image_ids: Sequence[str]
-) -> Callable[[int], Place]:
+    places: Sequence[SourceFile], image_ids: Sequence[str]
+) -> Callable[[int], SourceFile]:
     """Where each image is, by the layout in which one of the first is found."""
     for name, form in itertools.product(image_ids[:_TRIED], _FORMS):
         head = PurePosixPath(form(name)).parts[0]
@@ -160,7 +162,7 @@ def _find_photos(
     )
 
 
-def _photo(folder: Place, form: Callable, image_ids: Sequence[str], position: int):
+def _photo(folder: SourceFile, form: Callable, image_ids: Sequence[str], position: int):
     return below(folder, form(image_ids[position]))
 
 

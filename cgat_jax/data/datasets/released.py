@@ -16,7 +16,7 @@ from cgat_jax.data.datasets.lists import Rows, read_rows
 from cgat_jax.data.prepare.arrays import load_arrays, save_arrays
 from cgat_jax.data.prepare.manifest import is_own
 from cgat_jax.data.sources.source_file import some
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.sources.source_index import SourceIndex
 from cgat_jax.errors import DamagedFileError
 from cgat_jax.files.ownership import claim_folder
 
@@ -38,7 +38,7 @@ def photo_number(name: str) -> str:
 KEYS = {"flickr25k": base_name, "coco": base_name, "nus_wide": photo_number}
 
 
-def add_released(root: Path, stored: Listing, folder: Path) -> bool:
+def add_released(root: Path, stored: SourceIndex, folder: Path) -> bool:
     """Reads released split files into the prepared folder ``root``.
 
     Returns:
@@ -76,7 +76,7 @@ def add_released(root: Path, stored: Listing, folder: Path) -> bool:
     return True
 
 
-def open_released(root: Path, stored: Listing) -> tuple[Split, list[str]]:
+def open_released(root: Path, stored: SourceIndex) -> tuple[Split, list[str]]:
     """The released split that was added to ``root``, and what is odd about it.
 
     Raises:
@@ -120,7 +120,7 @@ def _is_list(rows: np.ndarray, count: int) -> bool:
     return bool(kind and rows.min() >= 0 and rows.max() < count)
 
 
-def _positions(rows: Rows, stored: Listing, folder: Path) -> dict[str, np.ndarray]:
+def _positions(rows: Rows, stored: SourceIndex, folder: Path) -> dict[str, np.ndarray]:
     """{part: positions in the data set} of the listed names."""
     key = KEYS[stored.name]
     where = {key(name): i for i, name in enumerate(stored.image_ids)}
@@ -138,7 +138,7 @@ def _positions(rows: Rows, stored: Listing, folder: Path) -> dict[str, np.ndarra
 
 
 def _compare(
-    rows: Rows, parts: dict[str, np.ndarray], stored: Listing, folder: Path
+    rows: Rows, parts: dict[str, np.ndarray], stored: SourceIndex, folder: Path
 ) -> list[str]:
     """Lines on label rows that are not those of the annotations.
 

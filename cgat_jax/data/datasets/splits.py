@@ -11,9 +11,9 @@ from cgat_jax.data.dataset import DataError, Dataset, Split, make_split, repeats
 from cgat_jax.data.datasets.released import has_released, open_released
 from cgat_jax.data.prepare.opened import dataset_of, open_prepared
 from cgat_jax.data.sources.known import KNOWN
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.sources.source_index import SourceIndex
 
-Draw = Callable[[Listing, Data], Split]
+Draw = Callable[[SourceIndex, Data], Split]
 
 
 def load_prepared(name: str, settings: Data, root: Path, draw: Draw) -> Dataset:
@@ -39,7 +39,7 @@ def load_prepared(name: str, settings: Data, root: Path, draw: Draw) -> Dataset:
     return dataset_of(root, stored, split, settings)
 
 
-def splits_of(stored: Listing, root: Path) -> list[Split]:
+def splits_of(stored: SourceIndex, root: Path) -> list[Split]:
     """The splits that a run can use: the files' own, the paper's, the released one.
 
     The paper's is left out where there are fewer images than it needs.
@@ -57,7 +57,7 @@ def splits_of(stored: Listing, root: Path) -> list[Split]:
     return splits
 
 
-def draw_split(stored: Listing, settings: Data) -> Split:
+def draw_split(stored: SourceIndex, settings: Data) -> Split:
     """Random queries, database and training images, a function of names and settings.
 
     The three are pieces of one permutation: queries, then the database, the first
@@ -80,7 +80,7 @@ def draw_split(stored: Listing, settings: Data) -> Split:
     )
 
 
-def draw_balanced(stored: Listing, settings: Data) -> Split:
+def draw_balanced(stored: SourceIndex, settings: Data) -> Split:
     """As ``draw_split``, with equally many queries and training images of each class.
 
     For one label an image. Queries are drawn from the images named ``test/``, training

@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from cgat_jax.data import images
 from cgat_jax.data.dataset import DataError
-from cgat_jax.data.prepare.shards import Part, cut, is_complete, mark
+from cgat_jax.data.prepare.shards import Shard, cut, is_complete, write_marker
 from cgat_jax.data.prepare.storage import Built, ImagesOfPart, assemble, quiet_tfds
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.sources.source_index import SourceIndex
 
 MAX_ERRORS = 20
 
@@ -44,7 +44,7 @@ class Work(NamedTuple):
     image, and at 20 lines the rest is not read.
     """
 
-    listing: Listing
+    listing: SourceIndex
     image_size: int
     folder: Path
     pool: ThreadPoolExecutor
@@ -54,7 +54,7 @@ class Work(NamedTuple):
 
 
 def build(
-    listing: Listing, folder: Path, image_size: int, threads: int, progress: bool
+    listing: SourceIndex, folder: Path, image_size: int, threads: int, progress: bool
 ) -> Built:
     """Writes the images below ``folder``, which is ours.
 
@@ -74,7 +74,7 @@ def build(
 
 
 def _build(
-    listing: Listing, folder: Path, image_size: int, threads: int, progress: bool
+    listing: SourceIndex, folder: Path, image_size: int, threads: int, progress: bool
 ) -> Built:
     parts = cut(listing, image_size)
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def _build(
     return assemble(listing, parts, folder)
 
 
-def encode(work: Work, part: Part) -> Iterator[Record]:
+def encode(work: Work, part: Shard) -> Iterator[Record]:
     """Yields the records of a part's good images, in order.
 
     Raises:
@@ -143,7 +143,7 @@ def _ahead(pool, work, positions: range, depth: int) -> Iterator[Future]:
         begun.extend(pool.submit(work, i) for i in itertools.islice(rest, 1))
 
 
-def _write(work: Work, part: Part) -> None:
+def _write(work: Work, part: Shard) -> None:
     """Writes one part and marks it, unless it has bad images."""
     folder, written = work.folder / part.name, []
     shutil.rmtree(folder, ignore_errors=True)
@@ -167,10 +167,10 @@ def _write(work: Work, part: Part) -> None:
         reason = " ".join(str(error).split())
         raise DataError(f"{work.folder}: images are not written ({reason})") from error
     size = builder.info.splits[part.name].num_bytes
-    mark(work.folder, part, Path(builder.data_dir), size, written)
+    write_marker(work.folder, part, Path(builder.data_dir), size, written)
 
 
-def _remove_others(folder: Path, parts: list[Part]) -> None:
+def _remove_others(folder: Path, parts: list[Shard]) -> None:
     """Removes what belongs to another cut, or was being written at a kill."""
     names = {part.name for part in parts} | {f"{part.name}.json" for part in parts}
     for entry in folder.iterdir():
@@ -178,7 +178,7 @@ def _remove_others(folder: Path, parts: list[Part]) -> None:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
-def _bar(listing: Listing, progress: bool) -> tqdm:
+def _bar(listing: SourceIndex, progress: bool) -> tqdm:
     return tqdm(
         total=len(listing.image_ids),
         desc="preparing images",

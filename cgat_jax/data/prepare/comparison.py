@@ -13,11 +13,11 @@ from cgat_jax.data.prepare.manifest import Manifest, read_contents, read_manifes
 from cgat_jax.data.prepare.opened import open_prepared
 from cgat_jax.data.prepare.stored import reader
 from cgat_jax.data.sources.source_file import some
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.sources.source_index import SourceIndex
 
 
 def differences(
-    root: Path, listing: Listing, threads: int, progress: bool
+    root: Path, listing: SourceIndex, threads: int, progress: bool
 ) -> list[str]:
     """Clauses on what of a source is not as it is in ``root``; empty: all is equal.
 
@@ -36,7 +36,7 @@ def differences(
     return []
 
 
-def differing_lists(stored: Listing, found: Listing) -> list[str]:
+def differing_lists(stored: SourceIndex, found: SourceIndex) -> list[str]:
     """Clauses on images, classes, labels and splits that differ."""
     lines = []
     if stored.class_names != found.class_names:
@@ -58,7 +58,7 @@ def differing_lists(stored: Listing, found: Listing) -> list[str]:
     return lines
 
 
-def _relabeled(stored: Listing, found: Listing) -> list[str]:
+def _relabeled(stored: SourceIndex, found: SourceIndex) -> list[str]:
     rows = {name: row for row, name in enumerate(found.image_ids)}
     return [
         name
@@ -67,14 +67,14 @@ def _relabeled(stored: Listing, found: Listing) -> list[str]:
     ]
 
 
-def _same_parts(stored: Listing, found: Listing) -> bool:
+def _same_parts(stored: SourceIndex, found: SourceIndex) -> bool:
     return set(stored.parts) == set(found.parts) and all(
         np.array_equal(rows, found.parts[part]) for part, rows in stored.parts.items()
     )
 
 
 def _changed_images(
-    root: Path, manifest: Manifest, listing: Listing, threads: int, progress: bool
+    root: Path, manifest: Manifest, listing: SourceIndex, threads: int, progress: bool
 ) -> Sequence[str]:
     contents = read_contents(root, manifest)
     if contents is None:

@@ -16,7 +16,7 @@ from cgat_jax.data.images import STORAGE
 from cgat_jax.data.prepare.arrays import load_arrays, save_arrays, seal_of_arrays
 from cgat_jax.data.prepare.shards import digest_file
 from cgat_jax.data.prepare.storage import Built
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.sources.source_index import SourceIndex
 from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.files.io import (
     digest_of,
@@ -114,7 +114,7 @@ def read_manifest(root: Path) -> Manifest:
 
 
 def write_manifest(
-    root: Path, listing: Listing, built: Built, source: Path, image_size: int
+    root: Path, listing: SourceIndex, built: Built, source: Path, image_size: int
 ) -> None:
     """Writes all but the images; ``prepared.json`` last."""
     arrays = {"labels": listing.labels, "sizes": built.sizes, **listing.parts}

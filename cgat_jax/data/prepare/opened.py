@@ -15,7 +15,7 @@ from cgat_jax.data.prepare.manifest import (
     read_manifest,
 )
 from cgat_jax.data.prepare.stored import reader, sizes_of
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.sources.source_index import SourceIndex
 
 
 def prepared_as(root: Path) -> tuple[str, int]:
@@ -28,7 +28,7 @@ def prepared_as(root: Path) -> tuple[str, int]:
     return manifest.name, manifest.image_size
 
 
-def open_prepared(root: Path, name: str, image_size: int) -> Listing:
+def open_prepared(root: Path, name: str, image_size: int) -> SourceIndex:
     """What ``prepare`` put into ``root``, as it was listed.
 
     Raises:
@@ -42,7 +42,7 @@ def open_prepared(root: Path, name: str, image_size: int) -> Listing:
             raise DataError(f"{root}: {key} is {found!r}, not {value!r}; {AGAIN}")
     arrays = read_arrays(root, manifest)
     arrays.pop("sizes", None)
-    return Listing(
+    return SourceIndex(
         name=name,
         class_names=manifest.class_names,
         image_ids=manifest.image_ids,
@@ -52,7 +52,9 @@ def open_prepared(root: Path, name: str, image_size: int) -> Listing:
     )
 
 
-def dataset_of(root: Path, stored: Listing, split: Split, settings: Data) -> Dataset:
+def dataset_of(
+    root: Path, stored: SourceIndex, split: Split, settings: Data
+) -> Dataset:
     """The data set in a prepared folder, with a split.
 
     Images smaller than ``image_size`` are enlarged to it when read, as the published

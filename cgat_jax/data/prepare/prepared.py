@@ -19,11 +19,16 @@ from cgat_jax.data.prepare.manifest import (
     write_manifest,
 )
 from cgat_jax.data.prepare.opened import open_prepared, prepared_as
-from cgat_jax.data.prepare.provenance import RECORD, check_source, remember, stamp_of
+from cgat_jax.data.prepare.provenance import (
+    RECORD,
+    check_source,
+    fingerprint_of,
+    remember,
+)
 from cgat_jax.data.prepare.shards import digest_file
 from cgat_jax.data.prepare.storage import Built
-from cgat_jax.data.sources.source_file import Place, some
-from cgat_jax.data.sources.source_index import Listing, list_source
+from cgat_jax.data.sources.source_file import SourceFile, some
+from cgat_jax.data.sources.source_index import SourceIndex, list_source
 from cgat_jax.errors import ForeignFilesError, InputError
 from cgat_jax.files.io import read_sealed, remove_partials, write_sealed
 from cgat_jax.files.ownership import (
@@ -38,7 +43,7 @@ from cgat_jax.files.ownership import (
 
 __all__ = ["Scan", "is_prepared", "open_prepared", "prepare", "prepared_as"]
 
-Scan = Callable[[Sequence[Place]], Listing]
+Scan = Callable[[Sequence[SourceFile]], SourceIndex]
 
 _BUILDING, _PLACED = "incomplete", "placed.json"
 _log = logging.getLogger(__name__)
@@ -88,7 +93,7 @@ def prepare(
     with locked(root, patience=float("inf"), waiting=_log.warning):
         if is_prepared(root):
             return False
-        work, stamp = root / _BUILDING, stamp_of(source, root)
+        work, stamp = root / _BUILDING, fingerprint_of(source, root)
         try:
             _clear_images(root)
             claim_folder(work, "work")

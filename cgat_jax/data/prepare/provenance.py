@@ -16,8 +16,8 @@ from pathlib import Path
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.prepare.comparison import differences
 from cgat_jax.data.prepare.manifest import is_own, read_manifest
-from cgat_jax.data.sources.source_file import Place
-from cgat_jax.data.sources.source_index import Listing, list_source
+from cgat_jax.data.sources.source_file import SourceFile
+from cgat_jax.data.sources.source_index import SourceIndex, list_source
 from cgat_jax.errors import DamagedFileError
 from cgat_jax.files.io import read_sealed, write_sealed
 from cgat_jax.files.ownership import claim_folder, kind_of, locked
@@ -26,7 +26,7 @@ RECORD = "source.json"
 _log = logging.getLogger(__name__)
 
 
-def stamp_of(source: Path, skip: Path) -> str:
+def fingerprint_of(source: Path, skip: Path) -> str:
     """SHA-256 of the relative paths, sizes and times of a source's files.
 
     Folders that this program made, and ``skip``, are left out.
@@ -63,13 +63,13 @@ def remember(root: Path, source: Path, stamp: str) -> None:
         stamp: of the source before it was read. One that has changed since, while it
             was read, is not noted, so that the next call compares.
     """
-    still = stamp if stamp_of(source, root) == stamp else ""
+    still = stamp if fingerprint_of(source, root) == stamp else ""
     content = {"path": str(source.resolve()), "stamp": still}
     write_sealed(root / RECORD, content)
 
 
 def check_source(
-    scan: Callable[[Sequence[Place]], Listing],
+    scan: Callable[[Sequence[SourceFile]], SourceIndex],
     source: Path,
     root: Path,
     *,
@@ -91,7 +91,7 @@ def check_source(
             f"{source}: no such folder; the data in {root} were prepared from "
             f"{paths[0]}"
         )
-    stamp = stamp_of(source, root)
+    stamp = fingerprint_of(source, root)
     if recorded.get("stamp") == stamp:
         return
     with tempfile.TemporaryDirectory(prefix="cgat_jax-") as unpacked:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import PIL
 
 from cgat_jax.data.images import STORAGE
-from cgat_jax.data.sources.source_file import stamp
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.sources.source_file import fingerprint
+from cgat_jax.data.sources.source_index import SourceIndex
 from cgat_jax.files.io import read_sealed, write_sealed
 
 _MOST_IMAGES = 1024
@@ -17,7 +17,7 @@ _MOST_BYTES = 500 * 10**6
 _FORMAT = 2
 
 
-class Part(NamedTuple):
+class Shard(NamedTuple):
     """Images ``start`` to ``stop`` of a listing.
 
     ``inputs`` is a digest of all that decides the part's files.
@@ -35,21 +35,21 @@ def images_per_part(image_size: int) -> int:
     return max(1, min(_MOST_IMAGES, _MOST_BYTES // bytes_each))
 
 
-def cut(listing: Listing, image_size: int) -> list[Part]:
+def cut(listing: SourceIndex, image_size: int) -> list[Shard]:
     """The parts of a listing, in order."""
     total, step = len(listing.image_ids), images_per_part(image_size)
     starts = range(0, total, step)
     ranges = [(start, min(start + step, total)) for start in starts]
     return [
-        Part(f"part_{i:05d}", *both, _inputs(listing, *both, image_size))
+        Shard(f"part_{i:05d}", *both, _inputs(listing, *both, image_size))
         for i, both in enumerate(ranges)
     ]
 
 
-def is_complete(folder: Path, part: Part) -> bool:
+def is_complete(folder: Path, part: Shard) -> bool:
     """Whether the part was finished from the same inputs and its files are intact."""
     try:
-        found = read_mark(folder, part)
+        found = read_marker(folder, part)
         count = part.stop - part.start
         if not len(found["contents"]) == len(found["sizes"]) == count:
             return False
@@ -61,9 +61,9 @@ def is_complete(folder: Path, part: Part) -> bool:
         return False
 
 
-def mark(
+def write_marker(
     folder: Path,
-    part: Part,
+    part: Shard,
     data: Path,
     num_bytes: int,
     images: list[tuple[str, tuple[int, int]]],
@@ -84,8 +84,8 @@ def mark(
     write_sealed(folder / f"{part.name}.json", content)
 
 
-def read_mark(folder: Path, part: Part) -> dict[str, Any]:
-    """What ``mark`` wrote; an OSError or ValueError if it did not."""
+def read_marker(folder: Path, part: Shard) -> dict[str, Any]:
+    """What ``write_marker`` wrote; an OSError or ValueError if it did not."""
     return read_sealed(folder / f"{part.name}.json")
 
 
@@ -95,10 +95,10 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _inputs(listing: Listing, start: int, stop: int, image_size: int) -> str:
+def _inputs(listing: SourceIndex, start: int, stop: int, image_size: int) -> str:
     rows = range(start, stop)
     names = [listing.image_ids[i] for i in rows]
-    files = [stamp(listing.locate(i)) for i in rows]
+    files = [fingerprint(listing.locate(i)) for i in rows]
     how = [_FORMAT, STORAGE, PIL.__version__, listing.name, start, image_size]
     digest = hashlib.sha256(json.dumps([*how, names, files]).encode())
     digest.update(listing.labels[start:stop].tobytes())

@@ -19,8 +19,8 @@ from absl import logging
 from tensorflow_datasets.core.writer import ExampleWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
-from cgat_jax.data.prepare.shards import Part, digest_file, read_mark
-from cgat_jax.data.sources.source_index import Listing
+from cgat_jax.data.prepare.shards import Shard, digest_file, read_marker
+from cgat_jax.data.sources.source_index import SourceIndex
 
 _VERSION = "1.0.0"
 
@@ -56,7 +56,7 @@ class ImagesOfPart(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version(_VERSION)
     RELEASE_NOTES = {_VERSION: "First version."}
 
-    def __init__(self, *, listing: Listing, part: Part, records, **options):
+    def __init__(self, *, listing: SourceIndex, part: Shard, records, **options):
         self._listing = listing
         self._part = part
         self._records = records
@@ -88,14 +88,14 @@ class ImagesOfPart(tfds.core.GeneratorBasedBuilder):
             )
 
 
-def assemble(listing: Listing, parts: list[Part], folder: Path) -> Built:
+def assemble(listing: SourceIndex, parts: list[Shard], folder: Path) -> Built:
     """Joins the parts' files to one TFDS data set."""
     together = folder / "together" / ImagesOfPart.name / _VERSION
     shutil.rmtree(folder / "together", ignore_errors=True)
     together.mkdir(parents=True)
     splits, contents, sizes, files = [], [], [], {}
     for part in parts:
-        found = read_mark(folder, part)
+        found = read_marker(folder, part)
         contents += (int(content, 16) for content in found["contents"])
         sizes += found["sizes"]
         for file, digest in found["files"].items():
@@ -134,7 +134,7 @@ def _share(file: Path, target: Path) -> None:
         shutil.copyfile(file, target)
 
 
-def _features(listing: Listing) -> tfds.features.FeaturesDict:
+def _features(listing: SourceIndex) -> tfds.features.FeaturesDict:
     classes = listing.labels.shape[1]
     return tfds.features.FeaturesDict(
         {

@@ -21,7 +21,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from cgat_jax.data.dataset import DataError
-from cgat_jax.data.sources.source_file import Place, stamp
+from cgat_jax.data.sources.source_file import SourceFile, fingerprint
 from cgat_jax.files.io import write_text
 
 T = TypeVar("T")
@@ -37,7 +37,10 @@ FREE_BYTES = 2 * 10**9
 
 
 def read_source(
-    read: Callable[[Sequence[Place]], T], source: Path, unpacked: Path, progress: bool
+    read: Callable[[Sequence[SourceFile]], T],
+    source: Path,
+    unpacked: Path,
+    progress: bool,
 ) -> T:
     """What ``read`` makes of a source: of the folder alone, or with its archives.
 
@@ -62,7 +65,7 @@ def read_source(
     return read([source])
 
 
-def places_of(source: Path, unpacked: Path, progress: bool) -> list[Place]:
+def places_of(source: Path, unpacked: Path, progress: bool) -> list[SourceFile]:
     """The folder of a source and then its archives by name; as ``read_source``."""
     if source.is_dir():
         archives = [p for p in sorted(source.iterdir()) if _is_archive(p)]
@@ -77,7 +80,7 @@ def _is_archive(path: Path) -> bool:
     return path.is_file() and path.name.lower().endswith(_TAR + _ZIP)
 
 
-def _open(path: Path, unpacked: Path, progress: bool) -> Place:
+def _open(path: Path, unpacked: Path, progress: bool) -> SourceFile:
     if not path.name.lower().endswith(_ZIP):
         return _unpack(path, unpacked / path.name, progress)
     try:
@@ -107,7 +110,7 @@ def _check_size(path: Path, unpacked: int) -> None:
 
 def _unpack(path: Path, folder: Path, progress: bool) -> Path:
     """Unpacks a tar archive into ``folder``, unless that was done from the same."""
-    note, wanted = folder.with_name(folder.name + ".json"), stamp(path)
+    note, wanted = folder.with_name(folder.name + ".json"), fingerprint(path)
     if folder.is_dir() and note.is_file() and note.read_bytes() == wanted.encode():
         return folder
     partial = folder.with_name(folder.name + ".partial")

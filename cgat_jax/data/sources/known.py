@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Known:
+class DatasetStats:
     """Published facts on a data set; None where nothing is published.
 
     ``paper`` and ``released`` are sizes of the query, database and training list;
@@ -31,8 +31,8 @@ class Known:
     counts: tuple[int, ...] | None = None
 
 
-KNOWN: Mapping[str, Known] = {
-    "flickr25k": Known(
+KNOWN: Mapping[str, DatasetStats] = {
+    "flickr25k": DatasetStats(
         images=25_000,
         paper=(1_000, 24_000, 5_000),
         released=(1_700, 23_300, 5_000),
@@ -41,7 +41,7 @@ KNOWN: Mapping[str, Known] = {
         chance=0.533,
         unlabeled=419,
     ),
-    "nus_wide": Known(
+    "nus_wide": DatasetStats(
         images=195_834,
         paper=(2_100, 193_734, 10_500),
         released=(2_100, None, 10_500),
@@ -53,7 +53,7 @@ KNOWN: Mapping[str, Known] = {
             *(11307, 9524, 8605, 8418, 7875, 6327, 6099, 5404, 5352, 5239, 5099),
         ),
     ),
-    "coco": Known(
+    "coco": DatasetStats(
         images=122_218,
         paper=(5_000, 117_218, 10_000),
         released=(5_000, None, 10_000),
@@ -61,7 +61,7 @@ KNOWN: Mapping[str, Known] = {
         released_distinct=10_000,
         chance=0.353,
     ),
-    "cifar10": Known(
+    "cifar10": DatasetStats(
         images=60_000, paper=(1_000, 59_000, 5_000), chance=0.1, counts=(6_000,) * 10
     ),
 }

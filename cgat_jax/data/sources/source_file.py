@@ -12,21 +12,21 @@ from pathlib import Path, PurePosixPath
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.images import OversizedError
 
-Place = Path | zipfile.Path
+SourceFile = Path | zipfile.Path
 
 MAX_TEXT = 10**9
 MAX_NAMED = 10
 _DEPTH = 4
 
 
-def size_of(place: Place) -> int:
+def size_of(place: SourceFile) -> int:
     """Bytes of a file; of an archive's member as the archive declares it."""
     if isinstance(place, Path):
         return place.stat().st_size
     return place.root.getinfo(place.at).file_size
 
 
-def stamp(place: Place) -> str:
+def fingerprint(place: SourceFile) -> str:
     """What changes when the file does: its size, and its time or checksum."""
     if isinstance(place, Path):
         found = place.stat()
@@ -35,7 +35,7 @@ def stamp(place: Place) -> str:
     return f"{member.file_size} {member.CRC:08x}"
 
 
-def read_bytes(place: Place, name: str, limit: int) -> bytes:
+def read_bytes(place: SourceFile, name: str, limit: int) -> bytes:
     """Content of a file of at most ``limit`` bytes; a larger one is not read.
 
     Args:
@@ -60,7 +60,7 @@ def read_bytes(place: Place, name: str, limit: int) -> bytes:
         raise DataError(f"{name}: damaged in its archive ({error})") from error
 
 
-def read_text(place: Place) -> str:
+def read_text(place: SourceFile) -> str:
     """Content of a UTF-8 file.
 
     Raises:
@@ -75,7 +75,7 @@ def read_text(place: Place) -> str:
         raise DataError(f"{place}: not UTF-8 text ({error})") from error
 
 
-def search(places: Sequence[Place], name: str) -> Place | None:
+def search(places: Sequence[SourceFile], name: str) -> SourceFile | None:
     """The file or folder ``name`` nearest to the top, looking at most 4 folders deep.
 
     Earlier places come first at equal depth; folders of a place in name order.
@@ -88,7 +88,7 @@ def search(places: Sequence[Place], name: str) -> Place | None:
     return None
 
 
-def find(places: Sequence[Place], name: str) -> Place:
+def find(places: Sequence[SourceFile], name: str) -> SourceFile:
     """As ``search``.
 
     Raises:
@@ -100,7 +100,7 @@ def find(places: Sequence[Place], name: str) -> Place:
     return found
 
 
-def below(place: Place, name: str) -> Place:
+def below(place: SourceFile, name: str) -> SourceFile:
     """The file of a relative name; the caller has checked that it stays below."""
     for part in PurePosixPath(name).parts:
         place = place / part
@@ -113,7 +113,7 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:MAX_NAMED]) + more
 
 
-def _folders(place: Place) -> list[Place]:
+def _folders(place: SourceFile) -> list[SourceFile]:
     if not place.is_dir():
         return []
     if isinstance(place, Path):

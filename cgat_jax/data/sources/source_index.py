@@ -10,11 +10,11 @@ import numpy as np
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.images import MAX_BYTES
 from cgat_jax.data.sources.archives import read_source
-from cgat_jax.data.sources.source_file import Place, read_bytes, some
+from cgat_jax.data.sources.source_file import SourceFile, read_bytes, some
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Listing:
+class SourceIndex:
     """M images of a source.
 
     ``image_ids`` are names that do not depend on where the files lie; ``labels`` is
@@ -32,7 +32,7 @@ class Listing:
     labels: np.ndarray
     parts: dict[str, np.ndarray]
     notes: tuple[str, ...] = ()
-    locate: Callable[[int], Place] | None = None
+    locate: Callable[[int], SourceFile] | None = None
     extract: Callable[[int], bytes] | None = None
     pixels: Callable[[int], bytes] | None = None
 
@@ -58,7 +58,7 @@ class Listing:
         return hashlib.sha256(content).hexdigest()[:16]
 
 
-def require_files(where: str, listing: Listing) -> None:
+def require_files(where: str, listing: SourceIndex) -> None:
     """Checks that every listed image is there.
 
     Raises:
@@ -74,11 +74,11 @@ def require_files(where: str, listing: Listing) -> None:
 
 
 def list_source(
-    scan: Callable[[Sequence[Place]], Listing],
+    scan: Callable[[Sequence[SourceFile]], SourceIndex],
     source: Path,
     unpacked: Path,
     progress: bool,
-) -> Listing:
+) -> SourceIndex:
     """What a source lists, all of whose images are there.
 
     Args:
@@ -91,7 +91,7 @@ def list_source(
         DataError: a bad list, missing images, or a bad archive.
     """
 
-    def read(places: Sequence[Place]) -> Listing:
+    def read(places: Sequence[SourceFile]) -> SourceIndex:
         listing = scan(places)
         require_files(str(source), listing)
         return listing
