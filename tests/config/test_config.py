@@ -4,6 +4,7 @@ import json
 import pytest
 
 from cgat_jax import config as c
+from cgat_jax import errors
 from cgat_jax.config import settings as tools
 
 
@@ -55,7 +56,7 @@ def test_a_value_out_of_range_is_named(section, key, value):
 
 def test_lookup_lists_the_known_and_the_nearest():
     with pytest.raises(ValueError, match=r"unknown pet 'cta'; known: \['cat', 'dog'\]"):
-        tools.lookup("pet", "cta", {"dog": 1, "cat": 2})
+        errors.lookup("pet", "cta", {"dog": 1, "cat": 2})
 
 
 def test_a_configuration_survives_its_json():
