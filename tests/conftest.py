@@ -25,8 +25,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup; not for children
-        signal.signal(signal.SIGHUP, lambda *_: None)
+    for number in (signal.SIGINT, signal.SIGHUP):  # a shell's "&", nohup: children
+        if signal.getsignal(number) is signal.SIG_IGN:  # would ignore them as well
+            signal.signal(number, lambda *_: None)
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_numpy_dtype_promotion", "strict")
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cgat_jax.errors import InputError
-from cgat_jax.files.io import digest_of
+from cgat_jax.files.arrays import digest_of
 
 _WORDS = {
     "labels": "the labels",

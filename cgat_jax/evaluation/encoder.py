@@ -16,7 +16,7 @@ from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.data.loader import eval_batches
 from cgat_jax.evaluation.attack_runner import EncodedNetwork, Network
-from cgat_jax.files.io import digest_of, save_array
+from cgat_jax.files.arrays import digest_of, save_array
 from cgat_jax.files.kept import belongs, kept_array
 from cgat_jax.training import checkpoint
 from cgat_jax.types import Batch, HashModel

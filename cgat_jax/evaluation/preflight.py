@@ -19,6 +19,7 @@ from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.evaluation.generators import check_generators
 from cgat_jax.evaluation.references import attacked_rows, check_targets, needs_targets
 from cgat_jax.rng import device_stream
+from cgat_jax.training.finished import check_finished
 from cgat_jax.training.initial_state import (
     build_loss,
     build_network,
@@ -28,7 +29,7 @@ from cgat_jax.training.initial_state import (
     fresh_weights,
     weights_file,
 )
-from cgat_jax.training.loop import check_finished, epoch_steps
+from cgat_jax.training.loop import epoch_steps
 from cgat_jax.training.optimizer import make_optimizer, make_schedule
 
 

@@ -11,12 +11,12 @@ References:
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64, Int8
 
 from cgat_jax.evaluation.attack_runner import AttackResult
+from cgat_jax.evaluation.network_under_test import NetworkUnderTest
 
 BUDGETS = (1, 2, 4, 8, 16)  # of 255
 MAIN, STRONG = "cgat", "apgd"
@@ -24,41 +24,6 @@ RESTARTS, FORWARDS, SQUARE_QUERIES = 5, 5, 500
 STEPS = 100
 _CURVE = (0, 6, 12, 25, 50, STEPS)
 _SLACK = 1e-6
-
-
-@runtime_checkable
-class NetworkUnderTest(Protocol):
-    """A network and a few queries, n of them, as the checks see them."""
-
-    epsilon: float
-    chance: float
-    images: Float[np.ndarray, "n H W 3"]
-    codes: Int8[np.ndarray, "n K"]
-
-    def logits(self, images: np.ndarray) -> Float[np.ndarray, "n K"]:
-        """What the network gives images."""
-
-    def attack(self, name: str, **changes: Any) -> AttackResult:
-        """Attacks the queries and keeps all moved images.
-
-        ``changes`` are fields of the budget, a number of the ``restart``, or ``size``:
-        -1 attacks in batches of another size.
-        """
-
-    def average_precision(self, codes: np.ndarray) -> Float64[np.ndarray, " n"]:
-        """Of the queries, had they these codes."""
-
-    def agreement(self, images: np.ndarray) -> Float[np.ndarray, " n"]:
-        """mean(tanh(z) * center code) of images."""
-
-    def zero_gradients(self, surrogate: str) -> float:
-        """Share of exact zeros in the gradient of what the attack lowers.
-
-        At the clean images, through ``tanh`` or ``logits``.
-        """
-
-    def transferred(self, name: str, **changes: Any) -> np.ndarray | None:
-        """Codes of images that were made on another network, if there is one."""
 
 
 class Check(NamedTuple):

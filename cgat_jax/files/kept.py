@@ -7,15 +7,8 @@ from typing import Any
 import numpy as np
 
 from cgat_jax.errors import DamagedFileError, InputError
-from cgat_jax.files.io import (
-    SEAL,
-    load_array,
-    read_json,
-    save_array,
-    set_aside,
-    unsealed,
-    write_sealed,
-)
+from cgat_jax.files.arrays import load_array, save_array
+from cgat_jax.files.io import SEAL, read_json, set_aside, unsealed, write_sealed
 
 ORIGIN = "origin.json"
 

@@ -18,7 +18,8 @@ from safetensors import numpy as safetensors
 from safetensors import safe_open
 
 from cgat_jax.errors import DamagedFileError, InputError
-from cgat_jax.files.io import SEAL, digest_of, write_bytes
+from cgat_jax.files.arrays import digest_of
+from cgat_jax.files.io import SEAL, write_bytes
 from cgat_jax.types import PyTree
 
 ASSETS = pathlib.Path(__file__).parent / "assets"

@@ -5,33 +5,24 @@ writes it to a temporary folder and renames it, so that a kill leaves the previo
 untouched; it never reads a file that is not as it was written.
 """
 
-import contextlib
 import errno
-import functools
-import gc
 import hashlib
 import logging
-import re
 import shutil
-import sys
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging as absl_logging
 
 from cgat_jax.errors import DamagedFileError
 from cgat_jax.files.io import read_sealed, set_aside, write_sealed
+from cgat_jax.training.orbax_noise import quiet, reason_of, sweep
 
 _log = logging.getLogger(__name__)
 _MARGIN = 10**6  # bytes that a checkpoint takes besides its arrays
 _FILES = "files.json"  # in a checkpoint
-_LOOP_CLOSED = "Event loop is closed"
-_NEVER_RETRIEVED = "Future exception was never retrieved"
 _NOT_DAMAGE = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES)
 
 
@@ -39,7 +30,7 @@ def open_checkpoints(
     folder: Path, keep: int = 2, *, read_only: bool = False
 ) -> ocp.CheckpointManager:
     """The checkpoints under a folder (made if absent); the newest ``keep`` stay."""
-    with _quiet():
+    with quiet():
         options = ocp.CheckpointManagerOptions(
             max_to_keep=None if read_only else keep,
             enable_async_checkpointing=False,
@@ -63,14 +54,14 @@ def save(manager: ocp.CheckpointManager, step: int, state: Any) -> None:
         state=ocp.args.StandardSave(leaves), meta=ocp.args.JsonSave(meta)
     )
     text = ""
-    with _quiet():
+    with quiet():
         try:
             manager.save(step, args=args, force=True)
             manager.wait_until_finished()
         except Exception as error:  # what Orbax and its storage make of an OSError
-            text = _reason(error)
+            text = reason_of(error)
         if text:
-            _sweep()
+            sweep()
     if text:
         raise _not_written(manager.directory, step, text)
     if jax.process_index() == 0:
@@ -118,7 +109,7 @@ def restore_latest(
     """
     steps, problems = sorted(manager.all_steps(), reverse=True), {}
     for step in steps:
-        with _quiet():
+        with quiet():
             try:
                 state = _restore(manager, step, like)
             except MemoryError:
@@ -126,10 +117,10 @@ def restore_latest(
             except Exception as error:  # whatever a damaged file makes Orbax raise
                 if getattr(error, "errno", None) in _NOT_DAMAGE:
                     raise
-                problems[step] = _reason(error)
+                problems[step] = reason_of(error)
                 state = None
             if state is None:
-                _sweep()
+                sweep()
                 continue
         _pass_over(manager, problems, mend)
         return state
@@ -147,58 +138,6 @@ def restore_latest(
 def digest_of(tree: Any) -> str:
     """SHA-256 of the names, types, shapes and values of all arrays of a tree."""
     return _digest(_leaves(jax.device_get(tree)))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Orbax's warnings to itself, and the tracebacks that its threads log."""
-    verbosity = absl_logging.get_verbosity()
-    absl_logging.set_verbosity(absl_logging.FATAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        absl_logging.set_verbosity(verbosity)
-
-
-def _reason(error: Exception) -> str:
-    """What an error says, in one line; of the system's own, that alone."""
-    text = " ".join(str(error).split())
-    found = re.search(r": ([^:\[\]]+) \[os_error_code", text)
-    return found[1] if found else text[:200] or type(error).__name__
-
-
-def _sweep() -> None:
-    """Ends without a word what a failure of Orbax has left behind.
-
-    Coroutines that were never awaited, at once; what its storage's threads say when
-    they find their event loop closed, whenever they come to it.
-    """
-    _hush_stragglers()
-    gc.collect()
-
-
-@functools.cache
-def _hush_stragglers() -> None:
-    """Drops, from the first failure on, what only a closed event loop can say."""
-    unraisable, uncaught = sys.unraisablehook, sys.excepthook
-
-    def is_straggler(error: BaseException | None) -> bool:
-        return isinstance(error, RuntimeError) and str(error) == _LOOP_CLOSED
-
-    def on_unraisable(args) -> None:
-        if not is_straggler(args.exc_value):
-            unraisable(args)
-
-    def on_uncaught(kind, error, trace) -> None:
-        if not is_straggler(error):
-            uncaught(kind, error, trace)
-
-    sys.unraisablehook, sys.excepthook = on_unraisable, on_uncaught
-    logging.getLogger("asyncio").addFilter(
-        lambda record: not record.getMessage().startswith(_NEVER_RETRIEVED)
-    )
 
 
 def _pass_over(manager, problems: dict[int, str], mend: bool) -> None:

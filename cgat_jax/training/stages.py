@@ -21,6 +21,7 @@ from cgat_jax.files.io import set_aside
 from cgat_jax.models.weights import read_metadata, save_weights
 from cgat_jax.rng import device_stream
 from cgat_jax.training import checkpoint
+from cgat_jax.training.finished import load_finished
 from cgat_jax.training.initial_state import (
     BACKBONE_FILE,
     build_loss,
@@ -32,7 +33,7 @@ from cgat_jax.training.initial_state import (
     new_state,
 )
 from cgat_jax.training.interrupts import StopSignal
-from cgat_jax.training.loop import Stage, epoch_steps, load_finished, run_stage
+from cgat_jax.training.loop import Stage, epoch_steps, run_stage
 from cgat_jax.training.optimizer import make_optimizer, make_schedule
 from cgat_jax.types import HashLoss, PyTree, StepFn, TrainState
 from cgat_jax.workdir import remember_network, remembered

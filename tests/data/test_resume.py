@@ -24,7 +24,7 @@ KILLED = """
 import os, signal, sys, threading
 from pathlib import Path
 from cgat_jax.data import SCANS, images, parts, prepared
-from cgat_jax.stopping import StopSignal
+from cgat_jax.training.interrupts import StopSignal
 source, root, kind, after, number = sys.argv[1:]
 if int(number) != signal.SIGKILL:
     StopSignal("prepare").listen()

@@ -18,7 +18,8 @@ from cgat_jax.evaluation import evaluator, transfer
 from cgat_jax.evaluation.evaluator import Evaluator
 from cgat_jax.evaluation.sanity import Curve
 from cgat_jax.evaluation.worst_case import ENSEMBLE, EnsembleResult, WorstCase
-from cgat_jax.files.io import read_sealed, save_array, write_sealed
+from cgat_jax.files.arrays import save_array
+from cgat_jax.files.io import read_sealed, write_sealed
 from cgat_jax.training.initial_state import build_network, fresh_weights
 from cgat_jax.types import HashModel
 from tests import tiny_config

@@ -196,7 +196,7 @@ REFUSED = {
     ),
 }
 STUDY = """
-from cgat_jax.report.study import Study
+from cgat_jax.reproduction.study import Study
 
 def get_studies():
     rows = {"a": {"defense.epochs": 0}}

@@ -187,7 +187,7 @@ def test_the_papers_layout_has_a_network_a_row_and_an_attack_a_column():
 
 _PROGRAM = """
 import runpy
-from cgat_jax import reproduce
+from cgat_jax.reproduction import paper_cells
 paper_cells.CONFIGS["quickstart"] = "tests/tiny_config.py"
 runpy.run_module("experiments.reproduce", run_name="__main__")
 """

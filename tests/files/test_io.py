@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from cgat_jax.errors import DamagedFileError
-from cgat_jax.files import io
+from cgat_jax.files import arrays, io
 
 
 def test_a_sealed_array_comes_back_and_numpy_reads_it_as_well(tmp_path, rng):
     path, array = tmp_path / "a.npy", rng.integers(-1, 2, (5, 7)).astype(np.int8)
-    io.save_array(path, array)
-    found = io.load_array(path, shape=(5, None), dtype=np.int8, low=-1, high=1)
+    arrays.save_array(path, array)
+    found = arrays.load_array(path, shape=(5, None), dtype=np.int8, low=-1, high=1)
     np.testing.assert_array_equal(found, array)
     np.testing.assert_array_equal(np.load(path), array)
     assert [p.name for p in tmp_path.iterdir()] == ["a.npy"]
@@ -21,7 +21,7 @@ def test_a_sealed_array_comes_back_and_numpy_reads_it_as_well(tmp_path, rng):
 
 def test_every_flipped_bit_of_a_sealed_array_is_found(tmp_path):
     path, array = tmp_path / "a.npy", np.arange(6, dtype=np.int8).reshape(2, 3)
-    io.save_array(path, array)
+    arrays.save_array(path, array)
     content = path.read_bytes()
     for place in range(len(content)):
         for bit in (0, 3, 7):
@@ -29,7 +29,7 @@ def test_every_flipped_bit_of_a_sealed_array_is_found(tmp_path):
             flipped[place] ^= 1 << bit
             path.write_bytes(flipped)
             try:
-                found = io.load_array(path, shape=(2, 3), dtype=np.int8)
+                found = arrays.load_array(path, shape=(2, 3), dtype=np.int8)
             except DamagedFileError as error:
                 assert str(path) in str(error)
             else:  # in the padding of the header: nothing of the array
@@ -39,13 +39,13 @@ def test_every_flipped_bit_of_a_sealed_array_is_found(tmp_path):
 @pytest.mark.parametrize("length", [0, 1, 6, 40, 130, -1, -40, -73])
 def test_a_truncated_array_is_one_line_with_its_path(tmp_path, length):
     path = tmp_path / "a.npy"
-    io.save_array(path, np.arange(6, dtype=np.int8))
+    arrays.save_array(path, np.arange(6, dtype=np.int8))
     path.write_bytes(path.read_bytes()[:length] if length else b"")
     if length == -73:  # exactly the digest is gone: as before there were digests
-        assert len(io.load_array(path, shape=(6,), dtype=np.int8)) == 6
+        assert len(arrays.load_array(path, shape=(6,), dtype=np.int8)) == 6
         return
     with pytest.raises(DamagedFileError, match="a.npy: damaged") as caught:
-        io.load_array(path, shape=(6,), dtype=np.int8)
+        arrays.load_array(path, shape=(6,), dtype=np.int8)
     assert "\n" not in str(caught.value)
 
 
@@ -61,7 +61,7 @@ def test_an_array_of_something_else_is_refused(tmp_path, expected, message):
     path = tmp_path / "a.npy"
     np.save(path, np.array([[1, 0, 1], [1, 1, 2]], np.int8))
     with pytest.raises(DamagedFileError, match=message):
-        io.load_array(path, **expected)
+        arrays.load_array(path, **expected)
 
 
 def test_a_header_that_promises_more_than_there_is_takes_no_memory(tmp_path):
@@ -72,14 +72,14 @@ def test_a_header_that_promises_more_than_there_is_takes_no_memory(tmp_path):
     assert short in content and len(short) == len(long)
     path.write_bytes(content.replace(short, long))
     with pytest.raises(DamagedFileError, match="shorter than its header says"):
-        io.load_array(path, shape=(None,), dtype=np.int8)
+        arrays.load_array(path, shape=(None,), dtype=np.int8)
 
 
 def test_a_pickled_array_is_refused(tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, np.array([{}], object), allow_pickle=True)
     with pytest.raises(DamagedFileError):
-        io.load_array(path, shape=(1,), dtype=object)
+        arrays.load_array(path, shape=(1,), dtype=object)
 
 
 def test_a_sealed_object_comes_back(tmp_path):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cgat_jax.errors import InputError
-from cgat_jax.files.io import save_array, write_sealed
+from cgat_jax.files.arrays import save_array
+from cgat_jax.files.io import write_sealed
 from cgat_jax.files.kept import belongs, kept_array, read_kept
 
 

@@ -66,16 +66,16 @@ def test_eight_devices_normalize_by_the_whole_batch():
     """The real rows lie on three devices of eight; the result is that of one."""
     script = """
 import jax, jax.numpy as jnp, numpy as np
-from cgat_jax import devices
-from cgat_jax.models.blocks import BatchNorm
+from cgat_jax import sharding
+from cgat_jax.models.layers.blocks import BatchNorm
 x = np.random.default_rng(0).normal(size=(16, 3, 3, 4)).astype(np.float32)
 mask = np.arange(16) < 5
 variables = BatchNorm().init(jax.random.key(0), x, False)
 def run(x, mask):
     return BatchNorm().apply(variables, x, True, mask, mutable="batch_stats")
-mesh = devices.make_mesh()
-rows = devices.by_row(mesh)
-split = jax.jit(run, in_shardings=(rows, rows))(*devices.put_rows(mesh, (x, mask)))
+mesh = sharding.make_mesh()
+rows = sharding.by_row(mesh)
+split = jax.jit(run, in_shardings=(rows, rows))(*sharding.put_rows(mesh, (x, mask)))
 for ours, one in zip(jax.tree.leaves(split), jax.tree.leaves(run(x, mask))):
     np.testing.assert_allclose(ours, one, rtol=1e-4, atol=1e-5)
 print(jax.device_count())

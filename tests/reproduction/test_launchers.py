@@ -194,7 +194,7 @@ cli.run("child", main)
 _PARENT = """
 import sys
 from pathlib import Path
-from cgat_jax.launch import Job, run_jobs
+from cgat_jax.reproduction.launchers import Job, run_jobs
 from experiments import cli
 
 def main():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cgat_jax.errors import DamagedFileError
-from cgat_jax.training import checkpoint
+from cgat_jax.training import checkpoint, orbax_noise
 from cgat_jax.types import Bank, TrainState
 
 
@@ -172,7 +172,7 @@ def test_what_comes_late_of_a_damaged_checkpoint_is_not_said(
     said = []
     monkeypatch.setattr(sys, "unraisablehook", lambda args: said.append(args.exc_value))
     monkeypatch.setattr(sys, "excepthook", lambda *args: said.append(args[1]))
-    checkpoint._hush_stragglers.cache_clear()
+    orbax_noise.hush_stragglers.cache_clear()
     checkpoint.save(manager, 1, _state(1.0))
     _damage(tmp_path / "checkpoints" / "1", "truncate")
     assert checkpoint.restore_latest(manager, _state(0.0)) is None
@@ -181,4 +181,4 @@ def test_what_comes_late_of_a_damaged_checkpoint_is_not_said(
         sys.unraisablehook(types.SimpleNamespace(exc_value=error))
         sys.excepthook(RuntimeError, error, None)
     assert said == [other, other]
-    checkpoint._hush_stragglers.cache_clear()
+    orbax_noise.hush_stragglers.cache_clear()

@@ -11,7 +11,8 @@ import pytest
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 HEAD = """
 import sys, time
-from cgat_jax.stopping import Stopped, StopSignal
+from cgat_jax.errors import Stopped
+from cgat_jax.training.interrupts import StopSignal
 stop = StopSignal("program")
 stop.listen(patience={patience})
 try:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from cgat_jax.errors import DamagedFileError
-from cgat_jax.files.io import SEAL, digest_of, replace_file
+from cgat_jax.files.arrays import digest_of
+from cgat_jax.files.io import SEAL, replace_file
 
 
 def seal_of_arrays(arrays: dict[str, np.ndarray]) -> str:

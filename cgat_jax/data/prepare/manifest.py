@@ -18,13 +18,8 @@ from cgat_jax.data.prepare.shards import digest_file
 from cgat_jax.data.prepare.storage import Built
 from cgat_jax.data.sources.source_index import SourceIndex
 from cgat_jax.errors import DamagedFileError, InputError
-from cgat_jax.files.io import (
-    digest_of,
-    load_array,
-    read_sealed,
-    save_array,
-    write_sealed,
-)
+from cgat_jax.files.arrays import digest_of, load_array, save_array
+from cgat_jax.files.io import read_sealed, write_sealed
 from cgat_jax.files.ownership import kind_of
 
 FORMAT, READABLE = 2, (1, 2)

@@ -1,0 +1,43 @@
+"""What the sanity checks need of a network and a few of its queries."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Float64, Int8
+
+from cgat_jax.evaluation.attack_runner import AttackResult
+
+
+@runtime_checkable
+class NetworkUnderTest(Protocol):
+    """A network and a few queries, n of them, as the checks see them."""
+
+    epsilon: float
+    chance: float
+    images: Float[np.ndarray, "n H W 3"]
+    codes: Int8[np.ndarray, "n K"]
+
+    def logits(self, images: np.ndarray) -> Float[np.ndarray, "n K"]:
+        """What the network gives images."""
+
+    def attack(self, name: str, **changes: Any) -> AttackResult:
+        """Attacks the queries and keeps all moved images.
+
+        ``changes`` are fields of the budget, a number of the ``restart``, or ``size``:
+        -1 attacks in batches of another size.
+        """
+
+    def average_precision(self, codes: np.ndarray) -> Float64[np.ndarray, " n"]:
+        """Of the queries, had they these codes."""
+
+    def agreement(self, images: np.ndarray) -> Float[np.ndarray, " n"]:
+        """mean(tanh(z) * center code) of images."""
+
+    def zero_gradients(self, surrogate: str) -> float:
+        """Share of exact zeros in the gradient of what the attack lowers.
+
+        At the clean images, through ``tanh`` or ``logits``.
+        """
+
+    def transferred(self, name: str, **changes: Any) -> np.ndarray | None:
+        """Codes of images that were made on another network, if there is one."""
