@@ -116,7 +116,7 @@ def test_a_step_of_prototypes():
 
     def step(params):
         return train_prototypes(
-            network, tx, params, state, LABELS, BANK, MASK, triangle=True
+            network, tx, (params, state), LABELS, BANK, MASK, triangle=True
         )
 
     assert len(_all_full(step, params)) > 10

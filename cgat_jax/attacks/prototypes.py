@@ -41,21 +41,30 @@ def descend_prototypes(
 def train_prototypes(
     network: PrototypeNet,
     tx: optax.GradientTransformation,
-    params: PyTree,
-    opt_state: PyTree,
+    trained: tuple[PyTree, PyTree],
     labels: Labels,
     bank: Bank,
     mask: Mask,
     *,
-    triangle: bool,
+    triangle: bool = True,
 ) -> tuple[PyTree, PyTree, Scalar]:
-    """One step on ``prototype_loss``: parameters, optimizer state, and its value."""
+    """One step on ``prototype_loss``: parameters, optimizer state, and its value.
+
+    Args:
+        network: of the prototypes.
+        tx: its optimizer.
+        trained: its parameters and the optimizer's state.
+        labels: of the prototypes.
+        bank: binary codes and labels of the training images.
+        mask: which labels count.
+        triangle: without the pairs j <= i, as released.
+    """
 
     def objective(params):
         codes = network.apply(params, labels)
         return prototype_loss(codes, labels, bank, mask, triangle=triangle)
 
-    return descend_prototypes(objective, tx, params, opt_state)
+    return descend_prototypes(objective, tx, *trained)
 
 
 def fit_prototypes(
@@ -144,7 +153,7 @@ def prototype_codes(
     def step(tx, params, opt_state, labels):
         mask = jnp.ones(BATCH, bool)
         return train_prototypes(
-            network, tx, params, opt_state, labels, bank, mask, triangle=triangle
+            network, tx, (params, opt_state), labels, bank, mask, triangle=triangle
         )
 
     params = fit_prototypes(

@@ -42,11 +42,11 @@ def train_batches(
     batch_size: int,
     seed: int,
     stage: str,
-    augment: bool,
-    drop_last: bool,
-    threads: int,
-    start_step: int = 0,
     num_steps: int,
+    start_step: int = 0,
+    augment: bool = True,
+    drop_last: bool = False,
+    threads: int = 0,
     rows: slice = EVERY_ROW,
 ) -> Iterator[Batch]:
     """Yields the batches of ``num_steps`` steps from ``start_step`` on.
@@ -61,11 +61,11 @@ def train_batches(
         batch_size: rows of the whole batch, over all hosts.
         seed: of the order and the crops.
         stage: of training; each has an order and crops of its own.
+        num_steps: how many batches to yield.
+        start_step: the first step, counted over all epochs; costs nothing.
         augment: random crop and mirror image instead of the center crop.
         drop_last: leaves out the partial batch of each epoch.
         threads: batches made at the same time; 0 makes them when they are asked for.
-        start_step: the first step, counted over all epochs; costs nothing.
-        num_steps: how many batches to yield.
         rows: the part of each batch that this host feeds.
 
     Raises:

@@ -8,7 +8,7 @@ import optax
 from cgat_jax.attacks.prototypes import prototype_optimizer, train_prototypes
 from cgat_jax.config import Defense
 from cgat_jax.defenses.descent import descend
-from cgat_jax.defenses.guided import adversarial_objective, make_encode
+from cgat_jax.defenses.guided import Crafted, adversarial_objective, make_encode
 from cgat_jax.losses.pairwise import bank_products
 from cgat_jax.models.prototype import make_prototype_net
 from cgat_jax.precision import full_precision
@@ -110,9 +110,7 @@ def make_atrdh_step(
             loss,
             settings,
             state,
-            batch,
-            adversarial,
-            (train_key, loss_key),
+            Crafted(batch, adversarial, train_key, loss_key),
             lambda robust, clean, bank: reconstruction(robust, batch, bank),
         )
         state, metrics = descend(state, tx, objective, awp=settings.awp)
@@ -137,8 +135,7 @@ def _next_prototypes(state: TrainState, batch, labels, prototype, total, triangl
     params, opt_state, value = train_prototypes(
         prototype,
         prototype_optimizer(total),
-        extra["prototype"],
-        extra["opt_state"],
+        (extra["prototype"], extra["opt_state"]),
         labels,
         binary,
         batch.mask,

@@ -72,9 +72,7 @@ def make_guided_step(
             loss,
             settings,
             state,
-            batch,
-            adversarial,
-            (train_key, loss_key),
+            Crafted(batch, adversarial, train_key, loss_key),
             robust_loss,
         )
         return descend(state, tx, objective, awp=settings.awp)
@@ -82,14 +80,21 @@ def make_guided_step(
     return step
 
 
+class Crafted(NamedTuple):
+    """A batch, its adversarial images, and the keys of dropout and hashing loss."""
+
+    batch: Batch
+    adversarial: Images
+    train_key: jax.Array
+    loss_key: jax.Array
+
+
 def adversarial_objective(
     model: HashModel,
     loss: HashLoss,
     settings: Defense,
     state: TrainState,
-    batch: Batch,
-    adversarial: Images,
-    keys,
+    crafted: Crafted,
     robust_loss: Callable[[Codes, Codes, Bank], Scalar],
 ):
     """The objective of a step on clean and adversarial images, for ``descend``.
@@ -98,20 +103,17 @@ def adversarial_objective(
         + quantization * mean((u_adversarial - sign u_adversarial)^2)
         + consistency * mean((u_adversarial - u_clean)^2).
 
-    The bank holds the batch's clean codes. ``keys`` are those of dropout and of the
-    hashing loss. Without batch statistics, clean and adversarial images pass the
-    network as one batch.
+    The bank holds the batch's clean codes. Without batch statistics, clean and
+    adversarial images pass the network as one batch.
     """
-    train_key, loss_key = keys
+    batch = crafted.batch
 
     def objective(params):
-        robust, logits, stats = encode_pairs(
-            model, loss, params, state, adversarial, batch, train_key
-        )
+        robust, logits, stats = encode_pairs(model, loss, params, state, crafted)
         robust, clean = jnp.tanh(robust), jnp.tanh(logits)
         bank = state.bank.record(batch, jax.lax.stop_gradient(clean))
         clean_loss = loss.apply(
-            params["loss"], state.constants, logits, batch, bank, loss_key
+            params["loss"], state.constants, logits, batch, bank, crafted.loss_key
         )
         robust_part = robust_loss(robust, clean, bank)
         value = clean_loss + settings.weight * robust_part
@@ -154,12 +156,13 @@ def make_encode(
     return encode
 
 
-def encode_pairs(model, loss, params, state: TrainState, adversarial, batch, key):
+def encode_pairs(model, loss, params, state: TrainState, crafted: Crafted):
     """Logits of adversarial and of clean images in training, and the new statistics.
 
     Each of the two batches is normalized by its own statistics; the running ones see
     them one after the other, adversarial first.
     """
+    batch, adversarial, key, _ = crafted
     net, stats, clean = params["model"], state.stats, batch.images
     if not jax.tree.leaves(stats):  # pairs side by side: no row changes its device
         pairs = jnp.stack([adversarial, clean], axis=1)

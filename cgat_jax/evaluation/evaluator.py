@@ -20,7 +20,7 @@ from cgat_jax.errors import InputError
 from cgat_jax.evaluation import records
 from cgat_jax.evaluation.attack_runner import Attacker, AttackResult, EncodedNetwork
 from cgat_jax.evaluation.encoder import Encoder
-from cgat_jax.evaluation.gallery import write_gallery
+from cgat_jax.evaluation.gallery import Shown, write_gallery
 from cgat_jax.evaluation.generators import Generators
 from cgat_jax.evaluation.references import References
 from cgat_jax.evaluation.scoring import Scorer, goal_codes
@@ -112,9 +112,9 @@ class Evaluator:
             record |= records.change_measures(result, clean) | special
             of = _codes_of(defense, attack, victim)
             self.encoder.save_codes(folder / "codes.npy", result.codes, of)
-            shown = (victim.codes, clean, result, before, after, goals)
+            shown = Shown(victim.codes, clean, result, before, after, goals)
             positions = self.references.positions
-            write_gallery(folder, self.config, self.dataset, positions, *shown)
+            write_gallery(folder, self.config, self.dataset, positions, shown)
         record["seconds"] = round(time.monotonic() - began, 2)
         self.write(folder / "record.json", record)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -9,11 +10,32 @@ from PIL import Image
 from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.data.images import center_crop
+from cgat_jax.evaluation.attack_runner import AttackResult
 from cgat_jax.files.io import replace_file, write_sealed
-from cgat_jax.retrieval import hamming_distances
+from cgat_jax.retrieval import RetrievalScores, hamming_distances
 
 SHOWN = 8
 MAGNIFIED = 16
+
+
+class Shown(NamedTuple):
+    """What a gallery shows of an attack.
+
+    Attributes:
+        codes: the network's binary codes of ``database``.
+        clean: codes of the clean queries.
+        result: codes and first images of the attacked ones.
+        before: scores of the clean queries.
+        after: scores of the attacked queries.
+        goals: the code that the attack moves each query's towards, if it has one.
+    """
+
+    codes: dict[str, np.ndarray]
+    clean: np.ndarray
+    result: AttackResult
+    before: RetrievalScores
+    after: RetrievalScores
+    goals: np.ndarray | None = None
 
 
 def write_gallery(
@@ -21,12 +43,7 @@ def write_gallery(
     config: Config,
     dataset: Dataset,
     positions: np.ndarray,
-    codes,
-    clean,
-    result,
-    before,
-    after,
-    goals=None,
+    shown: Shown,
 ) -> None:
     """Writes ``gallery.json`` and its pictures for the first attacked queries.
 
@@ -35,14 +52,10 @@ def write_gallery(
         config: gives the crop and the number of queries.
         dataset: the images.
         positions: of the attacked queries in it.
-        codes: binary codes of ``database``.
-        clean: codes of the clean queries.
-        result: what the attack result: its codes and first images.
-        before: scores of the clean queries.
-        after: scores of the attacked queries.
-        goals: the code that the attack moves each query's towards, if it has one.
+        shown: codes, images and scores.
     """
     crop, entries = config.data.crop_size, []
+    codes, clean, result, before, after, goals = shown
     for row, moved in enumerate(result.images):
         position = int(positions[row])
         original = center_crop(dataset.read(int(position)), crop)
@@ -62,7 +75,12 @@ def write_gallery(
             | _pictures(folder, row, original, np.asarray(moved))
             | {
                 moment: _retrieved(
-                    folder, f"q{row}_{moment}", dataset, code, codes, position, crop
+                    folder,
+                    f"q{row}_{moment}",
+                    dataset,
+                    hamming_distances(code[None], codes["database"])[0],
+                    position,
+                    crop,
                 )
                 for moment, code in lists.items()
             }
@@ -86,8 +104,7 @@ def _pictures(folder: Path, row: int, original, moved) -> dict[str, str]:
     }
 
 
-def _retrieved(folder, prefix, dataset, code, codes, query, crop) -> list[dict]:
-    distances = hamming_distances(code[None], codes["database"])[0]
+def _retrieved(folder, prefix, dataset, distances, query, crop) -> list[dict]:
     nearest = np.argsort(distances, kind="stable")[:SHOWN]
     found = []
     for rank, row in enumerate(nearest):

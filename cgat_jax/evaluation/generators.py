@@ -95,7 +95,8 @@ class Generators:
                 self._known[name] = train_prosgan(
                     attacked,
                     lambda start, count: batches_of(
-                        *(self.dataset, self.config, training, self.mesh, start, count),
+                        *(self.dataset, self.config, training, self.mesh),
+                        range(start, start + count),
                         stage="prosgan",
                     ),
                     settings,

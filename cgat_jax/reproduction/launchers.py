@@ -111,11 +111,14 @@ def run_jobs(
     """
     waiting, failed = list(jobs), {}
     running: dict[str, tuple[Job, Handle]] = {}
+
+    def start(job: Job) -> Handle:
+        on_start(job)
+        return launcher(job, log_of(job))
+
     try:
         while waiting or running:
-            waiting = _start_ready(
-                waiting, running, failed, log_of, limit, launcher, suffices, on_start
-            )
+            waiting = _start_ready(waiting, running, failed, limit, suffices, start)
             time.sleep(pause)
             for name, (job, handle) in list(running.items()):
                 code = handle.poll()
@@ -143,7 +146,7 @@ def _stop(handles: list[Handle], patience: float, pause: float) -> None:
         time.sleep(pause)
 
 
-def _start_ready(waiting, running, failed, log_of, limit, launcher, suffices, on_start):
+def _start_ready(waiting, running, failed, limit, suffices, start):
     """Starts what can start; returns what must wait on."""
     unfinished = {job.name for job in waiting} | set(running)
     still = []
@@ -153,9 +156,8 @@ def _start_ready(waiting, running, failed, log_of, limit, launcher, suffices, on
         elif job.needs in unfinished or len(running) >= limit:
             still.append(job)
         else:
-            on_start(job)
             try:
-                running[job.name] = job, launcher(job, log_of(job))
+                running[job.name] = job, start(job)
             except (ValueError, OSError) as error:
                 failed[job.name] = f"not started: {error}"
     return still

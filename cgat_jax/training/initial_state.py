@@ -182,9 +182,8 @@ def initial_bank(
 
     per_epoch = epoch_steps(dataset, settings)
     first = settings.epochs * per_epoch  # an epoch that training does not see
-    batches = batches_of(
-        dataset, config, settings, mesh, first, per_epoch, stage="defend"
-    )
+    steps = range(first, first + per_epoch)
+    batches = batches_of(dataset, config, settings, mesh, steps, stage="defend")
     bank = state.bank
     for index, batch in enumerate(batches):
         check_stop()

@@ -50,12 +50,11 @@ def batches_of(
     config: Config,
     settings: Training,
     mesh: Mesh,
-    start_step: int,
-    num_steps: int,
+    steps: range,
     *,
     stage: str,
 ) -> Iterator[Batch]:
-    """Global batches of uint8 images of a stage from ``start_step`` on."""
+    """Global batches of uint8 images of a stage's steps, counted over all epochs."""
     local = train_batches(
         dataset,
         crop_size=config.data.crop_size,
@@ -65,8 +64,8 @@ def batches_of(
         augment=settings.augment,
         drop_last=settings.drop_last,
         threads=config.data.threads,
-        start_step=start_step,
-        num_steps=num_steps,
+        start_step=steps.start,
+        num_steps=len(steps),
         rows=sharding.process_rows(settings.batch_size),
     )
     return (sharding.put_rows(mesh, batch) for batch in local)
@@ -112,8 +111,7 @@ def run_stage(
         Stopped: after a checkpoint, if a signal came.
         OSError: a checkpoint cannot be written; those before it stay.
     """
-    per_epoch = epoch_steps(dataset, stage.settings)
-    total = stage.settings.epochs * per_epoch
+    total = stage.settings.epochs * epoch_steps(dataset, stage.settings)
     folder, whole = workdir / stage.name / "checkpoints", sharding.replicated(mesh)
     opened = contextlib.closing(checkpoint.open_checkpoints(folder))
     with opened as manager, stop.deferred(saving=True):
@@ -126,9 +124,7 @@ def run_stage(
             state = restored
         start = int(state.step)
         if start < total:
-            loop = _Loop(
-                stage, dataset, config, mesh, workdir, manager, per_epoch, total
-            )
+            loop = _Loop(stage, dataset, config, mesh, workdir, manager)
             state = loop.run(state, start, stop)
     return state
 
@@ -151,11 +147,10 @@ def wait_for_all_but(queued: Sequence[Any], newest: int) -> None:
 class _Loop:
     """The running of one stage: its pending metrics and its clock."""
 
-    def __init__(
-        self, stage, dataset, config, mesh, workdir, manager, per_epoch, total
-    ):
+    def __init__(self, stage: Stage, dataset, config, mesh, workdir, manager):
         self.stage, self.dataset, self.config, self.mesh = stage, dataset, config, mesh
-        self.manager, self.per_epoch, self.total = manager, per_epoch, total
+        self.manager, self.per_epoch = manager, epoch_steps(dataset, stage.settings)
+        self.total = stage.settings.epochs * self.per_epoch
         self.path = workdir / stage.name / "metrics.jsonl"
         self.pending: list[tuple[int, np.ndarray, dict]] = []
         self.key = device_stream(config.seed, f"train/{stage.name}")
@@ -168,8 +163,7 @@ class _Loop:
             self.config,
             self.stage.settings,
             self.mesh,
-            start,
-            self.total - start,
+            range(start, self.total),
             stage=self.stage.name,
         )
         saved, ahead = time.monotonic(), 0

@@ -78,7 +78,7 @@ def _fitted(bank, steps, check_stop=lambda: None, each_step=lambda: None):
         params = jax.tree.map(lambda leaf: leaf + nothing, params)
         mask = jnp.ones(8, bool)
         return train_prototypes(
-            network, tx, params, opt_state, labels, bank, mask, triangle=False
+            network, tx, (params, opt_state), labels, bank, mask, triangle=False
         )
 
     return fit_prototypes(
