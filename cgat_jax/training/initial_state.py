@@ -34,7 +34,9 @@ def build_loss(config: Config) -> HashLoss:
     Raises:
         InputError: an unknown name; lists the known ones.
     """
-    return make_loss(**vars(config.loss))
+    options = vars(config.loss).items()
+    # When its centers are drawn again is the stage's business, not the loss's.
+    return make_loss(**{key: value for key, value in options if key != "redraw"})
 
 
 def build_network(config: Config, outputs: int) -> HashModel:
