@@ -35,6 +35,7 @@ STREAMS = 2
 # What a run makes; an empty folder of checkpoints is nothing yet.
 _MADE = (
     *("*/checkpoints/[0-9]*", "prosgan/*/*/[0-9]*", "backbone.safetensors"),
+    *("pretrain/network.*", "defend/network.*"),  # .safetensors, .json
     *("codes/*/*.npy", "targets.npy", "evaluate/*/*.json", "results.json"),
 )
 _UNKNOWN = "what the run was made of is not known: choose another --workdir"

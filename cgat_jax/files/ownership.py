@@ -28,6 +28,7 @@ KINDS = {
     "report": "a report",
     "runs": "runs of a study or a reproduction",
     "index": "a search index",
+    "network": "a saved network",
 }
 _MAX_SHOWN, _HEAD, _LINES = 3, 65_536, 5  # names; bytes and lines of a file's head
 

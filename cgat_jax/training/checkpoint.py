@@ -144,6 +144,25 @@ def restore_latest(
     return None
 
 
+def stored_shapes(manager: ocp.CheckpointManager) -> dict[str, Any]:
+    """What a state is like whose structure is not known: to give to ``restore_latest``.
+
+    Returns:
+        Shape and type of every array by its dotted name, of the newest checkpoint that
+        tells them, for the first device; nothing where none does.
+    """
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    for step in sorted(manager.all_steps(), reverse=True):
+        folder = Path(manager.directory) / str(step) / "state"
+        with _quiet(), contextlib.suppress(Exception):  # whatever damage makes it raise
+            found = ocp.StandardCheckpointer().metadata(folder).item_metadata
+            return {
+                name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=device)
+                for name, array in found.items()
+            }
+    return {}
+
+
 def digest_of(tree: Any) -> str:
     """SHA-256 of the names, types, shapes and values of all arrays of a tree."""
     return _digest(_leaves(jax.device_get(tree)))

@@ -97,7 +97,8 @@ def check_pretrained(config: Config) -> None:
     folder = Path(config.pretrained)
     if not (folder / CONFIG_FILE).is_file():
         raise InputError(
-            f"pretrained: {folder / CONFIG_FILE} does not exist; give a run's workdir"
+            f"pretrained: {folder / CONFIG_FILE} does not exist; give a run's workdir "
+            "or a network.safetensors"
         )
     old, new = read_sealed(folder / CONFIG_FILE), json.loads(to_json(config))
     if old.get("pretrained"):
