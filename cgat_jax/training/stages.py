@@ -55,8 +55,7 @@ def train(
 ) -> dict[str, tuple[PyTree, PyTree]]:
     """Runs the stages that are not done yet; each leaves its network as a file.
 
-    Args:
-        made_with: versions, device and commit, for the cards of the files.
+    ``made_with``, versions, device and commit, goes into the cards of these files.
 
     Returns:
         (params, stats) of the network by defense: ``none``, unless it is another run's,
@@ -121,7 +120,7 @@ def finished(
     if config.pretrained:
         state = _given(config, dataset, mesh)
     else:
-        state = _pretrained(config, dataset, mesh, workdir)
+        state = _trained(config, dataset, mesh, workdir)
         networks["none"] = _network(state)
     if config.defense.epochs:
         stage = _defend(config, dataset, mesh, state)
@@ -147,12 +146,10 @@ def _given(config: Config, dataset: Dataset, mesh: Mesh) -> TrainState:
     source = Path(config.pretrained)
     if (file := network_path(source)) is not None:
         return state_from_file(file, config, dataset)
-    return _pretrained(config, dataset, mesh, source)
+    return _trained(config, dataset, mesh, source)
 
 
-def _pretrained(
-    config: Config, dataset: Dataset, mesh: Mesh, workdir: Path
-) -> TrainState:
+def _trained(config: Config, dataset: Dataset, mesh: Mesh, workdir: Path) -> TrainState:
     return load_finished(_pretrain(config, dataset, workdir), dataset, mesh, workdir)
 
 
