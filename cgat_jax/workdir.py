@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, what it was made of, and its log of metrics.
+"""The folder of a run: whose it is, and what it was made of.
 
 A workdir belongs to one configuration and to what it was made of: the data, the weights
 to start from, another run's network. Both are written when everything has been checked
@@ -17,7 +17,6 @@ from cgat_jax.config.settings import changed_settings, free_settings, settings, 
 from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.files.io import (
     SEAL,
-    named_errors,
     parse_json,
     read_json,
     read_sealed,
@@ -35,13 +34,13 @@ STREAMS = 2
 # What a run makes; an empty folder of checkpoints is nothing yet.
 _MADE = (
     *("*/checkpoints/[0-9]*", "prosgan/*/*/[0-9]*", "backbone.safetensors"),
+    *("pretrain/network.*", "defend/network.*"),  # .safetensors, .json
     *("codes/*/*.npy", "targets.npy", "evaluate/*/*.json", "results.json"),
 )
 _UNKNOWN = "what the run was made of is not known: choose another --workdir"
 _SECTIONS = {"data", "model", "loss", "pretrain", "defense", "evaluate"}
 # What two runs that share a pretrained network must agree on.
 _PRETRAINING = ("data.", "model.", "backbone.", "pretrain.", "loss.", "seed")
-_CHECK = "check"
 
 
 def shares_pretraining(key: str) -> bool:
@@ -241,41 +240,3 @@ def _check_earlier(workdir: Path, split: str) -> None:
                 f"{workdir} was made of other data (the split of {path} differs): "
                 "choose another --workdir, or give back the data"
             )
-
-
-class MetricsLog:
-    """Appends one JSON object a logged step to a file, each with a digest of itself.
-
-    A resumed run first drops the lines of steps that it is going to repeat.
-    """
-
-    def __init__(self, path: Path, step: int):
-        """Opens the log of a run that stands at ``step``."""
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file():
-            text = path.read_bytes().decode("utf-8", errors="replace")
-            lines = text.splitlines(keepends=True)
-            kept = [line for line in lines if _logged_step(line) <= step]
-            write_text(path, "".join(kept))
-
-    def append(self, entry: dict[str, Any]) -> None:
-        """Adds one line."""
-        line = json.dumps(entry | {_CHECK: line_check(entry)})
-        with named_errors(self._path), self._path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-
-
-def line_check(entry: dict[str, Any]) -> str:
-    """Eight digits that belong to a logged entry."""
-    return seal_of({key: entry[key] for key in entry if key != _CHECK})[:8]
-
-
-def _logged_step(line: str) -> float:
-    """The step of a whole line; infinity for any other, which is dropped."""
-    try:
-        entry = json.loads(line)
-        step, check = float(entry["step"]), entry.get(_CHECK)
-        return step if check in (None, line_check(entry)) else float("inf")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return float("inf")

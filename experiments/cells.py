@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cgat_jax.files import ownership
+from cgat_jax.files import locks, ownership
 from cgat_jax.reproduction.launchers import LOG, PATIENCE, Job, run_jobs, start_run
 from cgat_jax.reproduction.paper_cells import CONFIGS
 from cgat_jax.workdir import is_run, is_trained
@@ -33,7 +33,7 @@ def claimed(root: Path) -> Iterator[None]:
         InUseError: another process holds it; says which.
     """
     ownership.claim_folder(root, "runs", is_own=is_root)
-    with ownership.locked(root):
+    with locks.locked(root):
         yield
 
 
@@ -84,7 +84,7 @@ def _with_folder(why: str, folder: Path) -> str:
 
 def is_root(folder: Path) -> bool:
     """Whether a folder without a mark holds cells, or tables, of an earlier version."""
-    entries = [path for path in folder.iterdir() if path.name != ownership.LOCK]
+    entries = [path for path in folder.iterdir() if path.name != locks.LOCK]
     return all(map(_is_cell_or_table, entries))
 
 

@@ -24,7 +24,8 @@ from absl import flags, logging
 
 from cgat_jax.config import Config
 from cgat_jax.config.settings import validate
-from cgat_jax.files.ownership import locked, release_folder
+from cgat_jax.files.locks import locked
+from cgat_jax.files.ownership import release_folder
 from cgat_jax.training.interrupts import PARENT
 from experiments import cli
 from experiments.xla import prefer_fast_cpu_convolutions
@@ -117,6 +118,7 @@ def run(config: Config, workdir: Path) -> int:
     from cgat_jax.data import degeneracies
     from cgat_jax.errors import NonFiniteError
     from cgat_jax.evaluation import preflight
+    from cgat_jax.evaluation.provenance import provenance
     from cgat_jax.training import stages
     from cgat_jax.workdir import check_workdir, remember
 
@@ -125,9 +127,9 @@ def run(config: Config, workdir: Path) -> int:
     remember(workdir, config, preflight.made_of(config, dataset))
     for text in degeneracies(dataset.labels, dataset.split, dataset.contents):
         print(f"main: warning: {text}", file=sys.stderr)
-    stop = cli.stop()
+    stop, mesh = cli.stop(), sharding.make_mesh()
     try:
-        networks = stages.train(config, dataset, sharding.make_mesh(), workdir, stop)
+        networks = stages.train(config, dataset, mesh, workdir, stop, provenance())
         results = measure(config, dataset, workdir, networks, stop)
     except NonFiniteError as error:
         print(f"main: {error}", file=sys.stderr)
@@ -181,11 +183,8 @@ def measure(config: Config, dataset, workdir: Path, networks, stop) -> dict:
     if config.pretrained and (
         config.evaluate.sanity_queries or config.evaluate.transfer
     ):
-        folder = Path(config.pretrained)
-        settings = other_runs.read_config(folder)
-        settings.defense.epochs = 0
-        found = stages.finished(settings, dataset, mesh, folder)
-        sources |= victims(settings, found, "pretrained.")
+        found = stages.pretrained_networks(config, dataset, mesh)
+        sources |= victims(config, found, "pretrained.")
     for name, folder in other_runs.source_workdirs(config).items():
         settings = other_runs.read_config(folder)
         found = stages.finished(settings, dataset, mesh, folder)
@@ -202,11 +201,13 @@ def finish(workdir: Path, results: dict[str, list[dict]]) -> int:
     """Writes the results and the report, and prints the tables."""
     import jax
 
+    from cgat_jax.evaluation.trained_networks import note_records
     from cgat_jax.files.io import write_sealed
     from cgat_jax.report import sanity_lines, terminal_table, write_report
 
     if jax.process_index() == 0:
         write_sealed(workdir / "results.json", results)
+        note_records(workdir, results["records"])
         page = write_report(workdir)
         print(terminal_table(results["records"]))
         for line in sanity_lines(results["sanity"]):

@@ -118,7 +118,7 @@ def _run(found: dict[str, Study], root: Path) -> dict[str, str]:
     return runs.run_missing("reproduce", missing, root, _JOBS.value, check)
 
 
-def wanted_cells() -> tuple[str, list[paper_cells.Cell]]:
+def wanted_cells() -> tuple[str, list[paper_cells.PaperCell]]:
     """The result's name and its cells.
 
     Raises:

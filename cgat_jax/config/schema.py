@@ -212,5 +212,7 @@ class Config:
         "", "folder of compiled programs; empty: none", affects_results=False
     )
     pretrained: str = setting(
-        "", "workdir of another run whose pretrained network is defended; empty: own"
+        "",
+        "what is defended: the pretrained network of another run (its workdir), or a "
+        "network.safetensors; empty: own",
     )

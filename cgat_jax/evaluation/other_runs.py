@@ -8,6 +8,8 @@ from cgat_jax.config.settings import changed_settings, free_settings, from_json,
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.errors import InputError
 from cgat_jax.files.io import read_sealed
+from cgat_jax.models.network_file import read_card
+from cgat_jax.training.network_files import network_path
 from cgat_jax.workdir import CONFIG_FILE, data_of
 
 
@@ -47,14 +49,17 @@ def check_same_data(workdir: Path, name: str, dataset: Dataset) -> None:
     """Finds that another run's networks were trained on these data.
 
     Args:
-        workdir: of that run; one of an earlier version notes no data and is taken.
+        workdir: of that run, or the file of a network; one that notes no data (of an
+            earlier version, or from elsewhere) is taken.
         name: of the setting that names it.
         dataset: of this run.
 
     Raises:
         InputError: they were trained on others.
     """
-    if data_of(workdir) not in (None, dataset.digest.whole):
+    file = network_path(workdir)
+    of = data_of(workdir) if file is None else read_card(file).get("data_sha256")
+    if of and of != dataset.digest.whole:
         raise InputError(
             f"{name}: {workdir} was made of other data (labels, images or split) than "
             "these: train it again on these, in another folder"

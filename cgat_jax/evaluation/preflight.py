@@ -30,6 +30,7 @@ from cgat_jax.training.initial_state import (
     weights_file,
 )
 from cgat_jax.training.loop import epoch_steps
+from cgat_jax.training.network_files import check_network, network_path
 from cgat_jax.training.optimizer import make_optimizer, make_schedule
 
 
@@ -89,7 +90,10 @@ def _check_attacks(config: Config) -> None:
 def _check_start(config: Config) -> None:
     model = build_network(config, config.model.bits)
     jax.eval_shape(functools.partial(fresh_weights, model, config))
-    if config.pretrained:
+    file = network_path(Path(config.pretrained)) if config.pretrained else None
+    if file is not None:
+        check_network(file, config)
+    elif config.pretrained:
         check_pretrained(config)
     else:
         check_weights(model, config)
@@ -121,6 +125,8 @@ def _check_other_runs(config: Config, dataset: Dataset) -> None:
     for name, folders in runs.items():
         for folder in folders:
             other_runs.check_same_data(folder, name, dataset)
+            if name == "pretrained" and network_path(folder) is not None:
+                continue  # a file is of a finished stage
             stages = {"pretrain": config.pretrain}
             if name != "pretrained":
                 other = other_runs.read_config(folder)

@@ -1,7 +1,9 @@
 """Network weights as safetensors files, one array a key such as 'conv1/kernel'.
 
 Parameters and running statistics lie side by side: 'bn1/scale' and 'bn1/bias' are
-parameters, 'bn1/mean' and 'bn1/var' statistics; no name is of both.
+parameters, 'bn1/mean' and 'bn1/var' statistics; no name is of both. A trained hashing
+network (``cgat_jax.models.network_file``) has the state of its loss beside them, as
+'loss/...' and 'constants/...'; no layer has such a name.
 """
 
 import hashlib
@@ -24,6 +26,8 @@ from cgat_jax.types import PyTree
 
 ASSETS = pathlib.Path(__file__).parent / "assets"
 PACKED = {"small": "small.safetensors"}
+LOSS_STATE = ("loss", "constants")
+"""First parts of the keys of what a file holds of the hashing loss."""
 T = TypeVar("T")
 
 
@@ -75,9 +79,31 @@ def load_weights(
         InputError: it belongs to another network; the message names the first key that
             differs, with both shapes or types.
     """
-    path, skip = pathlib.Path(path), set(skip)
-    wanted = _flat(params, stats)
-    stored = _read(path)
+    path = pathlib.Path(path)
+    return fit_arrays(path, read_arrays(path)[0], params, stats, skip=skip)
+
+
+def fit_arrays(
+    path: pathlib.Path,
+    stored: dict[str, np.ndarray],
+    params: PyTree,
+    stats: PyTree,
+    *,
+    skip: Iterable[str] = (),
+) -> tuple[PyTree, PyTree]:
+    """A network with the values of arrays that were read; as ``load_weights``.
+
+    Args:
+        path: what errors call them.
+        stored: by their keys; those of the loss's state are left out.
+        params: parameters that set the shapes and the types.
+        stats: running statistics that do.
+        skip: layers that keep their values.
+
+    Raises:
+        InputError: they belong to another network.
+    """
+    wanted, skip = _flat(params, stats), {*skip, *LOSS_STATE}
     kept = {key for key in wanted | stored if key.split("/")[0] in skip}
     for key in sorted((wanted.keys() | stored.keys()) - kept):
         _check_fit(path, key, wanted, stored)
@@ -98,6 +124,27 @@ def read_metadata(path: str | os.PathLike) -> dict[str, str]:
         DamagedFileError: it is no safetensors file.
     """
     return _open(pathlib.Path(path), lambda file: file.metadata() or {})
+
+
+def read_arrays(
+    path: str | os.PathLike,
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """All arrays of a weights file by their keys, and what it says of itself.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DamagedFileError: it is no safetensors file, or not as it was written.
+    """
+    path = pathlib.Path(path)
+
+    def read(file):
+        arrays = {key: file.get_tensor(key) for key in file.keys()}
+        return arrays, file.metadata() or {}
+
+    arrays, metadata = _open(path, read)
+    if SEAL in metadata and metadata[SEAL] != _digest(arrays):
+        raise DamagedFileError(f"{path}: damaged, its digest does not match")
+    return arrays, metadata
 
 
 def packed_weights(name: str) -> pathlib.Path:
@@ -132,19 +179,6 @@ def _in_order(raw: bytes) -> bytes:
 def _digest(arrays: dict) -> str:
     lines = (f"{key} {digest_of(np.asarray(arrays[key]))}\n" for key in sorted(arrays))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """All arrays of a file, as they were written."""
-
-    def read(file):
-        arrays = {key: file.get_tensor(key) for key in file.keys()}
-        return arrays, file.metadata() or {}
-
-    arrays, metadata = _open(path, read)
-    if SEAL in metadata and metadata[SEAL] != _digest(arrays):
-        raise DamagedFileError(f"{path}: damaged, its digest does not match")
-    return arrays
 
 
 def _open(path: pathlib.Path, read: Callable[[Any], T]) -> T:

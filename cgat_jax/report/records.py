@@ -8,6 +8,7 @@ from typing import Any
 
 from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.files.io import SEAL, read_sealed, unsealed
+from cgat_jax.files.metrics_log import line_check
 from cgat_jax.report.checks import (
     ANEW,
     check_config,
@@ -15,7 +16,6 @@ from cgat_jax.report.checks import (
     check_sanity,
     is_number,
 )
-from cgat_jax.workdir import line_check
 
 STAGES = {"backbone": "backbone", "pretrain": "pretrain", "defend": "defense"}
 

@@ -10,10 +10,10 @@ from scipy.stats import t as student
 
 from cgat_jax.attacks import ATTACKS
 from cgat_jax.report import names
-from cgat_jax.report.cells import Cell as TableCell
+from cgat_jax.report.cells import ReportCell
 from cgat_jax.report.paper import unlike
 from cgat_jax.report.records import Record
-from cgat_jax.reproduction.paper_cells import TITLES, Cell, folder_of
+from cgat_jax.reproduction.paper_cells import TITLES, PaperCell, folder_of
 from cgat_jax.reproduction.study import Study, check_same_data, records_of
 
 HEADER = ("data", "loss", "bits", "defense", "attack")
@@ -23,7 +23,7 @@ NUMBERS = ("paper", "ours", "difference", "95% interval", "chance", "seeds", "no
 class Row(NamedTuple):
     """A cell beside what was measured; MAP in percent, None where there is none."""
 
-    cell: Cell
+    cell: PaperCell
     paper: float | None
     ours: float | None
     difference: float | None
@@ -35,10 +35,10 @@ class Row(NamedTuple):
 
 
 def measured(
-    cells: Sequence[Cell],
+    cells: Sequence[PaperCell],
     found: Mapping[str, Study],
     root: Path,
-) -> dict[Cell, list[Record]]:
+) -> dict[PaperCell, list[Record]]:
     """The records of each cell, one a seed that has been measured.
 
     Raises:
@@ -67,7 +67,7 @@ def each_folder(found: Mapping[str, Study], root: Path) -> list[tuple[Study, Pat
     return [(each, folder_of(root, dataset)) for dataset, each in found.items()]
 
 
-def compare_cells(records: Mapping[Cell, list[Record]]) -> list[Row]:
+def compare_cells(records: Mapping[PaperCell, list[Record]]) -> list[Row]:
     """Each cell's mean over the seeds beside the paper's number.
 
     The interval is the bootstrap over queries of the one seed, or with several that of
@@ -76,7 +76,7 @@ def compare_cells(records: Mapping[Cell, list[Record]]) -> list[Row]:
     return [_row(cell, found) for cell, found in records.items()]
 
 
-def _row(cell: Cell, records: list[Record]) -> Row:
+def _row(cell: PaperCell, records: list[Record]) -> Row:
     if not records:
         return Row(cell, cell.paper, *[None] * 5, 0)
     values = [100 * record["map"] for record in records]
@@ -87,11 +87,11 @@ def _row(cell: Cell, records: list[Record]) -> Row:
     return Row(cell, cell.paper, ours, gap, low, high, chance, len(values), note)
 
 
-def _unlike(cell: Cell, records: list[Record]) -> list[str]:
+def _unlike(cell: PaperCell, records: list[Record]) -> list[str]:
     """What keeps our number from being measured as the paper's was."""
     record = records[0]
     budget = record.get("budget")
-    notes = unlike(TableCell(cell.defense, cell.attack, budget, (record,)))
+    notes = unlike(ReportCell(cell.defense, cell.attack, budget, (record,)))
     paper_steps = ATTACKS[cell.attack].budget.steps if cell.attack in ATTACKS else None
     steps = (record.get("attack_settings") or {}).get("steps")
     if steps is not None and steps != paper_steps:
@@ -118,7 +118,7 @@ def text_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     ]
 
 
-def cell_names(cell: Cell) -> tuple[str, ...]:
+def cell_names(cell: PaperCell) -> tuple[str, ...]:
     """What a table calls data, loss, bits, defense and attack of a cell."""
     defense = names.display(names.DEFENSES, cell.defense)
     if cell.weight is not None:

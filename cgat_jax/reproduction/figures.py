@@ -8,7 +8,7 @@ from cgat_jax.report.framework import framework_picture
 from cgat_jax.report.gallery_files import read_gallery
 from cgat_jax.report.plotting import DARK, LIGHT, Chart, Line, Picture, draw
 from cgat_jax.report.records import Record
-from cgat_jax.reproduction.paper_cells import TITLES, Cell, curve_of, folder_of
+from cgat_jax.reproduction.paper_cells import TITLES, PaperCell, curve_of, folder_of
 from cgat_jax.reproduction.study import Study, run_folder
 
 CAPTIONS = {
@@ -19,7 +19,7 @@ CAPTIONS = {
 
 def pictures_of(
     figure: int,
-    records: Mapping[Cell, list[Record]],
+    records: Mapping[PaperCell, list[Record]],
     found: Mapping[str, Study],
     root: Path,
 ) -> tuple[dict[str, Picture], list[str]]:
@@ -48,7 +48,7 @@ def pictures_of(
 
 def _picture(
     figure: int,
-    records: Mapping[Cell, list[Record]],
+    records: Mapping[PaperCell, list[Record]],
     study: Study,
     folder: Path,
     notes: list[str],
@@ -69,7 +69,7 @@ def _picture(
 
 
 def _curves(
-    figure: int, records: Mapping[Cell, list[Record]], notes: list[str]
+    figure: int, records: Mapping[PaperCell, list[Record]], notes: list[str]
 ) -> Chart:
     key, attack = curve_of(figure)
     x_key, x_label = {
@@ -98,7 +98,7 @@ def _curves(
     return Chart(title, x_label, "precision, %", tuple(lines), level, (0.0, 103.0))
 
 
-def _sweep(records: Mapping[Cell, list[Record]], notes: list[str]) -> Chart:
+def _sweep(records: Mapping[PaperCell, list[Record]], notes: list[str]) -> Chart:
     """MAP by lambda, a line an attack, at the lambdas that have been measured.
 
     A line of a seed goes through all of them; a seed that lacks one is left out.

@@ -16,13 +16,13 @@ from cgat_jax.report.records import Record, warnings_of
 from cgat_jax.report.tables import markdown_table, markdown_text
 from cgat_jax.reproduction.comparison import HEADER, Row, compare_cells, text_table
 from cgat_jax.reproduction.orderings import paper_layout
-from cgat_jax.reproduction.paper_cells import Cell
+from cgat_jax.reproduction.paper_cells import PaperCell
 
 
 def write_reproduction(
     out: Path,
     title: str,
-    records: Mapping[Cell, list[Record]],
+    records: Mapping[PaperCell, list[Record]],
     pictures: Mapping[str, Picture],
     notes: Sequence[str],
 ) -> Path:
@@ -80,7 +80,7 @@ def is_result(folder: Path) -> bool:
     return all((folder / name).is_file() for name in names)
 
 
-def _with_runs(rows, records: Mapping[Cell, list[Record]]) -> list[dict[str, Any]]:
+def _with_runs(rows, records: Mapping[PaperCell, list[Record]]) -> list[dict[str, Any]]:
     return [
         each | {"runs": [_run(record) for record in found]}
         for each, found in zip(_plain(rows), records.values(), strict=True)

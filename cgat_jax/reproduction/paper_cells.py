@@ -50,7 +50,7 @@ _CURVES |= {4: ("pr_curve", "sdha"), 5: ("precision_at", "sdha")}
 _SHOWN = {1: "cgat"} | {figure: attack for figure, (_, attack) in _CURVES.items()}
 
 
-class Cell(NamedTuple):
+class PaperCell(NamedTuple):
     """A number to reproduce; ``paper`` is in percent, None where none is printed."""
 
     dataset: str
@@ -69,7 +69,7 @@ class Cell(NamedTuple):
         return f"{self.loss} {self.bits} bits {self.defense}{weight}"
 
 
-def cells_of_table(table: int, dataset: str = "", bits: int = 0) -> list[Cell]:
+def cells_of_table(table: int, dataset: str = "", bits: int = 0) -> list[PaperCell]:
     """The cells of a table, in the paper's order.
 
     Args:
@@ -93,7 +93,7 @@ def cells_of_table(table: int, dataset: str = "", bits: int = 0) -> list[Cell]:
     return list(dict.fromkeys(wanted))
 
 
-def cells_of_figure(figure: int, dataset: str = "", bits: int = 0) -> list[Cell]:
+def cells_of_figure(figure: int, dataset: str = "", bits: int = 0) -> list[PaperCell]:
     """The cells behind a figure: 1 is a picture, 2 to 5 are curves, 6 sweeps lambda.
 
     Figure 1 is an image, its codes and its answers, before and after CgAT's attack.
@@ -106,13 +106,13 @@ def cells_of_figure(figure: int, dataset: str = "", bits: int = 0) -> list[Cell]
     if figure != 6:
         defenses = ("none", "cgat") if figure == 1 else ("none", "atrdh", "cgat")
         return [
-            Cell(name, "dpsh", bits, defense, attack, None, None)
+            PaperCell(name, "dpsh", bits, defense, attack, None, None)
             for name in datasets
             for defense in defenses
             for attack in ("clean", _SHOWN[figure])
         ]
     return [
-        Cell(name, "dpsh", bits, "cgat", attack, weight, None)
+        PaperCell(name, "dpsh", bits, "cgat", attack, weight, None)
         for name in datasets
         for weight in WEIGHTS
         for attack in ATTACKS.values()
@@ -120,7 +120,7 @@ def cells_of_figure(figure: int, dataset: str = "", bits: int = 0) -> list[Cell]
 
 
 def studies(
-    cells: Iterable[Cell], seeds: tuple[int, ...], overrides: Mapping[str, Any]
+    cells: Iterable[PaperCell], seeds: tuple[int, ...], overrides: Mapping[str, Any]
 ) -> dict[str, Study]:
     """The runs of the cells, a study for each data set.
 
@@ -200,10 +200,10 @@ def folder_of(root: Path, dataset: str) -> Path:
     return root / dataset
 
 
-def _cell(row: PaperRow, stand_in: bool) -> Cell:
+def _cell(row: PaperRow, stand_in: bool) -> PaperCell:
     dataset = "quickstart" if stand_in else DATASETS[row.dataset]
     plain = re.sub(r"[^a-z0-9]", "", row.loss.lower())
-    return Cell(
+    return PaperCell(
         dataset,
         LOSSES.get(row.loss, plain),
         row.bits,
@@ -214,7 +214,7 @@ def _cell(row: PaperRow, stand_in: bool) -> Cell:
     )
 
 
-def _settings(cell: Cell) -> dict[str, Any]:
+def _settings(cell: PaperCell) -> dict[str, Any]:
     """What makes a cell's network from the configuration of its data set."""
     settings: dict[str, Any] = {"loss.name": cell.loss, "model.bits": cell.bits}
     if cell.defense == "none":

@@ -7,10 +7,10 @@ from cgat_jax.config import Config
 from cgat_jax.config.settings import changed_settings, free_settings, to_json
 from cgat_jax.errors import InputError
 from cgat_jax.report.records import Run, read_run
-from cgat_jax.reproduction.study import Cell, Study, config_of
+from cgat_jax.reproduction.study import Study, StudyRun, config_of
 
 
-def is_done(study: Study, cell: Cell, root: Path) -> bool:
+def is_done(study: Study, cell: StudyRun, root: Path) -> bool:
     """Whether a cell's run has finished with these settings and all that is wanted.
 
     A run with other settings counts as not done: started, it refuses with what differs.

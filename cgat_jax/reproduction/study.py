@@ -36,7 +36,7 @@ class Study:
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-class Cell(NamedTuple):
+class StudyRun(NamedTuple):
     """One run: its folder, its seed, its settings, and whose network it defends."""
 
     folder: str
@@ -45,7 +45,7 @@ class Cell(NamedTuple):
     pretrained: str
 
 
-def cells_of(study: Study) -> list[Cell]:
+def cells_of(study: Study) -> list[StudyRun]:
     """The runs of a study, each pretrained network before those who defend it."""
     cells = {}
     for seed in study.seeds:
@@ -53,16 +53,16 @@ def cells_of(study: Study) -> list[Cell]:
             shared = {k: v for k, v in overrides.items() if shares_pretraining(k)}
             source = _folder("pretrained", shared, seed)
             alone = shared | {"defense.epochs": 0}
-            cells.setdefault(source, Cell(source, seed, tuple(alone.items()), ""))
+            cells.setdefault(source, StudyRun(source, seed, tuple(alone.items()), ""))
             if overrides.get("defense.epochs") != 0:
                 folder = _folder(title, {}, seed)
-                cell = Cell(folder, seed, tuple(overrides.items()), source)
+                cell = StudyRun(folder, seed, tuple(overrides.items()), source)
                 if cells.setdefault(folder, cell) != cell:
                     raise ValueError(f"two rows are called {title!r} but for signs")
     return list(cells.values())
 
 
-def command(study: Study, cell: Cell, root: Path) -> list[str]:
+def command(study: Study, cell: StudyRun, root: Path) -> list[str]:
     """The command line of one cell, a run of ``experiments.main``."""
     config = find_file(study.config)
     arguments = [sys.executable, "-m", "experiments.main", f"--config={config}"]

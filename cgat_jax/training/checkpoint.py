@@ -5,6 +5,7 @@ writes it to a temporary folder and renames it, so that a kill leaves the previo
 untouched; it never reads a file that is not as it was written.
 """
 
+import contextlib
 import errno
 import hashlib
 import logging
@@ -133,6 +134,25 @@ def restore_latest(
             "command again, which makes them anew"
         )
     return None
+
+
+def stored_shapes(manager: ocp.CheckpointManager) -> dict[str, Any]:
+    """What a state is like whose structure is not known: to give to ``restore_latest``.
+
+    Returns:
+        Shape and type of every array by its dotted name, of the newest checkpoint that
+        tells them, for the first device; nothing where none does.
+    """
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    for step in sorted(manager.all_steps(), reverse=True):
+        folder = Path(manager.directory) / str(step) / "state"
+        with quiet(), contextlib.suppress(Exception):  # whatever damage makes it raise
+            found = ocp.StandardCheckpointer().metadata(folder).item_metadata
+            return {
+                name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=device)
+                for name, array in found.items()
+            }
+    return {}
 
 
 def digest_of(tree: Any) -> str:

@@ -34,7 +34,9 @@ def build_loss(config: Config) -> HashLoss:
     Raises:
         InputError: an unknown name; lists the known ones.
     """
-    return make_loss(**vars(config.loss))
+    options = vars(config.loss).items()
+    # When its centers are drawn again is the stage's business, not the loss's.
+    return make_loss(**{key: value for key, value in options if key != "redraw"})
 
 
 def build_network(config: Config, outputs: int) -> HashModel:
@@ -95,7 +97,8 @@ def check_pretrained(config: Config) -> None:
     folder = Path(config.pretrained)
     if not (folder / CONFIG_FILE).is_file():
         raise InputError(
-            f"pretrained: {folder / CONFIG_FILE} does not exist; give a run's workdir"
+            f"pretrained: {folder / CONFIG_FILE} does not exist; give a run's workdir "
+            "or a network.safetensors"
         )
     old, new = read_sealed(folder / CONFIG_FILE), json.loads(to_json(config))
     if old.get("pretrained"):

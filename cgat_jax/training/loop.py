@@ -18,11 +18,11 @@ from cgat_jax.config import Config, Training
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.data.loader import steps_per_epoch, train_batches
 from cgat_jax.errors import NonFiniteError
+from cgat_jax.files.metrics_log import MetricsLog
 from cgat_jax.rng import device_stream
 from cgat_jax.training import checkpoint
 from cgat_jax.training.interrupts import StopSignal
 from cgat_jax.types import Batch, HashLoss, StepFn, TrainState
-from cgat_jax.workdir import MetricsLog
 
 AHEAD = 2  # steps that are queued on the device
 _SLOW = 1.0  # seconds of a step from which on none is queued

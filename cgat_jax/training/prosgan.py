@@ -23,11 +23,11 @@ from cgat_jax.attacks.prosgan_step import (
     make_gan_step,
 )
 from cgat_jax.errors import NonFiniteError, Stopped
+from cgat_jax.files.metrics_log import MetricsLog
 from cgat_jax.models.gan import make_discriminator, make_generator
 from cgat_jax.models.prototype import make_prototype_net
 from cgat_jax.training import checkpoint
 from cgat_jax.types import Bank, Batch, Images, Logits, PyTree
-from cgat_jax.workdir import MetricsLog
 
 Batches = Callable[[int, int], Iterator[Batch]]
 

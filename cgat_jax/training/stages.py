@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import optax
@@ -20,7 +21,6 @@ from cgat_jax.errors import DamagedFileError
 from cgat_jax.files.io import set_aside
 from cgat_jax.models.weights import read_metadata, save_weights
 from cgat_jax.rng import device_stream
-from cgat_jax.training import checkpoint
 from cgat_jax.training.finished import load_finished
 from cgat_jax.training.initial_state import (
     BACKBONE_FILE,
@@ -34,15 +34,29 @@ from cgat_jax.training.initial_state import (
 )
 from cgat_jax.training.interrupts import StopSignal
 from cgat_jax.training.loop import Stage, epoch_steps, run_stage
+from cgat_jax.training.network_files import (
+    given_defense,
+    given_digest,
+    network_keeper,
+    network_path,
+    state_from_file,
+)
 from cgat_jax.training.optimizer import make_optimizer, make_schedule
 from cgat_jax.types import HashLoss, PyTree, StepFn, TrainState
 from cgat_jax.workdir import remember_network, remembered
 
 
 def train(
-    config: Config, dataset: Dataset, mesh: Mesh, workdir: Path, stop: StopSignal
+    config: Config,
+    dataset: Dataset,
+    mesh: Mesh,
+    workdir: Path,
+    stop: StopSignal,
+    made_with: dict[str, Any] | None = None,
 ) -> dict[str, tuple[PyTree, PyTree]]:
-    """Runs the stages that are not done yet.
+    """Runs the stages that are not done yet; each leaves its network as a file.
+
+    ``made_with``, versions, device and commit, goes into the cards of these files.
 
     Returns:
         (params, stats) of the network by defense: ``none``, unless it is another run's,
@@ -59,19 +73,22 @@ def train(
         workdir=workdir,
         stop=stop,
     )
+    keep = network_keeper(config, dataset, workdir, made_with or {})
     networks = {}
     if config.pretrained:
-        state = _pretrained(config, dataset, mesh, Path(config.pretrained))
-        digest = checkpoint.digest_of(_network(state))
+        state = _given(config, dataset, mesh)
+        digest = given_digest(Path(config.pretrained), _network(state))
         remember_network(workdir, "pretrained", digest)
     else:
         if not config.model.weights and config.backbone.epochs:
             _learn_backbone(config, dataset, workdir, run)
         state = run(_pretrain(config, dataset, workdir))
         networks["none"] = _network(state)
+        keep("pretrain", networks["none"], state)
     if config.defense.epochs:
         state = run(_defend(config, dataset, mesh, state))
         networks[config.defense.name] = _defended(config, state)
+        keep("defend", networks[config.defense.name], state)
     return networks
 
 
@@ -88,7 +105,7 @@ def _learn_backbone(config: Config, dataset: Dataset, workdir: Path, run) -> Non
         except DamagedFileError as error:
             set_aside(path, error)
     state = run(_backbone(config, dataset))
-    save_weights(path, *_host((state.params["model"], state.stats)))
+    save_weights(path, *jax.device_get(_network(state)))
     remember_network(workdir, "backbone", read_metadata(path)["sha256"])
 
 
@@ -100,9 +117,12 @@ def finished(
     Raises:
         ValueError: it has not.
     """
-    own = Path(config.pretrained) if config.pretrained else workdir
-    state = _pretrained(config, dataset, mesh, own)
-    networks = {} if config.pretrained else {"none": _network(state)}
+    networks = {}
+    if config.pretrained:
+        state = _given(config, dataset, mesh)
+    else:
+        state = _trained(config, dataset, mesh, workdir)
+        networks["none"] = _network(state)
     if config.defense.epochs:
         stage = _defend(config, dataset, mesh, state)
         state = load_finished(stage, dataset, mesh, workdir)
@@ -110,9 +130,27 @@ def finished(
     return networks
 
 
-def _pretrained(
-    config: Config, dataset: Dataset, mesh: Mesh, workdir: Path
-) -> TrainState:
+def pretrained_networks(
+    config: Config, dataset: Dataset, mesh: Mesh
+) -> dict[str, tuple[PyTree, PyTree]]:
+    """The network that a run with ``pretrained`` starts from, by its defense.
+
+    Raises:
+        InputError: it is not finished, damaged, or another one's.
+    """
+    state = _given(config, dataset, mesh)
+    return {given_defense(Path(config.pretrained)): _network(state)}
+
+
+def _given(config: Config, dataset: Dataset, mesh: Mesh) -> TrainState:
+    """What ``pretrained`` names, as the last state of pretraining."""
+    source = Path(config.pretrained)
+    if (file := network_path(source)) is not None:
+        return state_from_file(file, config, dataset)
+    return _trained(config, dataset, mesh, source)
+
+
+def _trained(config: Config, dataset: Dataset, mesh: Mesh, workdir: Path) -> TrainState:
     return load_finished(_pretrain(config, dataset, workdir), dataset, mesh, workdir)
 
 
@@ -122,10 +160,6 @@ def _network(state: TrainState) -> tuple[PyTree, PyTree]:
 
 def _defended(config: Config, state: TrainState) -> tuple[PyTree, PyTree]:
     return state.ema if config.defense.ema else _network(state)
-
-
-def _host(tree: PyTree) -> PyTree:
-    return jax.tree.map(jax.device_get, tree)
 
 
 def _stage(
@@ -204,13 +238,12 @@ def _defend(config: Config, dataset: Dataset, mesh: Mesh, before: TrainState) ->
         bank = initial_bank(config, dataset, mesh, model, state, check_stop)
         return start(state._replace(bank=bank))
 
+    per_epoch = epoch_steps(dataset, settings)
     return _stage(
         "defend",
         settings,
         dataset,
-        lambda tx: make_defense_step(
-            model, loss, tx, settings, epoch_steps(dataset, settings)
-        ),
+        lambda tx: make_defense_step(model, loss, tx, settings, per_epoch),
         lambda tx: start(unfilled(tx)),
         loss,
         warm_start,

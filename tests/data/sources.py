@@ -13,7 +13,8 @@ from PIL import Image
 from cgat_jax.data.dataset import Dataset, make_split
 from cgat_jax.data.digest import digest_data
 from cgat_jax.data.prepare.arrays import load_arrays
-from cgat_jax.files.ownership import LOCK, MARK
+from cgat_jax.files.locks import LOCK
+from cgat_jax.files.ownership import MARK
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 needs_shared_data = pytest.mark.skipif(

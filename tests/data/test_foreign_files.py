@@ -11,7 +11,8 @@ from cgat_jax.config import Data
 from cgat_jax.data import SCANS, load_dataset
 from cgat_jax.data.prepare import prepared
 from cgat_jax.errors import ForeignFilesError
-from cgat_jax.files.ownership import LOCK, MARK, claim_folder
+from cgat_jax.files.locks import LOCK
+from cgat_jax.files.ownership import MARK, claim_folder
 from experiments import check_data, prepare
 from tests.data import layouts
 from tests.data.sources import (

@@ -14,7 +14,7 @@ from absl import flags
 from cgat_jax.data import SCANS
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.prepare import builder, prepared, shards
-from cgat_jax.files.ownership import LOCK
+from cgat_jax.files.locks import LOCK
 from experiments import prepare as program
 from tests.data.sources import encode, small_lists, write_lists
 

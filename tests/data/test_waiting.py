@@ -8,7 +8,8 @@ import pytest
 from cgat_jax.config import Data
 from cgat_jax.data import load_dataset
 from cgat_jax.data.prepare import prepared, provenance
-from cgat_jax.files.ownership import claim_folder, locked
+from cgat_jax.files.locks import locked
+from cgat_jax.files.ownership import claim_folder
 from tests.data.sources import small_lists
 
 ENOUGH = 60.0  # seconds, never waited for unless nothing is said

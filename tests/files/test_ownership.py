@@ -9,7 +9,7 @@ import time
 import pytest
 
 from cgat_jax.errors import ForeignFilesError, InUseError
-from cgat_jax.files import ownership
+from cgat_jax.files import locks, ownership
 
 
 def _content(folder):
@@ -89,7 +89,7 @@ def test_a_linked_folder_is_not_removed(tmp_path):
 def test_a_claim_that_came_to_nothing_leaves_nothing(tmp_path):
     folder = tmp_path / "run"
     ownership.claim_folder(folder, "run")
-    with ownership.locked(folder):
+    with locks.locked(folder):
         pass
     ownership.release_folder(folder)
     assert not folder.exists()
@@ -121,15 +121,15 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     def flock(file, operation):
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(ownership.fcntl, "flock", flock)
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
     with pytest.raises(OSError, match="no locks.*local") as caught:
-        with ownership.locked(tmp_path):
+        with locks.locked(tmp_path):
             pass
     assert caught.value.filename == str(tmp_path)
 
 
 def _hold(folder, ready):
-    with ownership.locked(folder):
+    with locks.locked(folder):
         ready.set()
         time.sleep(60)
 
@@ -142,11 +142,11 @@ def test_a_second_process_is_told_who_holds_a_folder(tmp_path):
     try:
         assert ready.wait(60)
         with pytest.raises(InUseError, match=f"in use by process {holder.pid} on "):
-            with ownership.locked(tmp_path):
+            with locks.locked(tmp_path):
                 pass
         os.kill(holder.pid, signal.SIGKILL)
-        with ownership.locked(tmp_path, patience=10.0):
-            held = json.loads((tmp_path / ownership.LOCK).read_text())
+        with locks.locked(tmp_path, patience=10.0):
+            held = json.loads((tmp_path / locks.LOCK).read_text())
             assert held["pid"] == os.getpid()
     finally:
         holder.kill()

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from cgat_jax.files.io import write_sealed
-from cgat_jax.workdir import line_check
+from cgat_jax.files.metrics_log import line_check
 
 MAPS = {
     ("none", "clean"): 0.7123,

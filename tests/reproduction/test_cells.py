@@ -13,7 +13,7 @@ import pytest
 from cgat_jax.config import Config
 from cgat_jax.config.settings import to_json
 from cgat_jax.errors import ForeignFilesError
-from cgat_jax.files import ownership
+from cgat_jax.files import locks, ownership
 from cgat_jax.reproduction.launchers import Job
 from cgat_jax.training.interrupts import PARENT
 from experiments import study
@@ -91,7 +91,7 @@ def test_a_refused_cell_says_which_folder_to_move(tmp_path, code, said, more):
 def test_a_second_program_is_told_who_works_there(tmp_path):
     root = tmp_path / "runs"
     ownership.claim_folder(root, "runs")
-    with ownership.locked(root):
+    with locks.locked(root):
         error = _refused([*STUDY, f"--workdir={root}"], tmp_path)
     assert f"in use by process {os.getpid()} on" in error
 

@@ -5,10 +5,15 @@ import dataclasses
 import jax.numpy as jnp
 import pytest
 
-from cgat_jax.config import Config, Model
+from cgat_jax.config import Config, Loss, Model
+from cgat_jax.losses import LOSSES
 from cgat_jax.models.torch_import.weights import SOURCES
 from cgat_jax.models.weights import save_weights
-from cgat_jax.training.initial_state import build_network, check_weights
+from cgat_jax.training.initial_state import (
+    build_loss,
+    build_network,
+    check_weights,
+)
 from experiments.configs import coco, coco_atrdh, coco_atrdh_matched, coco_saat
 
 
@@ -62,3 +67,9 @@ def test_a_file_of_pytorch_is_to_be_converted(tmp_path):
     path.write_bytes(b"PK\3\4 and so on")
     with pytest.raises(ValueError, match="experiments.convert_weights"):
         check(with_model(weights=str(path)))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_built_from_the_settings(name):
+    config = dataclasses.replace(Config(), loss=Loss(name=name, redraw=True))
+    assert callable(build_loss(config).apply)

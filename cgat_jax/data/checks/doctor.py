@@ -14,7 +14,7 @@ from cgat_jax.data.checks.chance import map_bounds
 from cgat_jax.data.checks.contents import copies
 from cgat_jax.data.checks.degenerate import degeneracies
 from cgat_jax.data.dataset import Split, parts_of
-from cgat_jax.data.sources.known import KNOWN, DatasetStats, Known
+from cgat_jax.data.sources.known import KNOWN, DatasetStats
 from cgat_jax.data.sources.source_file import some
 from cgat_jax.data.sources.source_index import SourceIndex
 
@@ -49,7 +49,7 @@ def check_labels(listing: SourceIndex, known: DatasetStats | None) -> Iterator[F
 
 
 def _against_known(
-    listing: SourceIndex, counts: np.ndarray, known: Known
+    listing: SourceIndex, counts: np.ndarray, known: DatasetStats
 ) -> Iterator[Finding]:
     found = len(listing.image_ids)
     if found != known.images:
@@ -107,7 +107,7 @@ def _constant(labels: np.ndarray, split: Split) -> Iterator[Finding]:
             yield Finding(True, f"{part} list: {constant} labels are constant")
 
 
-def _sizes(labels: np.ndarray, split: Split, known: Known) -> Iterator[Finding]:
+def _sizes(labels: np.ndarray, split: Split, known: DatasetStats) -> Iterator[Finding]:
     """Differences from the paper's sizes, and whether they are the released lists'."""
     sizes = (len(split.query), len(split.database), len(split.train))
     names = ("query", "database", "training")

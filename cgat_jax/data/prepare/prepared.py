@@ -31,12 +31,12 @@ from cgat_jax.data.sources.source_file import SourceFile, some
 from cgat_jax.data.sources.source_index import SourceIndex, list_source
 from cgat_jax.errors import ForeignFilesError, InputError
 from cgat_jax.files.io import read_sealed, remove_partials, write_sealed
+from cgat_jax.files.locks import locked
 from cgat_jax.files.ownership import (
     MARK,
     check_apart,
     claim_folder,
     kind_of,
-    locked,
     release_folder,
     remove_work,
 )

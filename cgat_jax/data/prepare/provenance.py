@@ -20,7 +20,8 @@ from cgat_jax.data.sources.source_file import SourceFile
 from cgat_jax.data.sources.source_index import SourceIndex, list_source
 from cgat_jax.errors import DamagedFileError
 from cgat_jax.files.io import read_sealed, write_sealed
-from cgat_jax.files.ownership import claim_folder, kind_of, locked
+from cgat_jax.files.locks import locked
+from cgat_jax.files.ownership import claim_folder, kind_of
 
 RECORD = "source.json"
 _log = logging.getLogger(__name__)

@@ -1,0 +1,180 @@
+"""A trained hashing network as a value: images to codes, and a function for attacks."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int8
+
+from cgat_jax import sharding
+from cgat_jax.data.crops import center_crops
+from cgat_jax.errors import InputError, NonFiniteError
+from cgat_jax.files.ownership import claim_folder, release_folder
+from cgat_jax.models.network_file import (
+    NETWORK_FILE,
+    SUFFIX,
+    StoredNetwork,
+    check_network_out,
+    make_network,
+    write_network,
+)
+from cgat_jax.training.checkpoint import digest_of
+from cgat_jax.types import HashModel, Images, Logits, PyTree
+
+
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class Network:
+    """A hashing network with its weights and its card.
+
+    ``cgat_jax.load_network`` reads one from a run or a file; one from elsewhere is made
+    of its weights and ``cgat_jax.models.network_file.new_card(...)``.
+
+    Attributes:
+        params: the network's parameters, as its ``HashModel`` has them.
+        stats: its running statistics.
+        card: what it is, where it comes from and what was measured, as JSON.
+        loss_state: parameters and constants of the hashing loss that it was trained
+            with, for a run that goes on from it; empty where they are not known.
+    """
+
+    params: PyTree
+    stats: PyTree
+    card: dict[str, Any]
+    loss_state: PyTree = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        make_network(self.card)
+
+    def __repr__(self) -> str:
+        card = self.card
+        return (
+            f"Network({card['backbone']}, {card['bits']} bits, images of "
+            f"{card['crop_size']} pixels, defense {card.get('defense', 'none')!r})"
+        )
+
+    @property
+    def model(self) -> HashModel:
+        """The network as two pure functions, which take ``params`` and ``stats``."""
+        return make_network(self.card)
+
+    @property
+    def bits(self) -> int:
+        """Code length K."""
+        return self.card["bits"]
+
+    def apply(self, images: Images) -> Logits:
+        """The network as a function to attack: pure, differentiable, evaluating.
+
+        Args:
+            images: float32 [B, crop_size, crop_size, 3] in [0, 1].
+
+        Returns:
+            Logits [B, K]; their signs are the codes.
+        """
+        return self.model.apply(self.params, self.stats, images)[0]
+
+    def logits(
+        self, images: Sequence[Any] | np.ndarray | jax.Array, *, batch_size: int = 64
+    ) -> Float[np.ndarray, "n K"]:
+        """Logits of images of any size.
+
+        They are resized and cropped as the evaluation does it: the short side becomes
+        the card's ``image_size``, and the centered square of ``crop_size`` is what the
+        network sees; images of exactly that square are taken as they are. Preparing a
+        data set also stores larger images as JPEG of quality 95, which this leaves out.
+
+        Args:
+            images: n RGB images [h, w, 3], as an array [n, H, W, 3] or a sequence of
+                different sizes; uint8, or floating point in [0, 1].
+            batch_size: images at once. There is one compiled program for each batch
+                size and kind of pixels, and the last batch is padded.
+
+        Raises:
+            InputError: names the first image that cannot be used, and why.
+            NonFiniteError: the network gives numbers that are not finite.
+        """
+        if hasattr(images, "ndim"):
+            images = np.asarray(images)
+            if images.ndim != 4:
+                shape = list(images.shape)
+                raise InputError(f"images: expected [n, H, W, 3], got shape {shape}")
+        if batch_size < 1:
+            raise InputError(f"batch_size: expected 1 or more, got {batch_size}")
+        network = self.params, self.stats
+        found = np.empty((len(images), self.bits), np.float32)
+        sizes = {k: self.card[k] for k in ("image_size", "crop_size", "enlarge")}
+        for start in range(0, len(images), batch_size):
+            rows = slice(start, start + batch_size)
+            crops = center_crops(images[rows], **sizes, first=start)
+            padded = np.zeros((batch_size, *crops.shape[1:]), crops.dtype)
+            padded[: len(crops)] = crops
+            made = _program(self.model)(network, padded)
+            found[rows] = np.asarray(made)[: len(crops)]
+        if not np.isfinite(found).all():
+            raise NonFiniteError(f"{self}: logits are not finite")
+        return found
+
+    def encode(
+        self, images: Sequence[Any] | np.ndarray | jax.Array, *, batch_size: int = 64
+    ) -> Int8[np.ndarray, "n K"]:
+        """Binary codes of images of any size, in {-1, +1}; arguments as ``logits``.
+
+        A bit is 0 where its logit is exactly 0, which no trained network gives but for
+        degenerate inputs; Hamming distances count it as half a difference.
+        """
+        return np.sign(self.logits(images, batch_size=batch_size)).astype(np.int8)
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Writes weights and card; whole or not at all.
+
+        Args:
+            path: a name that ends in ``.safetensors``, or a folder, which is made and
+                gets a ``network.safetensors``. A network that was saved there before
+                is replaced.
+
+        Returns:
+            The file.
+
+        Raises:
+            ForeignFilesError: something else is there, which stays.
+            InputError: the weights are not those of the network that the card
+                describes.
+            OSError: it cannot be written.
+        """
+        path = Path(path)
+        if path.suffix == SUFFIX:
+            return self._write(path)
+        existed = path.is_dir()
+        claim_folder(path, "network")
+        try:
+            return self._write(path / NETWORK_FILE)
+        except (OSError, ValueError):
+            release_folder(path, keep=existed)
+            raise
+
+    def _write(self, path: Path) -> Path:
+        check_network_out(path)
+        digest = {"network_sha256": digest_of((self.params, self.stats))}
+        stored = StoredNetwork(
+            self.params, self.stats, self.card | digest, self.loss_state
+        )
+        write_network(path, stored)
+        return path
+
+
+@functools.lru_cache(maxsize=16)
+def _program(model: HashModel) -> Callable[..., jax.Array]:
+    """``((params, stats), pixels) -> logits``, compiled once for all of its kind."""
+
+    def logits(network, pixels):
+        if pixels.dtype == jnp.uint8:
+            pixels = sharding.to_images(pixels)
+        return model.apply(*network, pixels)[0]
+
+    return jax.jit(logits)
