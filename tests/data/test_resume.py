@@ -23,7 +23,8 @@ LAST_FILES = 6
 KILLED = """
 import os, signal, sys, threading
 from pathlib import Path
-from cgat_jax.data import SCANS, images, parts, prepared
+from cgat_jax.data import SCANS, images
+from cgat_jax.data.prepare import prepared, shards
 from cgat_jax.training.interrupts import StopSignal
 source, root, kind, after, number = sys.argv[1:]
 if int(number) != signal.SIGKILL:
@@ -93,7 +94,7 @@ def digests(root):
 
 def interrupt(root, source, monkeypatch, after):
     """Stops the work in this process when ``after`` parts are complete."""
-    mark, count = builder.mark, 0
+    mark, count = builder.write_marker, 0
 
     def stopping(*arguments):
         nonlocal count
@@ -103,7 +104,7 @@ def interrupt(root, source, monkeypatch, after):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(builder, "mark", stopping)
+        patch.setattr(builder, "write_marker", stopping)
         with pytest.raises(KeyboardInterrupt):
             fill(root, source)
 
@@ -208,7 +209,8 @@ def test_a_full_disk_is_refused_in_a_line_and_preparing_goes_on_later(
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from cgat_jax.data import SCANS, DataError, parts, prepared
+from cgat_jax.data import SCANS, DataError
+from cgat_jax.data.prepare import prepared, shards
 shards._MOST_IMAGES = {step}
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, resource.RLIM_INFINITY))
