@@ -177,7 +177,12 @@ def remembered(workdir: Path, key: str) -> str | None:
 
 def data_of(workdir: Path) -> str | None:
     """The digest of the data that another run was made of, if it notes it."""
-    return _inputs(workdir).get("data", {}).get("whole")
+    return data_digests(workdir).get("whole")
+
+
+def data_digests(workdir: Path) -> dict[str, str]:
+    """Digests of the parts of the data that a run was made of; empty: not noted."""
+    return _inputs(workdir).get("data", {})
 
 
 def remember_network(workdir: Path, key: str, digest: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import unflatten_dict
 
 from cgat_jax.config import Config
 from cgat_jax.data.loader import steps_per_epoch
@@ -16,6 +16,7 @@ from cgat_jax.evaluation.other_runs import read_config
 from cgat_jax.files.io import read_sealed, write_sealed
 from cgat_jax.files.ownership import kind_of
 from cgat_jax.models.network_file import network_shapes, read_card, read_network
+from cgat_jax.models.weights import fit_arrays
 from cgat_jax.training import checkpoint
 from cgat_jax.training.network_files import (
     defense_of,
@@ -23,7 +24,7 @@ from cgat_jax.training.network_files import (
     run_card,
     stage_file,
 )
-from cgat_jax.workdir import CONFIG_FILE, remembered
+from cgat_jax.workdir import CONFIG_FILE, data_digests
 
 RECORDS_FILE = "network.json"
 """Beside a ``network.safetensors`` of a run: what was measured on it."""
@@ -134,14 +135,14 @@ def _from_checkpoints(workdir: Path, config: Config, stage: str) -> Network:
     arrays = _last_state(workdir, config, stage)
     ema = stage == "defend" and config.defense.ema
     prefixes = ("ema.0.", "ema.1.") if ema else ("params.model.", "stats.")
-    unknown = run_card(config, stage, ({}, {}), {})
-    network = tuple(
-        _tree(arrays, prefix, shapes)
-        for prefix, shapes in zip(prefixes, network_shapes(unknown), strict=True)
-    )
+    stored = _part(arrays, prefixes[0]) | _part(arrays, prefixes[1])
+    shapes = network_shapes(run_card(config, stage, ({}, {}), {}))
+    network = fit_arrays(workdir / stage / "checkpoints", stored, *shapes)
+    of_loss = {"loss": "params.loss.", "constants": "constants."}
     loss_state = {
-        "loss": _part(arrays, "params.loss."),
-        "constants": _part(arrays, "constants."),
+        key: unflatten_dict(found, sep="/")
+        for key, prefix in of_loss.items()
+        if (found := _part(arrays, prefix))
     }
     card = run_card(config, stage, network, _known(workdir, config))
     card["records"] = _records(workdir / "results.json", card["network_sha256"])
@@ -169,26 +170,15 @@ def _last_state(workdir: Path, config: Config, stage: str) -> dict[str, jax.Arra
     return arrays
 
 
-def _tree(arrays: dict[str, jax.Array], prefix: str, shapes: Any) -> Any:
-    """The arrays of a part of a state, in the structure of its shapes."""
-    return unflatten_dict(
-        {
-            key: arrays[prefix + key.replace("/", ".")]
-            for key in flatten_dict(shapes, sep="/")
-        },
-        sep="/",
-    )
-
-
 def _part(arrays: dict[str, jax.Array], prefix: str) -> dict[str, jax.Array]:
-    """The arrays whose names begin with a prefix, without it."""
-    names = (name for name in arrays if name.startswith(prefix))
-    return {name.removeprefix(prefix): arrays[name] for name in names}
+    """The arrays whose names begin with a prefix, by their keys as in a file."""
+    names = [name for name in arrays if name.startswith(prefix)]
+    return {name.removeprefix(prefix).replace(".", "/"): arrays[name] for name in names}
 
 
 def _known(workdir: Path, config: Config) -> dict[str, Any]:
-    """What a run's folder tells of its data; the names of classes are not in it."""
-    known = {"dataset": config.data.name, "split": config.data.split}
-    if data := remembered(workdir, "data"):
+    """What a run's folder tells of its data: digests, but no names of classes."""
+    known = {"dataset": config.data.name}
+    if data := data_digests(workdir):
         known |= {"data_sha256": data["whole"], "split_sha256": data["split"]}
     return known

@@ -85,7 +85,7 @@ def load_weights(
 
 def fit_arrays(
     path: pathlib.Path,
-    stored: dict[str, np.ndarray],
+    stored: dict[str, Any],
     params: PyTree,
     stats: PyTree,
     *,
