@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from cgat_jax.attacks import ATTACKS, BOUNDED_CODES, Budget
 from cgat_jax.errors import InputError
-from cgat_jax.types import Images, Logits
+from cgat_jax.types import HashModel, Images, Logits
 
 LogitsFn = Callable[[Images], Logits]
 SURROGATES = ("tanh", "logits", "unit")
@@ -74,18 +74,20 @@ def logits_function(network: Any) -> LogitsFn:
     """A network as a function from images to logits.
 
     Args:
-        network: that function, or an object with it as its method ``logits``.
+        network: that function, or a trained network with its ``model`` (a
+            ``HashModel``), ``params`` and ``stats``.
 
     Raises:
         InputError: it is neither.
     """
-    function = getattr(network, "logits", network)
-    if not callable(function):
+    if isinstance(model := getattr(network, "model", None), HashModel):
+        return lambda images: model.apply(network.params, network.stats, images)[0]
+    if not callable(network):
         raise InputError(
             "encode: expected a function from images [n, H, W, 3] to logits [n, K], or "
-            f"an object with such a method logits; got {type(network).__name__}"
+            f"a network with model, params and stats; got {type(network).__name__}"
         )
-    return function
+    return network
 
 
 def code_length(encode: LogitsFn, size: tuple[int, ...]) -> int:

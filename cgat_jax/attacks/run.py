@@ -73,8 +73,8 @@ def attack(
     Args:
         name: a key of ``ATTACKS``, except ProS-GAN's.
         encode: ``encode(images) -> logits``, from float32 [n, H, W, 3] in [0, 1] to
-            [n, K], traceable by JAX, each row of its own image alone; or an object with
-            such a method ``logits``.
+            [n, K], traceable by JAX, each row of its own image alone; or a trained
+            network (with its ``model``, ``params`` and ``stats``).
         images: float [n, H, W, 3] in [0, 1], or uint8, which is divided by 255.
         references: a row an image. Codes [n, K] in {-1, 0, 1} to move away from (cgat,
             apgd, square: center codes; saat: mainstay codes; apgd_opposite: own codes,

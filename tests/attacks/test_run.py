@@ -2,6 +2,7 @@
 
 import dataclasses
 import doctest
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from cgat_jax.errors import InputError
 from cgat_jax.evaluation.evaluator import Evaluator
 from cgat_jax.rng import device_stream
 from cgat_jax.training.initial_state import build_network, fresh_weights
+from cgat_jax.types import HashModel, PyTree
 from tests import tiny_config
 
 WEIGHTS = jnp.array(np.random.default_rng(0).normal(size=(75, 6)) / 4, jnp.float32)
@@ -130,12 +132,14 @@ def test_settings_are_followed():
     )
 
 
-def test_an_object_with_logits_is_a_network():
-    class Network:
-        def logits(self, images):
-            return encode(images)
+def test_a_trained_network_is_taken_as_one():
+    class Trained(NamedTuple):
+        model: HashModel
+        params: PyTree
+        stats: PyTree
 
-    found = attack("cgat", Network(), IMAGES, CODES, steps=2)
+    model = HashModel(None, lambda params, stats, images: (encode(images), stats))
+    found = attack("cgat", Trained(model, {}, {}), IMAGES, CODES, steps=2)
     np.testing.assert_array_equal(found, attack("cgat", encode, IMAGES, CODES, steps=2))
 
 
