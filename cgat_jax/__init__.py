@@ -31,7 +31,7 @@ _PUBLIC = {
     "Network": ("cgat_jax.evaluation.network", "Network"),
     "attack": ("cgat_jax.attacks.run", "attack"),
     "attacks": ("cgat_jax.attacks", ""),
-    "benchmark": ("cgat_jax.evaluation.benchmark", "benchmark"),
+    "benchmark": ("cgat_jax.benchmarking.benchmark", "benchmark"),
     "center_codes": ("cgat_jax.centers", "center_codes"),
     "evaluate_retrieval": ("cgat_jax.retrieval", "evaluate_retrieval"),
     "from_torch": ("cgat_jax.models.torch_bridge", "from_torch"),
@@ -54,8 +54,8 @@ __all__ = [
 if TYPE_CHECKING:
     from cgat_jax import attacks, losses
     from cgat_jax.attacks.run import attack
+    from cgat_jax.benchmarking.benchmark import benchmark
     from cgat_jax.centers import center_codes
-    from cgat_jax.evaluation.benchmark import benchmark
     from cgat_jax.evaluation.network import Network
     from cgat_jax.evaluation.trained_networks import load_network
     from cgat_jax.models.torch_bridge import from_torch

@@ -24,8 +24,6 @@ from absl import flags, logging
 
 from cgat_jax.config import Config
 from cgat_jax.config.settings import validate
-from cgat_jax.files.locks import locked
-from cgat_jax.files.ownership import release_folder
 from cgat_jax.training.interrupts import PARENT
 from experiments import cli
 from experiments.xla import prefer_fast_cpu_convolutions
@@ -94,21 +92,14 @@ def claimed(workdir: Path):
     """The workdir, ours and of no other process; gone again if nothing came of it."""
     import jax
 
+    from cgat_jax.files.claimed import claimed_folder
     from cgat_jax.workdir import claim_workdir
 
     if jax.process_index():  # the first process holds it for all
         yield
         return
-    existed = workdir.is_dir()
     patience = _CELL_PATIENCE if PARENT in os.environ else 0.0
-    with contextlib.ExitStack() as stack:
-        while True:
-            claim_workdir(workdir)
-            with contextlib.suppress(FileNotFoundError):  # another process gave it up
-                stack.enter_context(locked(workdir, patience=patience))
-                break
-        claim_workdir(workdir)
-        stack.callback(release_folder, workdir, keep=existed)
+    with claimed_folder(workdir, claim_workdir, patience=patience):
         yield
 
 
@@ -156,45 +147,17 @@ def load_data(config: Config, workdir: Path):
 def measure(config: Config, dataset, workdir: Path, networks, stop) -> dict:
     """Evaluates every network; returns its records, transfers and sanity checks."""
     from cgat_jax import sharding
-    from cgat_jax.evaluation import other_runs
     from cgat_jax.evaluation.evaluator import Evaluator
-    from cgat_jax.evaluation.transfer import Doubts
-    from cgat_jax.training import stages
+    from cgat_jax.evaluation.measurement import measure
+    from cgat_jax.evaluation.other_runs import other_networks
     from cgat_jax.training.initial_state import build_network
 
     mesh = sharding.make_mesh()
     saving = functools.partial(stop.deferred, saving=True)
     evaluator = Evaluator(config, dataset, mesh, workdir, stop.check, saving)
-
-    def victims(settings: Config, found: dict, prefix: str = "") -> dict:
-        model = build_network(settings, settings.model.bits)
-        return {
-            prefix + defense: evaluator.victim(prefix + defense, model, network)
-            for defense, network in found.items()
-        }
-
-    own = victims(config, networks)
-    records = [
-        record
-        for defense, victim in own.items()
-        for record in evaluator.attacks(defense, victim)
-    ]
-    sources = dict(own)
-    if config.pretrained and (
-        config.evaluate.sanity_queries or config.evaluate.transfer
-    ):
-        found = stages.pretrained_networks(config, dataset, mesh)
-        sources |= victims(config, found, "pretrained.")
-    for name, folder in other_runs.source_workdirs(config).items():
-        settings = other_runs.read_config(folder)
-        found = stages.finished(settings, dataset, mesh, folder)
-        sources |= victims(settings, found, f"{name}.")
-    doubts = Doubts(evaluator)
-    return {
-        "records": records,
-        "transfers": doubts.transfers(own, sources),
-        "sanity": doubts.examine(own, sources),
-    }
+    model = build_network(config, config.model.bits)
+    own = {defense: (model, network) for defense, network in networks.items()}
+    return measure(evaluator, own, other_networks(config, dataset, mesh))
 
 
 def finish(workdir: Path, results: dict[str, list[dict]]) -> int:

@@ -1,15 +1,22 @@
 """Networks of other runs, for images that are made on one and tried on another."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+
+from jax.sharding import Mesh
 
 from cgat_jax.config import Config
 from cgat_jax.config.settings import changed_settings, free_settings, from_json, to_json
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.errors import InputError
+from cgat_jax.evaluation.attack_runner import Network
 from cgat_jax.files.io import read_sealed
 from cgat_jax.models.network_file import read_card
+from cgat_jax.training import stages
+from cgat_jax.training.initial_state import build_network
 from cgat_jax.training.network_files import network_path
+from cgat_jax.types import HashModel
 from cgat_jax.workdir import CONFIG_FILE, data_of
 
 
@@ -85,3 +92,39 @@ def check_sources(config: Config) -> None:
                 f"evaluate.sources: {workdir} has other data ({'; '.join(changed)}): "
                 "images must be of the same queries"
             )
+
+
+def other_networks(
+    config: Config, dataset: Dataset, mesh: Mesh
+) -> Iterator[tuple[str, HashModel, Network]]:
+    """Yields the networks of other runs that images are made on, with their names.
+
+    They are the pretrained network of the run that this one starts from, where there
+    are transfers or sanity checks, and all networks of ``evaluate.sources``.
+
+    Args:
+        config: of this run.
+        dataset: its data, which the others were trained on.
+        mesh: the devices.
+
+    Raises:
+        ValueError: a run has not finished training.
+    """
+    settings = config.evaluate
+    runs = source_workdirs(config)
+    if config.pretrained and (settings.sanity_queries or settings.transfer):
+        found = stages.pretrained_networks(config, dataset, mesh)
+        yield from _named("pretrained", config, found)
+    for name, folder in runs.items():
+        other = read_config(folder)
+        found = stages.finished(other, dataset, mesh, folder)
+        yield from _named(name, other, found)
+
+
+def _named(
+    name: str, config: Config, networks: dict[str, Network]
+) -> Iterator[tuple[str, HashModel, Network]]:
+    """The trained networks of a run, as ``name.defense``."""
+    model = build_network(config, config.model.bits)
+    for defense, network in networks.items():
+        yield f"{name}.{defense}", model, network

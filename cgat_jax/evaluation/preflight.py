@@ -43,7 +43,7 @@ def check_settings(config: Config) -> None:
     wrong: dict[str, None] = {}  # in order, each once
     for check in (
         _check_training,
-        _check_attacks,
+        check_attacks,
         other_runs.check_sources,
         _check_start,
     ):
@@ -70,7 +70,12 @@ def _check_training(config: Config) -> None:
     make_defense_step(model, loss, tx, config.defense, 1)
 
 
-def _check_attacks(config: Config) -> None:
+def check_attacks(config: Config) -> None:
+    """Finds that the attacks of the settings can be made as they say.
+
+    Raises:
+        ValueError: which cannot, and why.
+    """
     sharding.process_rows(config.evaluate.batch_size)
     for attack in parse_attacks(config.evaluate.attacks):
         if attack != WORST_CASE:
@@ -113,13 +118,17 @@ def check_data(config: Config, dataset: Dataset) -> None:
     bank = empty_bank(dataset, config.model.bits)
     build_loss(config).init(device_stream(config.seed, "loss"), bank)
     attacked_rows(config, dataset)
-    _check_other_runs(config, dataset)
+    check_other_runs(config, dataset)
     if needs_targets(config):
         check_targets(config, dataset)
 
 
-def _check_other_runs(config: Config, dataset: Dataset) -> None:
-    """Finds that the runs whose networks are used are finished, and of these data."""
+def check_other_runs(config: Config, dataset: Dataset) -> None:
+    """Finds that the runs whose networks are used are finished, and of these data.
+
+    Raises:
+        InputError: which is not.
+    """
     runs = {"evaluate.sources": list(other_runs.source_workdirs(config).values())}
     runs["pretrained"] = [Path(config.pretrained)] if config.pretrained else []
     for name, folders in runs.items():

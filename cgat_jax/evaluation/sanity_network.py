@@ -18,6 +18,8 @@ from cgat_jax.evaluation.references import AttackInputs
 from cgat_jax.evaluation.scoring import Scorer
 from cgat_jax.types import HashModel
 
+_KEPT = 8  # compiled programs, each of which may hold a network
+
 
 class SanityNetwork:
     """A ``sanity.NetworkUnderTest`` of a trained network; each attack is run once."""
@@ -124,13 +126,13 @@ class SanityNetwork:
         return np.concatenate(found)[: len(images)]
 
 
-@functools.cache
+@functools.lru_cache(maxsize=_KEPT)
 def _forward(model: HashModel) -> Callable:
     """``(images, network) -> logits``, compiled once for all networks of a kind."""
     return jax.jit(lambda images, network: model.apply(*network, images)[0])
 
 
-@functools.cache
+@functools.lru_cache(maxsize=_KEPT)
 def _slope(model: HashModel, surrogate: str) -> Callable:
     """``(images, network, centers) ->`` gradient of what the main attack lowers."""
     budget = Budget(surrogate=surrogate)

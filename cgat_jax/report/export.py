@@ -5,10 +5,10 @@ import io
 from collections.abc import Sequence
 
 from cgat_jax.report import names
-from cgat_jax.report.cells import ReportCell, mean
+from cgat_jax.report.cells import ReportCell, group, mean
 from cgat_jax.report.doubt import TextTable
 from cgat_jax.report.paper import paper_values
-from cgat_jax.report.records import Record
+from cgat_jax.report.records import Record, warnings_of
 from cgat_jax.report.tables import (
     BELOW,
     detail_table,
@@ -69,6 +69,14 @@ def to_markdown(
             "".join(f"- {markdown_text(text)}\n" for text in missing),
         ]
     return "\n".join(parts)
+
+
+def records_markdown(records: Sequence[Record]) -> str:
+    """The main table of records, with what is to be known to read it."""
+    cells = group(records)
+    parts = [f"{markdown_text(text)}\n" for text in warnings_of(records)]
+    parts.append(markdown_table(*main_rows(cells, BELOW)))
+    return "\n".join([*parts, *(f"{note}\n" for note in table_notes(cells))])
 
 
 def table_notes(cells: Sequence[ReportCell]) -> list[str]:

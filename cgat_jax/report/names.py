@@ -1,6 +1,9 @@
 """What tables call the keys of a record, and in which order they come."""
 
+GIVEN = "given"
+"""What a record calls the parts of a network that it was given, not told of."""
 DEFENSES = {
+    GIVEN: "given network",
     "none": "undefended",
     "atrdh": "ATRDH",
     "at_self": "AT-self",
@@ -47,7 +50,7 @@ LOSSES = {
     "csq_c": "CSQ-C",
 }
 BACKBONES = (
-    {"alexnet": "AlexNet"}
+    {GIVEN: "given network", "alexnet": "AlexNet"}
     | {f"vgg{n}": f"VGG{n}" for n in (11, 13, 16, 19)}
     | {f"vgg{n}_bn": f"VGG{n}-BN" for n in (11, 13, 16, 19)}
     | {f"resnet{n}": f"ResNet-{n}" for n in (18, 34, 50)}

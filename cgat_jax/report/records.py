@@ -16,6 +16,7 @@ from cgat_jax.report.checks import (
     check_sanity,
     is_number,
 )
+from cgat_jax.report.names import GIVEN
 
 STAGES = {"backbone": "backbone", "pretrain": "pretrain", "defend": "defense"}
 
@@ -207,6 +208,8 @@ def _expected(config: dict[str, Any]) -> list[tuple[str, str]]:
         return []
     attacks = ["clean", *(name.strip() for name in named.split(",") if name.strip())]
     defenses = [] if setting(config, "pretrained") else ["none"]
-    if setting(config, "defense.epochs", 1):
+    if setting(config, "model.weights") == GIVEN:  # nothing was trained
+        defenses = [setting(config, "defense.name", GIVEN)]
+    elif setting(config, "defense.epochs", 1):
         defenses.append(setting(config, "defense.name", "none"))
     return [(d, a) for d in dict.fromkeys(defenses) for a in dict.fromkeys(attacks)]

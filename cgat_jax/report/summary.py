@@ -21,15 +21,24 @@ def findings(cells: Sequence[ReportCell]) -> list[str]:
 
 def story(record: Record) -> str:
     """What was trained and what searches what."""
+    if record["loss"] == names.GIVEN:
+        text = f"A network that was given has {record['bits']}-bit codes of images."
+        return text + _search(record)
     backbone = names.display(names.BACKBONES, record["backbone"])
     loss = names.display(names.LOSSES, record["loss"])
-    train, queries = record.get("num_train"), record.get("num_queries")
+    train = record.get("num_train")
     text = f"A network ({backbone}) learned to give images {record['bits']}-bit codes"
     text += f" with the {loss} loss" + (f" on {train:,} images" if train else "") + "."
-    if queries and record.get("num_database"):
-        text += f" {queries:,} queries search {record['num_database']:,} images by the"
-        text += " Hamming distance of their codes."
-    return text
+    return text + _search(record)
+
+
+def _search(record: Record) -> str:
+    """A sentence on what searches what, where it is known."""
+    queries, database = record.get("num_queries"), record.get("num_database")
+    if not queries or not database:
+        return ""
+    text = f" {queries:,} queries search {database:,} images by the"
+    return text + " Hamming distance of their codes."
 
 
 def meaning(record: Record) -> str:
@@ -55,6 +64,8 @@ def network(defense: str) -> str:
     """A defense's network in a sentence."""
     if defense == "none":
         return "the undefended network"
+    if defense == names.GIVEN:
+        return "the given network"
     return f"the network defended with {names.display(names.DEFENSES, defense)}"
 
 

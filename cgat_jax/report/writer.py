@@ -87,7 +87,8 @@ def page_title(run: Run) -> str:
     dataset = names.display(names.DATASETS, known("dataset", "data.name"))
     backbone = names.display(names.BACKBONES, known("backbone", "model.name"))
     loss = names.display(names.LOSSES, known("loss", "loss.name"))
-    return f"{dataset}, {backbone}, {known('bits', 'model.bits')} bits, {loss}"
+    text = f"{dataset}, {backbone}, {known('bits', 'model.bits')} bits"
+    return text if loss == names.GIVEN else f"{text}, {loss}"
 
 
 def _page(

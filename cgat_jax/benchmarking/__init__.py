@@ -1,0 +1,1 @@
+"""Any network measured with one call, and the page of its result."""
