@@ -5,7 +5,9 @@
 
 The stages are backbone (only without given weights), pretrain, defend, evaluate and
 report. The same command again goes on where it stopped, and does nothing when all is
-done. Any setting can be overridden: --config.defense.weight=2.
+done. Any setting can be overridden: --config.defense.weight=2. The trained networks are
+WORKDIR/pretrain/network.safetensors and WORKDIR/defend/network.safetensors; to use one,
+cgat_jax.load_network(WORKDIR, defense=NAME).
 
 Exit codes: 0 done, 2 refused (a line on what and where), 3 a number was not finite;
 130, 143 and 129: stopped by Ctrl-C, SIGTERM or SIGHUP, after a checkpoint.

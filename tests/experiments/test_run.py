@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import cgat_jax
 from cgat_jax.attacks import ATTACKS
 from cgat_jax.data import load_dataset
 from tests import tiny_config
@@ -76,11 +77,22 @@ def test_another_configuration_is_refused_with_the_difference(finished, cache):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_run_leaves_its_networks_with_what_was_measured_on_them(finished):
+    workdir, _ = finished
+    results = json.loads((workdir / "results.json").read_text())
+    for defense in ("none", "cgat"):
+        net = cgat_jax.load_network(workdir, defense)
+        own = [r for r in results["records"] if r["defense"] == defense]
+        assert net.card["records"] == own and len(own) == 3
+        assert net.card["versions"] == own[0]["versions"]
+
+
+@pytest.mark.parametrize("source", ["", "pretrain/network.safetensors"])
 def test_the_network_of_another_run_is_defended_as_if_it_were_its_own(
-    finished, cache, tmp_path
+    finished, cache, tmp_path, source
 ):
     workdir, _ = finished
-    done = run_main(tmp_path, cache, f"--config.pretrained={workdir}")
+    done = run_main(tmp_path, cache, f"--config.pretrained={workdir / source}")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "defend" / "checkpoints"
     meta = next((folder / "12" / "meta").rglob("metadata"))
@@ -94,6 +106,7 @@ def test_the_network_of_another_run_is_defended_as_if_it_were_its_own(
     [
         (["--config.model.bits=16"], "model.bits: 8 -> 16"),
         (["--config.pretrained=nowhere"], "nowhere/config.json does not exist"),
+        (["--config.pretrained=no.safetensors"], "no weights file: no.safetensors"),
         (["--config.loss.name=csq", "--config.model.bits=12"], "power of two, got 12"),
         (["--config.loss.name=dch", "--config.defense.batch_size=1"], "at least 2"),
     ],
@@ -294,7 +307,10 @@ def test_damaged_checkpoints_codes_and_weights_end_in_the_same_run(
     """A flipped byte in every file of every stage's newest checkpoint, and beside."""
     workdir, _ = finished
     shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
-    hurt = [tmp_path / "backbone.safetensors", *tmp_path.glob("codes/*/*.npy")]
+    networks = list(tmp_path.glob("*/network.*"))
+    assert len(networks) == 4
+    hurt = [tmp_path / "backbone.safetensors", *networks]
+    hurt += tmp_path.glob("codes/*/*.npy")
     for stage in ("backbone", "pretrain", "defend"):
         folder = tmp_path / stage / "checkpoints"
         newest = folder / str(newest_step(folder))
@@ -308,6 +324,11 @@ def test_damaged_checkpoints_codes_and_weights_end_in_the_same_run(
     assert read_records(tmp_path) == read_records(workdir)
     name = "backbone.safetensors"
     assert (tmp_path / name).read_bytes() == (workdir / name).read_bytes()
+    for defense in ("none", "cgat"):
+        cards = [cgat_jax.load_network(x, defense).card for x in (workdir, tmp_path)]
+        for card in cards:
+            del card["commit"]  # work may go on while the tests run
+        assert cards[0] == cards[1]
     for path in workdir.glob("codes/*/*.npy"):
         copy = tmp_path / path.relative_to(workdir)
         assert copy.read_bytes() == path.read_bytes()
