@@ -12,7 +12,7 @@ from cgat_jax.evaluation import other_runs, preflight
 from cgat_jax.evaluation.given_network import UNKNOWN, GivenNetwork, bits_of
 from cgat_jax.evaluation.references import attacked_rows, check_targets, needs_targets
 
-_CROP, _STORED = 224, 256  # pixels, of images in files
+_CROP = 224  # pixels, of images in files
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -81,7 +81,7 @@ def config_of(
     config = Config(
         data=Data(
             name=dataset.name,
-            image_size=max(side, _STORED),
+            image_size=_short_side(dataset, side),
             crop_size=side,
             num_queries=len(split.query),
             num_train=len(split.train),
@@ -99,6 +99,11 @@ def config_of(
     validate(config)
     config.model.bits = bits_of(given, side)
     return config
+
+
+def _short_side(dataset: Dataset, side: int) -> int:
+    """The smallest short side of the images, where it is known; ``side`` at least."""
+    return side if dataset.sizes is None else max(side, int(dataset.sizes().min()))
 
 
 def check(config: Config, dataset: Dataset) -> None:

@@ -114,6 +114,7 @@ def test_the_result_has_the_records_and_their_numbers(measured):
     assert result.clean == result.records[0] and result.worst_case is None
     assert result.map("cgat") < result.map("clean") <= 1
     assert result.record("cgat")["budget"] == 8 / 255
+    assert result.config.data.image_size == result.config.data.crop_size == 16
     head = result.clean
     assert (head["bits"], head["num_queries"], head["num_train"]) == (8, 10, 30)
     assert {head[key] for key in ("backbone", "loss", "defense")} == {GIVEN}
