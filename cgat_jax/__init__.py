@@ -28,6 +28,9 @@ __version__ = "0.1.0"
 
 # The module of each public name, and what it is called there; a module has no name.
 _PUBLIC = {
+    "ArrayData": ("cgat_jax.data.arrays", "ArrayData"),
+    "AttackSettings": ("cgat_jax.attacks.inputs", "AttackSettings"),
+    "BenchmarkSettings": ("cgat_jax.benchmarking.settings", "BenchmarkSettings"),
     "Network": ("cgat_jax.evaluation.network", "Network"),
     "attack": ("cgat_jax.attacks.run", "attack"),
     "attacks": ("cgat_jax.attacks", ""),
@@ -40,6 +43,9 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "ArrayData",
+    "AttackSettings",
+    "BenchmarkSettings",
     "Network",
     "attack",
     "attacks",
@@ -53,9 +59,12 @@ __all__ = [
 
 if TYPE_CHECKING:
     from cgat_jax import attacks, losses
+    from cgat_jax.attacks.inputs import AttackSettings
     from cgat_jax.attacks.run import attack
     from cgat_jax.benchmarking.benchmark import benchmark
+    from cgat_jax.benchmarking.settings import BenchmarkSettings
     from cgat_jax.centers import center_codes
+    from cgat_jax.data.arrays import ArrayData
     from cgat_jax.evaluation.network import Network
     from cgat_jax.evaluation.trained_networks import load_network
     from cgat_jax.models.torch_bridge import from_torch

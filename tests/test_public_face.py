@@ -9,7 +9,7 @@ import pytest
 import cgat_jax
 
 ROOT = Path(__file__).parents[1]
-ELSEWHERE = {"attack", "benchmark", "from_torch"}  # their modules are made beside this
+ELSEWHERE = {"from_torch"}  # its module is made beside this
 HEAVY = ("jax", "jaxlib", "flax", "orbax", "torch", "tensorflow")
 
 
