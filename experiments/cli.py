@@ -4,6 +4,7 @@ A program ends with 0 done, 1 some of its parts failed, 2 refused (a line on wha
 where), or 130, 143 or 129 stopped by Ctrl-C, SIGTERM or SIGHUP (a line as well).
 """
 
+import dis
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -121,8 +122,22 @@ def _guarded(program: str, main: Callable[[], int]) -> int:
         code = main()
         stop().rest()
         return code
-    except (ValueError, OSError, MemoryError) as error:
+    except (InputError, OSError, MemoryError) as error:
         return refuse(program, error)
+    except ValueError as error:
+        if not _is_raised_by_us(error):
+            raise
+        return refuse(program, error)
+
+
+def _is_raised_by_us(error: BaseException) -> bool:
+    """Whether a ``raise`` of our own said that a value is wrong, and no library."""
+    trace = error.__traceback__
+    while trace.tb_next:
+        trace = trace.tb_next
+    code, module = trace.tb_frame.f_code, trace.tb_frame.f_globals.get("__name__", "")
+    raised = code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    return raised and module.split(".")[0] in ("cgat_jax", "experiments", "__main__")
 
 
 def _parser(program: str) -> Callable[[Sequence[str]], list[str]]:

@@ -278,10 +278,20 @@ def test_what_reaches_the_top_is_one_line(body, code, said):
     assert error.startswith(said) and error.count("\n") == bool(said), error
 
 
-def test_a_mistake_of_ours_keeps_its_traceback():
-    with _program("{}['nothing']") as process:
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("{}['nothing']", "KeyError"),
+        ("__import__('numpy').zeros(2).reshape(3)", "ValueError"),
+        ("json.loads('{')", "ValueError"),
+    ],
+)
+def test_a_mistake_of_ours_keeps_its_traceback(body, kind):
+    """Also a ValueError that a library raised: no file or setting is to blame."""
+    with _program(body) as process:
         _, error = process.communicate(timeout=60)
-    assert process.returncode == 1 and "Traceback" in error and "KeyError" in error
+    assert process.returncode == 1 and "Traceback" in error, error
+    assert kind in error or "JSONDecodeError" in error
 
 
 def test_an_oserror_begins_with_its_path():
