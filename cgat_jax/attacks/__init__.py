@@ -185,6 +185,10 @@ def resolve_budget(
 ) -> Budget:
     """The paper's budget of an attack, changed where something is given.
 
+    >>> from cgat_jax.attacks import resolve_budget
+    >>> resolve_budget("dhta").steps, resolve_budget("dhta", preset="fast").steps
+    (2000, 100)
+
     Args:
         name: a key of ``ATTACKS``.
         epsilon: radius of the ball, of images in [0, 1].
@@ -212,6 +216,10 @@ def parse_attacks(names: str) -> list[str]:
     """The attacks of a comma separated list, in order, without repetition.
 
     ``WORST_CASE`` may be among them and comes last, after all that it is compared with.
+
+    >>> from cgat_jax.attacks import parse_attacks
+    >>> parse_attacks("worst_case, noise, cgat, noise")
+    ['noise', 'cgat', 'worst_case']
 
     Raises:
         ValueError: a name is unknown; the message lists the known ones.

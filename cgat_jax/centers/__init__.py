@@ -22,6 +22,14 @@ def center_codes(labels: Labels, bank: Bank, *, binary: bool = False) -> Codes:
         c = sign(mean of positives - mean of negatives)
           = sign(N * (sum of positives) - n * (sum of all)),   n = number of positives.
 
+    >>> import jax.numpy as jnp
+    >>> from cgat_jax.centers import center_codes
+    >>> from cgat_jax.types import Bank
+    >>> codes = jnp.array([[0.9, 0.8, -0.1], [0.7, -0.6, 0.2], [-0.8, 0.5, 0.9]])
+    >>> bank = Bank(codes, labels=jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    >>> center_codes(jnp.array([[1.0, 0.0]]), bank).tolist()
+    [[1.0, -1.0, -1.0]]
+
     Args:
         labels: multi-hot labels of the queries.
         bank: relaxed codes and labels of the training images.
@@ -86,6 +94,14 @@ def weighted_center_codes(
     a group without members being left out: without positives the code is minus the
     negatives' mean. No gradient flows. A tie is 0 only as far as floating point tells:
     weights are no integers, and a tie may come out as either sign.
+
+    >>> import jax.numpy as jnp
+    >>> from cgat_jax.centers import weighted_center_codes
+    >>> from cgat_jax.types import Bank
+    >>> labels = jnp.array([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    >>> bank = Bank(jnp.array([[0.5, -0.5], [-0.8, 0.6], [-0.9, -0.1]]), labels)
+    >>> weighted_center_codes(labels[:1], bank, weights="jaccard").tolist()
+    [[1.0, -1.0]]
 
     Args:
         labels: multi-hot labels of the queries.

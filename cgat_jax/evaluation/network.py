@@ -35,6 +35,19 @@ class Network:
     ``cgat_jax.load_network`` reads one from a run or a file; one from elsewhere is made
     of its weights and ``cgat_jax.models.network_file.new_card(...)``.
 
+    >>> import jax, jax.numpy as jnp, numpy as np
+    >>> from cgat_jax.evaluation.network import Network
+    >>> from cgat_jax.models.network_file import make_network, new_card
+    >>> card = new_card(backbone="small", bits=16, image_size=36, crop_size=32)
+    >>> first = jnp.zeros((1, 32, 32, 3))
+    >>> weights = jax.jit(make_network(card).init)(jax.random.key(0), first)
+    >>> net = Network(*weights, card)
+    >>> codes = net.encode(np.zeros((2, 40, 60, 3), np.uint8), batch_size=2)
+    >>> codes.shape, codes.dtype, bool((abs(codes) == 1).all())
+    ((2, 16), dtype('int8'), True)
+    >>> net.apply(first).shape  # what attacks take
+    (1, 16)
+
     Attributes:
         params: the network's parameters, as its ``HashModel`` has them.
         stats: its running statistics.

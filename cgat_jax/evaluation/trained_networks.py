@@ -35,6 +35,17 @@ _AGAIN = "run that run's command again"
 def load_network(path: str | os.PathLike, defense: str | None = None) -> Network:
     """A trained hashing network, ready to encode images or to be attacked.
 
+    >>> import tempfile, jax, jax.numpy as jnp
+    >>> from cgat_jax import Network, load_network
+    >>> from cgat_jax.models.network_file import make_network, new_card
+    >>> card = new_card(backbone="small", bits=16, image_size=36, crop_size=32)
+    >>> init = jax.jit(make_network(card).init)
+    >>> weights = init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Network(*weights, card).save(f"{folder}/mine.safetensors")
+    ...     load_network(file)
+    Network(small, 16 bits, images of 32 pixels, defense 'none')
+
     Args:
         path: a run's workdir, a folder that ``Network.save`` wrote (or a stage's folder
             in a workdir), or a ``.safetensors`` file with a card.

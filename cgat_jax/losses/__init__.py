@@ -43,6 +43,20 @@ LOSSES: dict[str, Callable[..., HashLoss]] = {
 def make_loss(name: str, **options: Any) -> HashLoss:
     """A loss by its name, in full float32 on every device.
 
+    >>> import jax, jax.numpy as jnp
+    >>> from cgat_jax.losses import make_loss
+    >>> from cgat_jax.types import Bank, Batch
+    >>> labels = jnp.eye(2)  # two images, each of a class of its own
+    >>> bank = Bank(jnp.array([[0.9, 0.9], [-0.9, -0.9]]), labels)
+    >>> indices, mask = jnp.arange(2), jnp.array([True, True])
+    >>> batch = Batch(jnp.zeros((2, 4, 4, 3)), labels, indices, mask)
+    >>> key, loss = jax.random.key(0), make_loss("dpsh", eta=0.01)
+    >>> params, constants = loss.init(key, bank)
+    >>> logits = jnp.array([[2.0, 2.0], [-2.0, -2.0]])
+    >>> good = loss.apply(params, constants, logits, batch, bank, key)
+    >>> bool(good < loss.apply(params, constants, -logits, batch, bank, key))
+    True
+
     Args:
         name: a key of ``LOSSES``.
         **options: of any loss; those that this one does not have are left out.

@@ -50,6 +50,14 @@ def make_csq(*, rule: str = "multi", quantization: float = WEIGHT) -> HashLoss:
     0 (or there is no class) one random code, the same for all. Centers and that code
     are constants, kept in the checkpoint from pretraining on.
 
+    >>> import jax, jax.numpy as jnp
+    >>> from cgat_jax.losses import make_csq
+    >>> from cgat_jax.types import Bank
+    >>> bank = Bank(codes=jnp.zeros((2, 4)), labels=jnp.eye(2))
+    >>> params, constants = make_csq().init(jax.random.key(0), bank)
+    >>> constants["centers"].tolist()
+    [[1.0, 1.0, 1.0, 1.0], [1.0, -1.0, 1.0, -1.0]]
+
     Args:
         rule: ``multi`` as above; ``single``: the center of the first class (of class 0
             where there is none).

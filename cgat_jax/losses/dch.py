@@ -29,6 +29,19 @@ def make_dch() -> HashLoss:
         mean_ij(w (S log(d / gamma) + log(1 + gamma / d)))
         + 0.1 mean_i log(1 + d(|u_i|, 1) / gamma),      gamma = 20.
 
+    >>> import jax, jax.numpy as jnp
+    >>> from cgat_jax.losses import make_dch
+    >>> from cgat_jax.types import Bank, Batch
+    >>> labels, indices, mask = jnp.eye(2), jnp.arange(2), jnp.array([True, True])
+    >>> batch = Batch(jnp.zeros((2, 4, 4, 3)), labels, indices, mask)
+    >>> codes = jnp.array([[1.0, 1.0], [-1.0, -1.0]])  # far apart, as their labels
+    >>> loss, key, bank = make_dch(), jax.random.key(0), Bank(codes, labels)
+    >>> values = [
+    ...     loss.apply({}, {}, 9 * u, batch, bank, key) for u in (codes, abs(codes))
+    ... ]
+    >>> [round(float(value), 3) for value in values]
+    [2.398, 7.602]
+
     References:
         Cao et al., Deep Cauchy Hashing for Hamming Space Retrieval, CVPR 2018, Eq. 7
         and 8. Cosines stop at 0.99 and their denominators at 1e-4, and an image is a

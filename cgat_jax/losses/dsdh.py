@@ -70,6 +70,15 @@ def make_dsdh(*, quantization: float = 0.0) -> HashLoss:
     with ``quantization`` 0 the gradient is that of DPSH with eta = 0: the released code
     of CgAT lost the term that ties u to b, and the default here is what it computes.
 
+    >>> import jax, jax.numpy as jnp
+    >>> from cgat_jax.losses import make_dsdh
+    >>> from cgat_jax.types import Bank
+    >>> bank = Bank(jnp.array([[0.9, -0.8], [-0.7, 0.9]]), labels=jnp.eye(2))
+    >>> loss = make_dsdh()
+    >>> params, constants = loss.init(jax.random.key(0), bank)
+    >>> loss.refresh(constants, bank)["codes"].tolist()
+    [[1.0, -1.0], [-1.0, 1.0]]
+
     Args:
         quantization: weight of the lost term, at least 0.
 

@@ -18,6 +18,14 @@ def make_greedyhash(*, train_classifier: bool = True) -> HashLoss:
     [C, K] starts uniform in +-1 / sqrt(K). Images of several classes count as the first
     of them, images without a class as class 0: it is a loss for single-label data.
 
+    >>> import jax, jax.numpy as jnp
+    >>> from cgat_jax.losses import make_greedyhash
+    >>> from cgat_jax.types import Bank
+    >>> bank = Bank(codes=jnp.zeros((2, 4)), labels=jnp.eye(2))
+    >>> params, constants = make_greedyhash().init(jax.random.key(0), bank)
+    >>> params["classifier"].shape, constants
+    ((2, 4), {})
+
     Args:
         train_classifier: whether the optimizer trains V. The released code of CgAT
             does not give it to the optimizer.

@@ -41,6 +41,16 @@ def make_dpsh(*, eta: float = 0.001, eta_form: str = "mean") -> HashLoss:
 
         mean(softplus(theta) - S * theta) + eta * mean((u - sign u)^2).
 
+    >>> import jax, jax.numpy as jnp
+    >>> from cgat_jax.losses import make_dpsh
+    >>> from cgat_jax.types import Bank, Batch
+    >>> labels, indices, mask = jnp.eye(2), jnp.arange(2), jnp.array([True, True])
+    >>> batch = Batch(jnp.zeros((2, 4, 4, 3)), labels, indices, mask)
+    >>> codes = jnp.array([[1.0, 1.0], [-1.0, -1.0]])  # far apart, as their labels
+    >>> loss, key, bank = make_dpsh(), jax.random.key(0), Bank(codes, labels)
+    >>> [round(float(loss.apply({}, {}, z * codes, batch, bank, key)), 3) for z in (9, -9)]
+    [0.313, 1.313]
+
     Args:
         eta: weight of the quantization term, at least 0.
         eta_form: ``mean`` as above; ``sum``: eta * sum((u - sign u)^2) / (N * B), in
@@ -66,6 +76,16 @@ def make_dpsh(*, eta: float = 0.001, eta_form: str = "mean") -> HashLoss:
 def make_dph() -> HashLoss:
     """Deep pairwise hashing: mean((u U^T / K - (2S - 1))^2) over batch and bank.
 
+    >>> import jax, jax.numpy as jnp
+    >>> from cgat_jax.losses import make_dph
+    >>> from cgat_jax.types import Bank, Batch
+    >>> labels, indices, mask = jnp.eye(2), jnp.arange(2), jnp.array([True, True])
+    >>> batch = Batch(jnp.zeros((2, 4, 4, 3)), labels, indices, mask)
+    >>> codes = jnp.array([[1.0, 1.0], [-1.0, -1.0]])  # far apart, as their labels
+    >>> loss, key, bank = make_dph(), jax.random.key(0), Bank(codes, labels)
+    >>> [round(float(loss.apply({}, {}, z * codes, batch, bank, key)), 3) for z in (9, -9)]
+    [0.0, 4.0]
+
     References:
         The released code of CgAT, and of THA and SAAT, whose default it is.
     """
@@ -87,6 +107,12 @@ def make_hashnet(*, continuation: bool = False, unseen: str = "labels") -> HashL
         mean of l over similar pairs + mean of l over dissimilar pairs;
 
     a class of pairs that does not occur adds 0.
+
+    >>> import jax.numpy as jnp
+    >>> from cgat_jax.losses import make_hashnet
+    >>> scale = make_hashnet(continuation=True).tanh_scale
+    >>> [round(float(scale(jnp.array(step))), 3) for step in (0, 199, 200, 600)]
+    [1.0, 1.0, 1.414, 2.0]
 
     Args:
         continuation: codes are tanh(s * z) with s = sqrt(1 + 0.005 t), t the step of

@@ -35,7 +35,13 @@ def swdc(codes: Codes, balanced: Codes, mask: Mask) -> Scalar:
 
 
 def with_swdc(loss: HashLoss) -> HashLoss:
-    """A loss plus 0.1 * SWDC to signs drawn anew for each batch (the -C variants)."""
+    """A loss plus 0.1 * SWDC to signs drawn anew for each batch (the -C variants).
+
+    >>> from cgat_jax.losses import make_csq, with_swdc
+    >>> csq_c = with_swdc(make_csq(quantization=0.0))
+    >>> csq_c.min_batch  # a batch of one has no distribution
+    2
+    """
 
     def apply(params, constants, logits: Logits, batch: Batch, bank, key: PRNGKeyArray):
         value = loss.apply(params, constants, logits, batch, bank, key)

@@ -19,6 +19,13 @@ def bootstrap_interval(
     Percentiles 2.5 and 97.5 of the means of 2,000 resamples with replacement. It tells
     what other queries of the same kind would change, not what another training would.
 
+    >>> import numpy as np
+    >>> from cgat_jax.retrieval import bootstrap_interval
+    >>> values = np.linspace(0, 1, 101)  # of mean 0.5
+    >>> low, high = bootstrap_interval(values)
+    >>> 0.4 < low < 0.5 < high < 0.6
+    True
+
     References:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, Ch. 13.
     """
@@ -46,6 +53,11 @@ class CodeUsage(NamedTuple):
 
 def code_usage(codes: np.ndarray) -> CodeUsage:
     """Usage of codes in {-1, 0, +1}, [M, K]; a bit of 0 counts as half of each sign.
+
+    >>> import numpy as np
+    >>> from cgat_jax.retrieval import code_usage
+    >>> code_usage(np.array([[1, 1], [-1, 1], [1, 1], [-1, 1]]))
+    CodeUsage(unique=0.5, entropy=0.5, constant=0.5)
 
     References:
         Tian et al., CA-TRIDE, ICML 2024 (collapse behind apparent robustness).

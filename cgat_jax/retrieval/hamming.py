@@ -34,6 +34,12 @@ class PackedCodes(NamedTuple):
 def pack_codes(codes: Table, name: str = "codes") -> PackedCodes:
     """Packs codes, and checks them.
 
+    >>> import numpy as np
+    >>> from cgat_jax.retrieval import pack_codes
+    >>> packed = pack_codes(np.where(np.arange(300).reshape(3, 100) % 7 < 3, 1, -1))
+    >>> packed.num_items, packed.num_bits, packed.positive.shape  # two words a code
+    (3, 100, (2, 3))
+
     Args:
         codes: [n, K] with entries -1, 0 or +1, of any real numeric type.
         name: what an error calls them.
@@ -119,6 +125,12 @@ def hamming_distances(
     query_codes: Table, database_codes: Table
 ) -> Float32[np.ndarray, "Q M"]:
     """All distances d = (K - q.r) / 2, exact; half numbers where codes hold zeros.
+
+    >>> import numpy as np
+    >>> from cgat_jax.retrieval import hamming_distances
+    >>> database = np.array([[1, 1, 1], [1, -1, -1], [0, 1, 1]])
+    >>> hamming_distances(database[:1], database).tolist()
+    [[0.0, 2.0, 0.5]]
 
     Args:
         query_codes: [Q, K] in {-1, 0, +1}.

@@ -38,6 +38,14 @@ def evaluate_retrieval(
     Items are ranked by Hamming distance, then by database position; one is relevant if
     it shares a label with the query. For t-MAP, pass the target labels as query labels.
 
+    >>> import numpy as np
+    >>> from cgat_jax.retrieval import evaluate_retrieval
+    >>> database = np.array([[1, 1, 1, 1], [1, 1, 1, -1], [-1, -1, -1, -1]])
+    >>> labels = np.array([[1, 0], [0, 1], [1, 0]])  # multi-hot, two classes
+    >>> found = evaluate_retrieval(database[:1], labels[:1], database, labels)
+    >>> round(found.map, 4), round(found.chance, 4)  # (1/1 + 2/3) / 2, and 2 of 3
+    (0.8333, 0.6667)
+
     Args:
         query_codes: [Q, K] in {-1, 0, +1}.
         query_labels: [Q, C] in {0, 1}.
@@ -87,6 +95,12 @@ def average_precision_at(
     """AP@top_k of each query alone, several times as fast as the whole evaluation.
 
     Equal to ``evaluate_retrieval(...).average_precision``; same arguments and errors.
+
+    >>> import numpy as np
+    >>> from cgat_jax.retrieval import average_precision_at
+    >>> codes, labels = np.array([[1, 1], [1, -1], [-1, -1]]), np.eye(3, dtype=int)
+    >>> average_precision_at(codes, labels, codes, labels).tolist()
+    [1.0, 1.0, 1.0]
     """
     retrieval = pack_retrieval(
         query_codes, query_labels, database_codes, database_labels
