@@ -19,6 +19,11 @@ LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 PATH = re.compile(r"`((?:cgat_jax|experiments|tests|docs|benchmarks)/[\w./]*)`")
 PRIVATE = {"cgat_jax.centers.exact"}  # the arithmetic of center codes
 FLOOR = re.compile(r"^\| (\d+) \| ((?:`\w+` )+)\|", re.MULTILINE)
+RUN_IN = {
+    "cgat_jax.attack": "tests/attacks/test_run.py",
+    "cgat_jax.benchmark": "tests/benchmarking/test_benchmark.py",
+}
+"""Examples that take seconds, and the tests that run them."""
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/api.md", "docs/architecture.md"]
 
 
@@ -85,6 +90,11 @@ def test_a_public_function_has_an_example_that_runs(name):
     finder = doctest.DocTestFinder(recurse=False)
     examples = finder.find(PUBLIC[name], name, globs={})
     assert examples and examples[0].examples, f"{name}: no example in its docstring"
+    if name in RUN_IN:
+        assert "doctest.testmod(" in (ROOT / RUN_IN[name]).read_text()
+        return
+    if any(">>> import torch" in f">>> {x.source}" for x in examples[0].examples):
+        pytest.importorskip("torch")
     failed, _ = doctest.DocTestRunner().run(examples[0])
     assert not failed
 
