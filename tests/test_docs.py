@@ -10,6 +10,7 @@ import pytest
 
 import cgat_jax
 from cgat_jax import attacks, centers, losses, retrieval
+from tests.test_structure import FLOORS
 
 ROOT = Path(__file__).parents[1]
 API = ROOT / "docs" / "api.md"
@@ -17,6 +18,12 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 PATH = re.compile(r"`((?:cgat_jax|experiments|tests|docs|benchmarks)/[\w./]*)`")
 PRIVATE = {"cgat_jax.centers.exact"}  # the arithmetic of center codes
+FLOOR = re.compile(r"^\| (\d+) \| ((?:`\w+` )+)\|", re.MULTILINE)
+RUN_IN = {
+    "cgat_jax.attack": "tests/attacks/test_run.py",
+    "cgat_jax.benchmark": "tests/benchmarking/test_benchmark.py",
+}
+"""Examples that take seconds, and the tests that run them."""
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/api.md", "docs/architecture.md"]
 
 
@@ -83,6 +90,11 @@ def test_a_public_function_has_an_example_that_runs(name):
     finder = doctest.DocTestFinder(recurse=False)
     examples = finder.find(PUBLIC[name], name, globs={})
     assert examples and examples[0].examples, f"{name}: no example in its docstring"
+    if name in RUN_IN:
+        assert "doctest.testmod(" in (ROOT / RUN_IN[name]).read_text()
+        return
+    if any(">>> import torch" in f">>> {x.source}" for x in examples[0].examples):
+        pytest.importorskip("torch")
     failed, _ = doctest.DocTestRunner().run(examples[0])
     assert not failed
 
@@ -95,3 +107,11 @@ def test_what_a_page_names_is_there(page):
     named += [ROOT / found for found in PATH.findall(text)]
     missing = [str(found) for found in named if not found.exists()]
     assert not missing, missing
+
+
+def test_the_floors_of_the_page_are_those_that_are_tested():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    found = [set(re.findall(r"`(\w+)`", rooms)) for _, rooms in FLOOR.findall(text)]
+    assert found[::-1] == FLOORS
+    numbers = [int(number) for number, _ in FLOOR.findall(text)]
+    assert numbers == [*range(len(FLOORS), 0, -1)]

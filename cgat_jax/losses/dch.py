@@ -36,9 +36,8 @@ def make_dch() -> HashLoss:
     >>> batch = Batch(jnp.zeros((2, 4, 4, 3)), labels, indices, mask)
     >>> codes = jnp.array([[1.0, 1.0], [-1.0, -1.0]])  # far apart, as their labels
     >>> loss, key, bank = make_dch(), jax.random.key(0), Bank(codes, labels)
-    >>> values = [
-    ...     loss.apply({}, {}, 9 * u, batch, bank, key) for u in (codes, abs(codes))
-    ... ]
+    >>> logits = 9 * codes, 9 * abs(codes)
+    >>> values = [loss.apply({}, {}, z, batch, bank, key) for z in logits]
     >>> [round(float(value), 3) for value in values]
     [2.398, 7.602]
 

@@ -48,7 +48,8 @@ def make_dpsh(*, eta: float = 0.001, eta_form: str = "mean") -> HashLoss:
     >>> batch = Batch(jnp.zeros((2, 4, 4, 3)), labels, indices, mask)
     >>> codes = jnp.array([[1.0, 1.0], [-1.0, -1.0]])  # far apart, as their labels
     >>> loss, key, bank = make_dpsh(), jax.random.key(0), Bank(codes, labels)
-    >>> values = [loss.apply({}, {}, z * codes, batch, bank, key) for z in (9, -9)]
+    >>> logits = 9 * codes, -9 * codes
+    >>> values = [loss.apply({}, {}, z, batch, bank, key) for z in logits]
     >>> [round(float(value), 3) for value in values]
     [0.313, 1.313]
 
@@ -84,7 +85,8 @@ def make_dph() -> HashLoss:
     >>> batch = Batch(jnp.zeros((2, 4, 4, 3)), labels, indices, mask)
     >>> codes = jnp.array([[1.0, 1.0], [-1.0, -1.0]])  # far apart, as their labels
     >>> loss, key, bank = make_dph(), jax.random.key(0), Bank(codes, labels)
-    >>> values = [loss.apply({}, {}, z * codes, batch, bank, key) for z in (9, -9)]
+    >>> logits = 9 * codes, -9 * codes
+    >>> values = [loss.apply({}, {}, z, batch, bank, key) for z in logits]
     >>> [round(float(value), 3) for value in values]
     [0.0, 4.0]
 
