@@ -227,15 +227,18 @@ def test_threads_share_a_module(rng):
 
 
 HANGS = """
-import jax, jax.numpy as jnp, torch
+import jax, jax.numpy as jnp, numpy as np, torch
 from cgat_jax.models.torch_bridge import from_torch
 module = torch.nn.Sequential(torch.nn.AvgPool2d(64), torch.nn.Flatten())
 encode = from_torch(module)
 def step(_, x):
-    return jnp.sin(x) + jax.grad(lambda y: jnp.tanh(encode(y)).sum())(x)
-run = jax.jit(lambda x: jax.lax.fori_loop(0, 20, step, x))
-results = [run(jnp.full((33, 64, 64, 3), i / 4)) for i in range(4)]
-print(float(sum(r.sum() for r in results)))
+    return jnp.sin(x) + jax.grad(lambda y: jnp.tanh(encode(jnp.sin(y))).sum())(x)
+run = jax.jit(lambda x: jax.lax.fori_loop(0, 10, step, x))
+for seed in range(8):
+    drawn = np.random.default_rng(seed).random((33, 64, 64, 3), dtype=np.float32)
+    images = jnp.asarray(drawn)
+    results = [run(images + i) for i in range(3)]
+    assert np.isfinite(np.asarray(results[-1])).all()
 """
 
 
@@ -243,7 +246,7 @@ print(float(sum(r.sum() for r in results)))
 def test_large_images_do_not_hang_on_one_core():
     """One thread serves the device: it cannot wait in a callback for a copy of its own.
 
-    ``jax.pure_callback`` hangs here in its first call.
+    ``jax.pure_callback`` hung here in most of the runs that were tried (jax 0.10.2).
     """
     command = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
     done = subprocess.run(
@@ -255,7 +258,6 @@ def test_large_images_do_not_hang_on_one_core():
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert np.isfinite(float(done.stdout))
 
 
 class Giving(torch.nn.Module):
