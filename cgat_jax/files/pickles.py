@@ -23,14 +23,19 @@ _CALLS = {
 _GROWS = {"APPEND", "APPENDS", "SETITEM", "SETITEMS", "BUILD"}
 _KEYED = {"SETITEM", "SETITEMS", "DICT"}
 _TEXTS = {"str", "bytes", "bytes_or_str"}
+_INTEGERS = {"BININT", "BININT1", "BININT2", "INT"}
+_NUMBERS = 1 << 16
 
 
 class Refused(ValueError):
     """A pickle holds what it need not; the message says what."""
 
 
-def scan_pickle(raw: bytes) -> int:
+def scan_pickle(raw: bytes, *, numbered: bool = False) -> int:
     """Reads the opcodes of the first pickle of ``raw``; the position of its end.
+
+    With ``numbered``, keys of dictionaries may be integers from 0 to 65,535 as well;
+    as few as these cannot be made to collide for long.
 
     Nothing is run. Refused is what costs far more memory or time than its length: a
     memo larger than the pickle (memory is taken for all of it); tuples in tuples (the
@@ -43,7 +48,7 @@ def scan_pickle(raw: bytes) -> int:
         Refused: says why.
         Exception: it is damaged; ``pickletools`` raises whatever that leads to.
     """
-    machine, end = _Machine(), 0
+    machine, end = _Machine(numbered), 0
     for count, (opcode, argument, end) in enumerate(pickletools.genops(raw)):
         if count >= MAX_OPCODES:
             raise Refused(f"it has more than {MAX_OPCODES:,} opcodes")
@@ -54,11 +59,12 @@ def scan_pickle(raw: bytes) -> int:
 class _Item:
     """What is known of an object: whether it is text, and how much it may hold."""
 
-    __slots__ = ("depth", "encodes", "size", "text")
+    __slots__ = ("depth", "encodes", "number", "size", "text")
 
     def __init__(self, *, size: int, text: bool = False, depth: int = 0):
         self.size, self.text, self.depth = size, text, depth
         self.encodes = False  # it is the function that Python 3 makes old bytes with
+        self.number = False  # it is a small integer
 
 
 _MARK = _Item(size=0)
@@ -67,7 +73,8 @@ _MARK = _Item(size=0)
 class _Machine:
     """The stack and the memo of an unpickler, holding items."""
 
-    def __init__(self):
+    def __init__(self, numbered: bool):
+        self.numbered = numbered
         self.stack: list[_Item] = []
         self.memo: dict[int, _Item] = {}
         self.calls = self.work = 0
@@ -99,7 +106,8 @@ class _Machine:
         below, above = self._taken(opcode.stack_before)
         if name in _KEYED:
             pairs = above if above is not None else below[1:]
-            if not all(key.text for key in pairs[::2]):
+            keys = pairs[::2]
+            if not all(key.text or (self.numbered and key.number) for key in keys):
                 raise Refused("a dictionary of it has a key that is no text")
         items = [*below, *(above or ())]
         if name in _CALLS:
@@ -118,6 +126,7 @@ class _Machine:
         own = len(argument) if isinstance(argument, str | bytes) else 0
         made = _Item(size=1 + own + sum(item.size for item in items))
         made.text = kind.name in _TEXTS
+        made.number = name in _INTEGERS and 0 <= argument < _NUMBERS
         if name == "REDUCE" and items[0].encodes:
             made.text = True
         made.encodes = name == "GLOBAL" and argument == "_codecs encode"

@@ -11,7 +11,6 @@ import pathlib
 import struct
 import zipfile
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,9 @@ from cgat_jax.models.torch_import.pickle import (
     Storage,
     Tensor,
     load_pickle,
+    load_state,
 )
+from cgat_jax.models.torch_import.state import tensors_of
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _ZIP = b"PK\x03\x04"
@@ -32,8 +33,10 @@ _REPEATS = 4  # times that tensors may share a storage, on average
 def read_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """The tensors of a ``state_dict`` that ``torch.save`` wrote, by name.
 
-    Nothing that the file says is executed. Arrays have the types of the file, bfloat16
-    included, and are not shared.
+    Of a whole module that it wrote, they are those of ``module.state_dict()``; of a
+    checkpoint, those of its network, see ``tensors_of``. Nothing that the file says is
+    executed or imported. Arrays have the types of the file, bfloat16 included, and are
+    not shared.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -78,7 +81,7 @@ def _read_zip(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
         order = f"{root}byteorder"
         if order in members and archive.read(order) != b"little":
             raise Refused("its numbers are big-endian")
-        state = load_pickle(io.BytesIO(archive.read(pickles[0])))
+        state, _ = load_state(io.BytesIO(archive.read(pickles[0])))
 
         def values_of(storage: Storage) -> bytes:
             name = f"{root}data/{storage.key}"
@@ -86,7 +89,7 @@ def _read_zip(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
                 raise Refused(f"the archive lacks {name!r}")
             return archive.read(name)
 
-        return _arrays(_tensors(state), values_of)
+        return _arrays(tensors_of(state), values_of)
 
 
 def _read_legacy(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
@@ -103,8 +106,9 @@ def _read_legacy(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
     system = load_pickle(file)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise Refused("its numbers are big-endian")
-    tensors, keys, stored = _tensors(load_pickle(file)), load_pickle(file), {}
-    storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
+    state, storages = load_state(file)
+    tensors, keys, stored = tensors_of(state), load_pickle(file), {}
+    needed = {tensor.storage.key for tensor in tensors.values()}
     texts = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
     if not texts or set(keys) != storages.keys():
         raise Refused("its list of storages is not that of its tensors")
@@ -116,17 +120,11 @@ def _read_legacy(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
             )
         if storages[key].bytes > size - file.tell():
             raise Refused(f"it ends within storage {key!r}")
-        stored[key] = file.read(storages[key].bytes)
+        if key in needed:
+            stored[key] = file.read(storages[key].bytes)
+        else:
+            file.seek(storages[key].bytes, os.SEEK_CUR)
     return _arrays(tensors, lambda storage: stored[storage.key])
-
-
-def _tensors(state: Any) -> dict[str, Tensor]:
-    if not isinstance(state, dict):
-        raise Refused(f"expected a dictionary of tensors, got {type(state).__name__}")
-    for key, value in state.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise Refused(f"entry {key!r} is no tensor")
-    return state
 
 
 def _arrays(

@@ -2,7 +2,9 @@
 
 A pickle is a program that may name any function of Python and call it. Here names are
 looked up in a table (``_NAMES``) of the few that a ``state_dict`` is made of, and none
-of them acts; a pickle that names anything else is refused with that name.
+of them acts. Any other name stands for nothing: nothing is imported, and what the
+pickle would make with it is a placeholder (``Inert``) that only keeps what a module
+keeps its tensors in.
 """
 
 import collections
@@ -60,7 +62,50 @@ class Tensor(NamedTuple):
         return math.prod(self.size) * self.storage.dtype.itemsize
 
 
-_MOST_AXES = 8
+_MOST_AXES, _MOST_NAMES = 8, 1_000
+_KEPT = (
+    *("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"),
+    *("_state_dict_hooks", "_state_dict_pre_hooks"),
+)
+
+
+class Inert:
+    """What a pickle makes of a name that is not known: no more than a note of it.
+
+    Attributes:
+        named: the name, as ``module.name``; of the class.
+        state: of the attributes that the pickle gives it, those that say which tensors
+            a ``torch.nn.Module`` has.
+    """
+
+    named = ""
+
+    def __new__(cls, *_, **__):
+        """Takes any arguments, and keeps none."""
+        made = super().__new__(cls)
+        made.state = {}
+        return made
+
+    def __init__(self, *_, **__):
+        pass
+
+    def __setstate__(self, state):
+        known = state if isinstance(state, dict) else {}
+        self.state = {key: known[key] for key in _KEPT if key in known}
+
+    def __setitem__(self, key, value):
+        """Entries of a dictionary of an unknown class are dropped."""
+
+    def append(self, item) -> None:
+        """Entries of a list of an unknown class are dropped."""
+
+    def __call__(self, *_, **__):
+        """It is no function.
+
+        Raises:
+            Refused: names what it is of.
+        """
+        raise Refused(f"it calls what {self.named} gives; weights are tensors alone")
 
 
 class _Call:
@@ -110,7 +155,16 @@ def _ordered_dict(pairs=()) -> collections.OrderedDict:
     return collections.OrderedDict(pairs)
 
 
+def _set(items=()) -> tuple:
+    """The items alone: no set is made, whose items could be made to collide."""
+    if not isinstance(items, list | tuple):
+        raise Refused("a set is made of something else than a list")
+    return tuple(items)
+
+
 _NAMES: dict[tuple[str, str], Any] = {
+    ("__builtin__", "set"): _Call(_set),
+    ("builtins", "set"): _Call(_set),
     ("collections", "OrderedDict"): _Call(_ordered_dict),
     ("torch._utils", "_rebuild_tensor"): _Call(_rebuild_tensor),
     ("torch._utils", "_rebuild_tensor_v2"): _Call(_rebuild_tensor),
@@ -119,14 +173,28 @@ _NAMES: dict[tuple[str, str], Any] = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Finds the names of ``_NAMES`` and no others."""
+    """Finds the names of ``_NAMES``; others are refused, or stand for nothing."""
+
+    def __init__(self, raw: bytes, *, inert: bool):
+        super().__init__(io.BytesIO(raw), encoding="utf-8")
+        self.inert, self.storages = inert, {}
+        self.unknown: dict[tuple[str, str], type[Inert]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _NAMES:
+        if (module, name) in _NAMES:
+            return _NAMES[module, name]
+        if not self.inert:
             raise Refused(f"it names {module}.{name}; weights are tensors alone")
-        return _NAMES[module, name]
+        if (module, name) not in self.unknown:
+            if len(self.unknown) >= _MOST_NAMES:
+                raise Refused(f"it names more than {_MOST_NAMES:,} things")
+            named = {"named": f"{module}.{name}"}
+            self.unknown[module, name] = type("Inert", (Inert,), named)
+        return self.unknown[module, name]
 
-    def persistent_load(self, pid: Any) -> Storage:
+    def persistent_load(self, pid: Any) -> Any:
+        if self._is_class(pid):
+            return pid[1]
         kinds = (str, str, str, str, int)
         parts = pid[:5] if isinstance(pid, tuple) else ()
         if tuple(map(type, parts)) != kinds or parts[0] != "storage":
@@ -136,7 +204,16 @@ class _Unpickler(pickle.Unpickler):
         _, kind, key, _, count = parts
         if kind not in _TYPES or count < 0:
             raise Refused(f"it has a storage of {count} values of type {kind!r}")
-        return Storage(key, np.dtype(_TYPES[kind]), count)
+        storage = Storage(key, np.dtype(_TYPES[kind]), count)
+        if self.storages.setdefault(key, storage) != storage:
+            raise Refused(f"it has two storages of the name {key!r}")
+        return storage
+
+    def _is_class(self, pid: Any) -> bool:
+        """Before PyTorch 1.6, modules' classes are written with their source text."""
+        if not self.inert or not isinstance(pid, tuple) or len(pid) != 4:
+            return False
+        return pid[0] == "module" and isinstance(pid[1], type)
 
 
 def load_pickle(file: io.BufferedIOBase) -> Any:
@@ -149,8 +226,24 @@ def load_pickle(file: io.BufferedIOBase) -> Any:
         Refused: it names something else than tensors, or see ``scan_pickle``.
         ValueError, EOFError, ...: it is damaged.
     """
+    return _unpickler(file, inert=False).load()
+
+
+def load_state(file: io.BufferedIOBase) -> tuple[Any, dict[str, Storage]]:
+    """As ``load_pickle``, with placeholders for unknown names; and all its storages.
+
+    Raises:
+        Refused: see ``scan_pickle``, or it would use a placeholder as a function.
+        ValueError, EOFError, ...: it is damaged.
+    """
+    unpickler = _unpickler(file, inert=True)
+    return unpickler.load(), unpickler.storages
+
+
+def _unpickler(file: io.BufferedIOBase, *, inert: bool) -> _Unpickler:
+    """Of the next pickle of a file, which then stands behind it."""
     start = file.tell()
     raw = file.read(MAX_PICKLE)
-    end = scan_pickle(raw)
+    end = scan_pickle(raw, numbered=inert)
     file.seek(start + end + 1)
-    return _Unpickler(io.BytesIO(raw[: end + 1]), encoding="utf-8").load()
+    return _Unpickler(raw[: end + 1], inert=inert)
