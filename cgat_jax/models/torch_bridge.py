@@ -39,6 +39,12 @@ def from_torch(module: Any, *, device: Any = None) -> Callable[[Images], Logits]
     set ``XLA_PYTHON_CLIENT_PREALLOCATE=false`` before JAX starts, so that memory is
     left for PyTorch.
 
+    >>> import torch
+    >>> from cgat_jax import from_torch
+    >>> module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 16))
+    >>> from_torch(module)(torch.rand(2, 8, 8, 3).numpy()).shape
+    (2, 16)
+
     Args:
         module: a ``torch.nn.Module`` that maps images to one tensor of K logits each.
         device: where the images are sent, as PyTorch names devices; by default where
