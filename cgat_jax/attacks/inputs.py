@@ -21,6 +21,10 @@ SURROGATES = ("tanh", "logits", "unit")
 class AttackSettings:
     """What is seldom changed of an attack; None leaves the attack's own.
 
+    >>> from cgat_jax import AttackSettings
+    >>> AttackSettings(round_images=True, batch_size=64).random_start is None
+    True
+
     Attributes:
         step_size: of attacks by signs, of images in [0, 1].
         surrogate: what the objective sees: ``tanh``, ``logits`` or ``unit``, see

@@ -22,6 +22,10 @@ class BenchmarkSettings(Evaluate):
     ``crop_size`` is the side in pixels of the centered square that the network sees: 0
     takes all of images in arrays, what a trained network says, or else 224. ``seed`` is
     the root of all randomness, ``threads`` read images and rank.
+
+    >>> from cgat_jax import BenchmarkSettings
+    >>> BenchmarkSettings(preset="fast").attacks
+    'noise,cgat,worst_case'
     """
 
     attacks: str = setting("noise,cgat,worst_case", "comma separated, see Evaluate")

@@ -22,6 +22,18 @@ class ArrayData:
     1/255, all of one size, which the network sees whole. Labels are multi-hot [n, C] of
     {0, 1}; two images are similar if they share one. Without training images, which
     attacks know the codes of, the database takes their place.
+
+    >>> import numpy as np
+    >>> from cgat_jax import ArrayData
+    >>> images, labels = np.zeros((4, 8, 8, 3), np.uint8), np.eye(4, dtype=np.uint8)
+    >>> data = ArrayData(
+    ...     query_images=images[:1],
+    ...     query_labels=labels[:1],
+    ...     database_images=images,
+    ...     database_labels=labels,
+    ... )
+    >>> data.name
+    'arrays'
     """
 
     query_images: Any
