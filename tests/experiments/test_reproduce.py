@@ -208,6 +208,7 @@ def _run(*arguments):
 TINY = ["--dataset=quickstart", "--preset=fast", "--set=evaluate.attacks=noise,dhta"]
 
 
+@pytest.mark.slow
 def test_a_figure_is_run_once_with_failures_named_and_rendered_again(tmp_path):
     arguments = ["--figure=2", *TINY, f"--workdir={tmp_path}", "--bits=8"]
     planned = _run(*arguments, "--dry-run")
