@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from cgat_jax.files.io import digest_of
+from cgat_jax.files.arrays import digest_of
 from cgat_jax.models import make_model
 from cgat_jax.models.torch_import.weights import (
     SOURCES,
