@@ -12,7 +12,9 @@ network, such as the classifier of a second loss, is left out with --leave_out=N
 
 The head is kept as the last layer, one output a bit, unless it is torchvision's of 1000
 classes; --head=drop leaves it out, --head=keep keeps it in any case. A run starts from
-the result with --config.model.weights=OUT, with a head of its own.
+the result with --config.model.weights=OUT, with a head of its own. With its head, the
+result is a network that cgat_jax.load_network and --config.pretrained=OUT take; its
+card says that images have a short side of 256 and a crop of 224 pixels.
 
 The networks here take images in [0, 1] and normalize them inside, by ImageNet's mean
 (0.485, 0.456, 0.406) and standard deviation (0.229, 0.224, 0.225). The weights must be
@@ -36,8 +38,14 @@ from pathlib import Path
 from absl import flags, logging
 from flax.traverse_util import flatten_dict
 
-from cgat_jax.errors import DamagedFileError, ForeignFilesError, InputError
+from cgat_jax.errors import ForeignFilesError, InputError
 from cgat_jax.models import make_model
+from cgat_jax.models.network_file import (
+    StoredNetwork,
+    new_card,
+    read_card,
+    write_network,
+)
 from cgat_jax.models.torch_import.file import read_torch_file
 from cgat_jax.models.torch_import.structure import recognize_network
 from cgat_jax.models.torch_import.weights import (
@@ -46,11 +54,13 @@ from cgat_jax.models.torch_import.weights import (
     network_shapes,
 )
 from cgat_jax.models.weights import read_metadata, save_weights
+from cgat_jax.training.checkpoint import digest_of
 from cgat_jax.types import PyTree
 from experiments import cli
 
 _SOURCE_DIGEST = "source_sha256"  # in the metadata of the files of this program
 _CLASSES = 1000  # of torchvision's heads
+_SIZES = {"image_size": 256, "crop_size": 224}  # of the field's trained networks
 _REQUIRED = {
     "torch": "file of PyTorch's weights (.pth)",
     "out": "file to write (.safetensors)",
@@ -118,8 +128,10 @@ def check_out(out: Path) -> None:
     if not os.path.lexists(out):
         return
     try:
-        own = not out.is_symlink() and _SOURCE_DIGEST in read_metadata(out)
-    except (DamagedFileError, FileNotFoundError):
+        own = not out.is_symlink() and (
+            _SOURCE_DIGEST in read_metadata(out) or _SOURCE_DIGEST in read_card(out)
+        )
+    except (InputError, FileNotFoundError):
         own = False
     if not own:
         raise ForeignFilesError(
@@ -165,8 +177,11 @@ def convert(
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     metadata = {"model": found.name, "source": source.name, _SOURCE_DIGEST: digest}
     if kept:
-        metadata["outputs"] = str(found.outputs)
-    _write(out, params, stats, metadata)
+        digest = {"network_sha256": digest_of((params, stats))}
+        card = new_card(backbone=found.name, bits=found.outputs, **_SIZES, **metadata)
+        write_network(out, StoredNetwork(params, stats, card | digest, {}))
+    else:
+        save_weights(out, params, stats, metadata=metadata)
     sizes = [leaf.size for leaf in flatten_dict(params).values()]
     return (
         f"{found.name}: {sum(sizes):,} weights in {len(sizes)} arrays and "
@@ -186,11 +201,6 @@ def _check_head(name: str, head: PyTree, shapes: dict[str, tuple[int, ...]]) -> 
             raise ValueError(
                 f"the {part} of its head {name!r} is {got}, not {expected}"
             )
-
-
-def _write(out: Path, params: PyTree, stats: PyTree, metadata: dict[str, str]) -> None:
-    """Writes a converted network, its head included if it is kept."""
-    save_weights(out, params, stats, metadata=metadata)
 
 
 if __name__ == "__main__":
