@@ -101,7 +101,11 @@ def claimed(workdir: Path):
         yield
         return
     patience = _CELL_PATIENCE if PARENT in os.environ else 0.0
-    with claimed_folder(workdir, claim_workdir, patience=patience):
+
+    def waiting(who: str) -> None:
+        print(f"main: {who}", file=sys.stderr)
+
+    with claimed_folder(workdir, claim_workdir, patience=patience, waiting=waiting):
         yield
 
 

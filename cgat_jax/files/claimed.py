@@ -10,7 +10,11 @@ from cgat_jax.files.ownership import release_folder
 
 @contextlib.contextmanager
 def claimed_folder(
-    folder: Path, claim: Callable[[Path], object], *, patience: float = 0.0
+    folder: Path,
+    claim: Callable[[Path], object],
+    *,
+    patience: float = 0.0,
+    waiting: Callable[[str], None] | None = None,
 ) -> Iterator[None]:
     """Makes a folder ours and holds it for this process.
 
@@ -19,6 +23,7 @@ def claimed_folder(
             was there before.
         claim: makes it ours, or finds that it is, as ``claim_folder`` does.
         patience: seconds to wait for another process that holds it.
+        waiting: told once who holds it, if it has to be waited for.
 
     Raises:
         ForeignFilesError: it holds something else.
@@ -29,7 +34,7 @@ def claimed_folder(
         while True:
             claim(folder)
             with contextlib.suppress(FileNotFoundError):  # another process gave it up
-                stack.enter_context(locked(folder, patience=patience))
+                stack.enter_context(locked(folder, patience=patience, waiting=waiting))
                 break
         claim(folder)
         stack.callback(release_folder, folder, keep=existed)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from scipy.linalg import hadamard
 
 from cgat_jax.types import Bank, Batch, HashLoss, Logits, masked_mean
 
@@ -27,10 +28,8 @@ def hash_centers(num_classes: int, bits: int, rng: np.random.Generator) -> np.nd
     """
     if bits < 2 or bits & (bits - 1):
         raise ValueError(f"csq needs model.bits to be a power of two, got {bits}")
-    hadamard = np.ones((1, 1))
-    while len(hadamard) < bits:
-        hadamard = np.block([[hadamard, hadamard], [hadamard, -hadamard]])
-    centers = np.concatenate([hadamard, -hadamard])[:num_classes]
+    rows = hadamard(bits, dtype=float)
+    centers = np.concatenate([rows, -rows])[:num_classes]
     for _ in range(DRAWS if num_classes > 2 * bits else 0):
         half = np.repeat([1.0, -1.0], bits // 2)
         drawn = [rng.permutation(half) for _ in range(num_classes - 2 * bits)]
