@@ -5,21 +5,23 @@ python -m tests.faults --kills=100 --damages=100 --seed=0 --out=docs/reliability
 
 import argparse
 import datetime
+import functools
 import shutil
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from cgat_jax.evaluation.provenance import provenance
-from cgat_jax.files.io import write_text
+from cgat_jax.files.io import read_sealed, write_sealed, write_text
 from cgat_jax.files.ownership import check_out_file
 from tests.faults import hurt, subjects
 from tests.faults.hurt import ASIDE, REFUSED, SAME
 
-SHARES = {"main": 0.2, "prepare": 0.7, "reproduce": 0.1}
+SHARES = {"reproduce": 0.1, "main": 0.2, "prepare": 0.7}
 EACH = 10  # kills of a program before it is let finish
 TITLE = "# Reliability"
 INTRODUCTION = """\
@@ -39,32 +41,65 @@ bit, a cut, nothing, `null`, deep nesting, another file's bytes, removal."""
 
 
 def main() -> None:
-    """Parses the arguments and runs everything."""
+    """Parses the arguments, runs what is not on record yet, and writes the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--programs", default=",".join(SHARES), help="that are killed")
     parser.add_argument("--damages", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, help="folder of compiled programs")
-    parser.add_argument("--minutes", type=float, default=600.0, help="begin no more")
+    parser.add_argument("--records", type=Path, help="JSON file, to go on from")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     check_out_file(options.out, TITLE)
-    deadline = time.monotonic() + 60 * options.minutes
-    rng = np.random.default_rng(options.seed)
+    records = options.records or options.out.with_suffix(".json")
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         folder = Path(name)
         if options.cache is not None:
             (folder / "cache").symlink_to(options.cache.absolute())
-        kills = {
-            program: kills_of(program, round(share * options.kills), folder, rng)
-            for program, share in SHARES.items()
-            if program in options.programs.split(",") and round(share * options.kills)
-        }
-        damages = {}
-        if options.damages:
-            damages = damages_of_run(options.damages, folder, rng, deadline)
-    write_text(options.out, page(options, kills, damages))
+        found = {}
+        for part, run in parts(options, folder).items():
+            key = f"{part}, seed {options.seed}"
+            found[part] = on_record(records, key) or record(records, key, run())
+    write_text(options.out, page(options, found))
+
+
+def parts(options, folder: Path) -> dict[str, Callable[[], dict]]:
+    """What there is to do, by what it is called in the records; each draws apart."""
+    done = {}
+    for number, (program, share) in enumerate(SHARES.items()):
+        count, rng = round(share * options.kills), _rng(options.seed, number)
+        done[f"{count} kills of {program}"] = functools.partial(
+            kills_of, program, count, folder, rng
+        )
+    half = options.damages // 2
+    for number, (state, count) in enumerate(
+        {"finished": options.damages - half, "half finished": half}.items(), len(SHARES)
+    ):
+        rng = _rng(options.seed, number)
+        done[f"{count} damages of a {state} workdir"] = functools.partial(
+            damages_of_run, state, count, folder, rng
+        )
+    return done
+
+
+def _rng(seed: int, number: int) -> np.random.Generator:
+    return np.random.default_rng([seed, number])
+
+
+def on_record(path: Path, key: str) -> dict | None:
+    """What came of a part before, and what it was made with."""
+    return read_sealed(path).get(key) if path.is_file() else None
+
+
+def record(path: Path, key: str, counts: dict) -> dict:
+    """Notes what came of a part."""
+    made = provenance()
+    how = {"commit": made["commit"], "device": made["device"]}
+    how |= {"jax": made["versions"]["jax"], "date": str(datetime.date.today())}
+    entry = {"counts": counts, "made": how}
+    known = read_sealed(path) if path.is_file() else {}
+    write_sealed(path, known | {key: entry})
+    return entry
 
 
 def references(program: str, folder: Path) -> tuple[subjects.Subject, dict]:
@@ -76,11 +111,13 @@ def references(program: str, folder: Path) -> tuple[subjects.Subject, dict]:
             out, subjects.source_of_photos(folder / "source")
         ),
     }[program]
-    whole = made(folder / f"{program}-whole")
-    code, _, errors = hurt.finish(whole, folder / "cache")
+    subject = made(folder / program)  # in the same place: a cell's settings have paths
+    code, _, errors = hurt.finish(subject, folder / "cache")
     if code:
         raise hurt.Unexpected(f"{program}: {errors}")
-    return made(folder / program), subjects.result_of(whole)
+    expected = subjects.result_of(subject)
+    subject.folder.rename(folder / f"{program}-whole")
+    return subject, expected
 
 
 def kills_of(program: str, count: int, folder: Path, rng) -> Counter:
@@ -99,45 +136,43 @@ def kills_of(program: str, count: int, folder: Path, rng) -> Counter:
     return counts
 
 
-def damages_of_run(
-    count: int, folder: Path, rng, deadline: float = float("inf")
-) -> dict[str, dict[str, Counter]]:
-    """Damages of a finished workdir and of one that was stopped halfway."""
+def damages_of_run(state: str, count: int, folder: Path, rng) -> dict[str, Counter]:
+    """Damages of a workdir that is finished, or of one that was stopped halfway."""
     subject, cache = subjects.main_subject(folder / "damaged"), folder / "cache"
-    finished = folder / "main-whole"
-    if not finished.exists():
+    whole = folder / "main-whole"
+    if not whole.exists():
         references("main", folder)
-    expected = subjects.result_of(subject._replace(folder=finished))
-    half = folder / "main-half"
+    expected = subjects.result_of(subject._replace(folder=whole))
+    if state == "half finished":
+        whole = half_finished(folder / "main-half", cache)
+    return hurt.hurt_copies(subject, expected, whole, count, rng, cache)
+
+
+def half_finished(half: Path, cache: Path) -> Path:
+    """A run that was stopped when it had measured something."""
     process = subjects.start(subjects.main_subject(half).command, cache)
     while not (half / "evaluate" / "none-cgat" / "record.json").exists():
         if process.poll() is not None:
             raise hurt.Unexpected(process.communicate()[1])
+        time.sleep(0.01)
     process.terminate()
     process.communicate()
-    return {
-        name: hurt.hurt_copies(subject, expected, whole, part, rng, cache, end)
-        for name, whole, part, end in (
-            ("finished", finished, count - count // 2, _middle(deadline)),
-            ("half finished", half, count // 2, deadline),
-        )
-    }
+    return half
 
 
-def _middle(deadline: float) -> float:
-    """Halfway from now to the deadline."""
-    return (time.monotonic() + deadline) / 2
-
-
-def page(options, kills: dict[str, Counter], damages: dict[str, dict]) -> str:
+def page(options, found: dict[str, dict]) -> str:
     """The result as Markdown."""
-    made = provenance()
+    kills = {
+        part.split()[-1]: entry["counts"]
+        for part, entry in found.items()
+        if " kills of " in part
+    }
     names = sorted({name for counts in kills.values() for name in counts})
     lines = [INTRODUCTION.rstrip(), "", "## Kills and stops", ""]
     lines += table(
         ["program", *names, "ended in"],
         [
-            [program, *(str(counts[name]) for name in names), "the same bytes"]
+            [program, *(str(counts.get(name, 0)) for name in names), "the same bytes"]
             for program, counts in kills.items()
         ],
     )
@@ -146,20 +181,24 @@ def page(options, kills: dict[str, Counter], damages: dict[str, dict]) -> str:
     lines += table(
         ["workdir", "file", *outcomes, "else"],
         [
-            [name, kind, *(str(counts[outcome]) for outcome in outcomes), "0"]
-            for name, kinds in damages.items()
-            for kind, counts in sorted(kinds.items())
+            [state, kind, *(str(counts.get(x, 0)) for x in outcomes), "0"]
+            for state in ("finished", "half finished")
+            for part, entry in found.items()
+            if part.endswith(f" of a {state} workdir")
+            for kind, counts in sorted(entry["counts"].items())
         ],
     )
     command = f"python -m tests.faults --kills={options.kills}"
     command += f" --damages={options.damages} --seed={options.seed}"
-    today = datetime.date.today()
-    lines += [
-        "",
-        f"Made by `{command} --out=docs/reliability.md` on {today}, commit "
-        f"{made['commit']}, {made['device']}, jax {made['versions']['jax']}.",
-    ]
+    lines += ["", f"Made by `{command} --out=docs/reliability.md`, part by part:", ""]
+    lines += [f"- {part}: {_how(entry['made'])}" for part, entry in found.items()]
     return "\n".join(lines) + "\n"
+
+
+def _how(made: dict[str, str]) -> str:
+    return (
+        f"{made['date']}, commit {made['commit']}, {made['device']}, jax {made['jax']}"
+    )
 
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:

@@ -160,7 +160,6 @@ def hurt_copies(
     count: int,
     rng: np.random.Generator,
     cache: Path,
-    deadline: float = float("inf"),
 ) -> dict[str, Counter]:
     """Damages one file of a copy of a workdir, ``count`` times, and runs it again.
 
@@ -169,8 +168,6 @@ def hurt_copies(
     """
     counts: dict[str, Counter] = {}
     for number in range(count):
-        if time.monotonic() > deadline:
-            break
         shutil.rmtree(subject.folder, ignore_errors=True)
         shutil.copytree(whole, subject.folder)
         path, files = draw_file(subject.folder, rng)

@@ -135,7 +135,7 @@ def difference(expected: dict, found: dict, prefix: str = "") -> list[str]:
     for key in sorted(expected.keys() | found.keys()):
         old, new = expected.get(key), found.get(key)
         if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-            old, new = dict(enumerate(map(str, old))), dict(enumerate(map(str, new)))
+            old, new = dict(enumerate(old)), dict(enumerate(new))
         if isinstance(old, dict) and isinstance(new, dict):
             old = {str(k): old[k] for k in old}
             new = {str(k): new[k] for k in new}

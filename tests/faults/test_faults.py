@@ -23,10 +23,10 @@ def test_runs_survive_kills_and_stops(tmp_path, program):
 
 @pytest.mark.slow
 def test_a_damaged_run_ends_the_same_or_is_refused_by_name(tmp_path):
-    faults.references("main", tmp_path)
-    counts = faults.damages_of_run(12, tmp_path, np.random.default_rng(3))
-    kinds = [found for of_run in counts.values() for found in of_run.values()]
-    assert sum(sum(found.values()) for found in kinds) == 12
+    for number, state in enumerate(("finished", "half finished")):
+        rng = np.random.default_rng(number)
+        found = faults.damages_of_run(state, 6, tmp_path, rng)
+        assert sum(sum(counts.values()) for counts in found.values()) == 6
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,22 @@ def test_another_number_is_noticed(tmp_path):
     )
     with pytest.raises(hurt.Unexpected, match="another result"):
         hurt.judge(subject, path, expected, (0, "", ""))
+
+
+def test_what_is_on_record_is_not_run_again(tmp_path, monkeypatch):
+    path = tmp_path / "page.md"
+    ran = []
+
+    def parts(options, folder):
+        kills = lambda: ran.append("kills") or {"SIGINT": 3}  # noqa: E731
+        damages = lambda: ran.append("damages") or {"a.npy": {hurt.SAME: 2}}  # noqa: E731
+        return {"3 kills of main": kills, "2 damages of a finished workdir": damages}
+
+    monkeypatch.setattr(faults, "parts", parts)
+    monkeypatch.setattr("sys.argv", ["faults", f"--out={path}"])
+    faults.main()
+    text = path.read_text()
+    assert "| main | 3 | the same bytes |" in text
+    assert "| finished | a.npy | 2 | 0 | 0 | 0 |" in text
+    faults.main()
+    assert ran == ["kills", "damages"] and path.read_text() == text
