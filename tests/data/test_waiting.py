@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from cgat_jax.config import Data
-from cgat_jax.data import load_dataset
+from cgat_jax.data import SCANS, DataError, load_dataset
 from cgat_jax.data.prepare import prepared, provenance
 from cgat_jax.files.locks import locked
 from cgat_jax.files.ownership import claim_folder
@@ -84,3 +84,21 @@ def test_who_does_not_have_to_wait_is_told_nothing(tmp_path):
     lines = []
     with locked(tmp_path, patience=ENOUGH, waiting=lines.append):
         assert not lines
+
+
+def test_who_waited_while_another_source_was_prepared_is_refused(
+    tmp_path, source, monkeypatch
+):
+    root, other = tmp_path / "root", small_lists(tmp_path / "other")
+    labels = other / "database_label.txt"
+    rows = labels.read_text().splitlines()
+    labels.write_text("\n".join([*rows[1:], rows[0]]) + "\n")
+    load(source, root)
+    real, first = prepared.is_prepared, iter([False])
+    monkeypatch.setattr(
+        prepared, "is_prepared", lambda r: next(first, True) and real(r)
+    )
+    with pytest.raises(DataError, match="label"):
+        prepared.prepare(
+            SCANS["lists"], other, root, image_size=8, threads=1, progress=False
+        )

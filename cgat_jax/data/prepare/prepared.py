@@ -91,23 +91,25 @@ def prepare(
     existed = root.is_dir()
     new = claim_folder(root, "data")
     with locked(root, patience=float("inf"), waiting=_log.warning):
-        if is_prepared(root):
-            return False
-        work, stamp = root / _BUILDING, fingerprint_of(source, root)
-        try:
-            _clear_images(root)
-            claim_folder(work, "work")
-            listing = list_source(scan, source, work / "unpacked", progress)
-        except InputError:
-            _undo(root, work, new, existed)
-            raise
-        built = build(listing, work / "parts", image_size, threads, progress)
-        _place(root, built)
-        remember(root, source, stamp)
-        write_manifest(root, listing, built, source, image_size)
-        remove_partials(root, (*FILES, RECORD, MARK))
-        remove_work(work)
-    return True
+        waited = is_prepared(root)
+        if not waited:
+            work, stamp = root / _BUILDING, fingerprint_of(source, root)
+            try:
+                _clear_images(root)
+                claim_folder(work, "work")
+                listing = list_source(scan, source, work / "unpacked", progress)
+            except InputError:
+                _undo(root, work, new, existed)
+                raise
+            built = build(listing, work / "parts", image_size, threads, progress)
+            _place(root, built)
+            remember(root, source, stamp)
+            write_manifest(root, listing, built, source, image_size)
+            remove_partials(root, (*FILES, RECORD, MARK))
+            remove_work(work)
+    if waited:  # for another process, which may have prepared another source
+        check_source(scan, source, root, threads=threads, progress=progress)
+    return not waited
 
 
 def _tidy(root: Path) -> None:
