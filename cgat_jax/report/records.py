@@ -54,7 +54,11 @@ def read_run(workdir: Path) -> Run:
         check_config(config, config_file)
     found = _read_records(workdir)
     records = tuple(record for record in found if not record.get("source"))
-    logs = {stage: _read_metrics(workdir / stage / "metrics.jsonl") for stage in STAGES}
+    finished = (workdir / "results.json").is_file()
+    logs = {
+        stage: _read_metrics(workdir / stage / "metrics.jsonl", finished)
+        for stage in STAGES
+    }
     metrics = {stage: lines for stage, (lines, _) in logs.items() if lines}
     damaged = [text for _, problems in logs.values() for text in problems]
     if not records and not metrics:
@@ -126,10 +130,11 @@ def _read_sanity(path: Path) -> Record:
     return entry
 
 
-def _read_metrics(path: Path) -> tuple[tuple[Record, ...], list[str]]:
+def _read_metrics(path: Path, finished: bool) -> tuple[tuple[Record, ...], list[str]]:
     """Logged steps in order, the later of two for a step; what was left out.
 
-    A run that was killed may leave half a last line, which is nobody's damage.
+    A run that was killed may leave half a last line, which is nobody's damage until it
+    has finished.
     """
     if not path.is_file():
         return (), []
@@ -140,7 +145,7 @@ def _read_metrics(path: Path) -> tuple[tuple[Record, ...], list[str]]:
         entry = _entry_of(line)
         if entry is not None:
             steps[entry["step"]] = entry
-        elif number < len(lines):
+        elif number < len(lines) or (finished and line):
             damaged.append(number)
     name = f"{path.parent.name}/{path.name}"
     problems = [f"{name}: {_lines(damaged)} damaged, left out"] if damaged else []

@@ -19,7 +19,7 @@ from cgat_jax.evaluation.provenance import provenance
 from cgat_jax.files.io import read_sealed, write_sealed, write_text
 from cgat_jax.files.ownership import check_out_file
 from tests.faults import hurt, subjects
-from tests.faults.hurt import ASIDE, REFUSED, SAME
+from tests.faults.hurt import ASIDE, NAMED, REFUSED, SAME
 
 SHARES = {"reproduce": 0.1, "main": 0.2, "prepare": 0.7}
 EACH = 10  # kills of a program before it is let finish
@@ -37,7 +37,8 @@ ended the command that made this page with an error.
 LEFT = ("program", "workdir", "file", "ended in")
 DAMAGES = """\
 The kind of file is drawn first, then the file, then one of seven damages: a flipped
-bit, a cut, nothing, `null`, deep nesting, another file's bytes, removal."""
+bit, a cut, nothing, `null`, deep nesting, another file's bytes, removal. Training
+curves are a log: nothing makes them again, and the page names what is missing."""
 
 
 def main() -> None:
@@ -177,7 +178,7 @@ def page(options, found: dict[str, dict]) -> str:
         ],
     )
     lines += ["", "## Damaged files", "", DAMAGES, ""]
-    outcomes = (SAME, ASIDE, REFUSED)
+    outcomes = (SAME, ASIDE, NAMED, REFUSED)
     lines += table(
         ["workdir", "file", *outcomes, "else"],
         [

@@ -81,6 +81,6 @@ def test_what_is_on_record_is_not_run_again(tmp_path, monkeypatch):
     faults.main()
     text = path.read_text()
     assert "| main | 3 | the same bytes |" in text
-    assert "| finished | a.npy | 2 | 0 | 0 | 0 |" in text
+    assert "| finished | a.npy | 2 | 0 | 0 | 0 | 0 |" in text
     faults.main()
     assert ran == ["kills", "damages"] and path.read_text() == text
