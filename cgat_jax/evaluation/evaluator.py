@@ -67,6 +67,7 @@ class Evaluator:
 
     def attacks(self, defense: str, victim: EncodedNetwork) -> list[Record]:
         """Records of the clean queries and of each attack of the list, in order."""
+        self.references.check_kept()
         names = ["clean", *parse_attacks(self.config.evaluate.attacks)]
         records = [self._record(defense, attack, victim) for attack in names]
         if names[-1] == WORST_CASE:

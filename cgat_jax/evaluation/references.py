@@ -33,6 +33,7 @@ class AttackInputs(NamedTuple):
 
 
 FAST_PROTOTYPE_STEPS = 3_000
+TARGETS_FILE = "targets.npy"
 _BLOCK = 512  # queries whose center codes are made at once
 
 
@@ -51,12 +52,12 @@ def target_labels(config: Config, dataset: Dataset, workdir: Path) -> np.ndarray
         InputError: there is none for a query; or the file is damaged and of an earlier
             version, which drew otherwise.
     """
-    path, split = workdir / "targets.npy", dataset.split
+    path, split = workdir / TARGETS_FILE, dataset.split
     labels = dataset.labels[split.query], dataset.labels[split.database]
 
     def draw() -> np.ndarray:
         if (
-            list(workdir.glob("targets.npy.damaged-*"))
+            list(workdir.glob(f"{TARGETS_FILE}.damaged-*"))
             and streams_of(workdir) < STREAMS
         ):
             raise DamagedFileError(
@@ -168,6 +169,11 @@ class References:
         """Target label sets of the attacked queries, multi-hot [Q, C]."""
         targets = target_labels(self.config, self.dataset, self.workdir)
         return targets[self.rows]
+
+    def check_kept(self) -> None:
+        """Has damaged targets that a run has kept drawn anew, also if nothing asks."""
+        if (self.workdir / TARGETS_FILE).is_file():
+            self.targets()
 
     def bank(self, codes: CodesBySplit) -> Bank:
         """Binary codes and labels of the training images."""

@@ -107,6 +107,17 @@ def test_a_flipped_bit_changes_no_number(
     assert list(copy.rglob("*.damaged-1"))
 
 
+def test_damaged_targets_are_drawn_anew_though_nothing_asks(
+    config, dataset, network, measured, copy
+):
+    path = copy / "targets.npy"
+    whole = path.read_bytes()
+    path.write_bytes(b"null")
+    _measure(config, dataset, network, copy)
+    assert path.read_bytes() == whole
+    assert (copy / "targets.npy.damaged-1").read_bytes() == b"null"
+
+
 def test_another_array_in_its_place_is_damage(config, dataset, network, measured, copy):
     """Whole, sealed and of the same shape, but of another part or without a seal."""
     codes = copy / "codes" / "none"
