@@ -27,6 +27,10 @@ class InUseError(InputError):
     """Another process works in a folder; the message says which."""
 
 
+class ToldElsewhere(InputError):
+    """Another process of the run cannot go on; it says why itself."""
+
+
 class Stopped(SystemExit):
     """The program was asked to stop; ``code`` is 128 and the signal's number."""
 

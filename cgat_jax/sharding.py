@@ -50,9 +50,47 @@ def put_rows(mesh: Mesh, rows: Any) -> Any:
     return jax.tree.map(put, rows)
 
 
+def put_whole(mesh: Mesh, tree: Any, sharding: NamedSharding | None = None) -> Any:
+    """Arrays that every process holds whole, as global arrays.
+
+    Nothing is sent: that the processes' arrays are equal is the caller's word.
+
+    Args:
+        mesh: the devices.
+        tree: of arrays.
+        sharding: by default the whole array on every device.
+    """
+    sharding = sharding or replicated(mesh)
+    if jax.process_count() == 1:
+        return jax.device_put(tree, sharding)
+
+    def put(array):
+        if isinstance(array, jax.Array) and not array.is_fully_addressable:
+            return jax.device_put(array, sharding)
+        array = np.asarray(array)
+        return jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
+
+    return jax.tree.map(put, tree)
+
+
+def whole_array(mesh: Mesh, array: jax.Array) -> np.ndarray:
+    """All rows of a global array, also those on devices of other processes."""
+    if not array.is_fully_addressable:
+        array = jax.jit(lambda x: x, out_shardings=replicated(mesh))(array)
+    return np.asarray(array)
+
+
+def own_rows(array: Any) -> np.ndarray:
+    """The rows of a global array that are on devices of this process."""
+    if not isinstance(array, jax.Array) or array.is_fully_addressable:
+        return np.asarray(array)
+    shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start)
+    return np.concatenate([np.asarray(shard.data) for shard in shards])
+
+
 def to_images(pixels: Any) -> Images:
     """Pixels 0..255 as float32 in [0, 1]."""
-    return pixels.astype(jnp.float32) / 255
+    return jnp.asarray(pixels).astype(jnp.float32) / 255
 
 
 def as_float(batch: Batch) -> Batch:

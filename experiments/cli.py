@@ -16,7 +16,7 @@ from ml_collections import config_flags
 from cgat_jax.config import Config
 from cgat_jax.config.loading import load_config
 from cgat_jax.config.settings import settings
-from cgat_jax.errors import InputError, Stopped, nearest
+from cgat_jax.errors import InputError, Stopped, ToldElsewhere, nearest
 from cgat_jax.reproduction.launchers import LOG
 from cgat_jax.training.interrupts import PATIENCE, StopSignal
 
@@ -69,6 +69,18 @@ def describe(error: object) -> str:
     return ": ".join([" -> ".join(names), error.strerror] if names else [str(error)])
 
 
+def speaks() -> bool:
+    """Whether this process prints for all of a run."""
+    module = sys.modules.get("cgat_jax.processes")  # not to import JAX for it
+    return module is None or module.is_first()
+
+
+def _leave() -> None:
+    """Waits for the other processes of a run, if there are any."""
+    if module := sys.modules.get("cgat_jax.processes"):
+        module.leave()
+
+
 def failures(program: str, failed: dict[str, str], root: Path) -> int:
     """Prints a line for each failed job; the exit code."""
     for job, why in failed.items():
@@ -111,8 +123,10 @@ def run(program: str, main: Callable[[], int], *, patience: float = PATIENCE) ->
         stop().listen(patience=patience)
         app.run(lambda _: _guarded(program, main), flags_parser=_parser(program))
     except Stopped as stopped:
-        stop().say()
+        if speaks():
+            stop().say(stopped.code - 128)
         sys.stdout.flush()
+        _leave()
         # Not sys.exit: threads of a compilation may still run, and crash at the end.
         os._exit(stopped.code)
 
@@ -122,6 +136,8 @@ def _guarded(program: str, main: Callable[[], int]) -> int:
         code = main()
         stop().rest()
         return code
+    except ToldElsewhere:
+        return EXIT_REFUSED
     except (InputError, OSError, MemoryError) as error:
         return refuse(program, error)
     except ValueError as error:

@@ -17,6 +17,7 @@ Settings, with the defaults that a configuration file starts from:
 """
 
 import contextlib
+import dataclasses
 import functools
 import os
 import sys
@@ -26,6 +27,7 @@ from absl import flags, logging
 
 from cgat_jax.config import Config
 from cgat_jax.config.settings import validate
+from cgat_jax.errors import InputError
 from cgat_jax.training.interrupts import PARENT
 from experiments import cli
 from experiments.xla import prefer_fast_cpu_convolutions
@@ -34,8 +36,13 @@ EXIT_NOT_FINITE = 3
 _CELL_PATIENCE = 40.0  # for the cell of a table whose earlier process is ending
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; created")
 _DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "several hosts: call jax.distributed.initialize first"
+    "distributed", False, "this is one of several processes, on one or several hosts"
 )
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", "", "HOST:PORT of process 0; empty: as the cluster says"
+)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "with --coordinator")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "with --coordinator, from 0")
 
 
 def main() -> int:
@@ -48,6 +55,8 @@ def main() -> int:
     prefer_fast_cpu_convolutions()
     config, workdir = flags.FLAGS.config, Path(_WORKDIR.value)
     with cli.stop().deferred():  # nothing of JAX is to be cut off in the middle
+        validate(config)
+        join()
         check(config, workdir)
         with claimed(workdir), out_of_memory():
             return run(config, workdir)
@@ -69,6 +78,24 @@ def out_of_memory():
         ) from error
 
 
+def join() -> None:
+    """Joins the other processes, if there are any.
+
+    Raises:
+        InputError: the flags do not belong together, or there is nobody.
+    """
+    given = _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+    if not _DISTRIBUTED.value:
+        if given != ("", None, None):
+            raise InputError(
+                "--coordinator, --num_processes and --process_id are of --distributed"
+            )
+        return
+    from cgat_jax import processes
+
+    processes.start(*given)
+
+
 def check(config: Config, workdir: Path) -> None:
     """Checks all that needs no data, and writes nothing.
 
@@ -77,41 +104,40 @@ def check(config: Config, workdir: Path) -> None:
     """
     import jax  # after the flags that it reads when it starts
 
+    from cgat_jax import processes
     from cgat_jax.evaluation import preflight
     from cgat_jax.workdir import check_workdir
 
-    validate(config)
-    check_workdir(workdir, config)
-    if _DISTRIBUTED.value:
-        jax.distributed.initialize()
-    if config.compilation_cache:
-        jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
-    preflight.check_settings(config)
+    with processes.together():
+        check_workdir(workdir, config)
+        if config.compilation_cache:
+            jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
+        preflight.check_settings(config)
 
 
 @contextlib.contextmanager
 def claimed(workdir: Path):
     """The workdir, ours and of no other process; gone again if nothing came of it."""
-    import jax
-
+    from cgat_jax import processes
     from cgat_jax.files.claimed import claimed_folder
     from cgat_jax.workdir import claim_workdir
 
-    if jax.process_index():  # the first process holds it for all
-        yield
-        return
     patience = _CELL_PATIENCE if PARENT in os.environ else 0.0
 
     def waiting(who: str) -> None:
         print(f"main: {who}", file=sys.stderr)
 
-    with claimed_folder(workdir, claim_workdir, patience=patience, waiting=waiting):
+    hold = claimed_folder(workdir, claim_workdir, patience=patience, waiting=waiting)
+    with contextlib.ExitStack() as stack:
+        with processes.together():
+            if processes.is_first():  # it holds the workdir for all
+                stack.enter_context(hold)
         yield
 
 
 def run(config: Config, workdir: Path) -> int:
     """The stages of a checked configuration, in a workdir that is ours."""
-    from cgat_jax import sharding
+    from cgat_jax import processes, sharding
     from cgat_jax.data import degeneracies
     from cgat_jax.errors import NonFiniteError
     from cgat_jax.evaluation import preflight
@@ -119,11 +145,14 @@ def run(config: Config, workdir: Path) -> int:
     from cgat_jax.training import stages
     from cgat_jax.workdir import check_workdir, remember
 
-    check_workdir(workdir, config)  # again: another process may have been faster
+    again = functools.partial(check_workdir, workdir, config)
+    processes.from_first(again)  # another run may have been faster
     dataset = load_data(config, workdir)
-    remember(workdir, config, preflight.made_of(config, dataset))
-    for text in degeneracies(dataset.labels, dataset.split, dataset.contents):
-        print(f"main: warning: {text}", file=sys.stderr)
+    made_of = preflight.made_of(config, dataset)
+    processes.from_first(lambda: remember(workdir, config, made_of))
+    if processes.is_first():
+        for text in degeneracies(dataset.labels, dataset.split, dataset.contents):
+            print(f"main: warning: {text}", file=sys.stderr)
     stop, mesh = cli.stop(), sharding.make_mesh()
     try:
         networks = stages.train(config, dataset, mesh, workdir, stop, provenance())
@@ -140,27 +169,38 @@ def load_data(config: Config, workdir: Path):
     Raises:
         ValueError, OSError: what is wrong with the data or cannot work with them.
     """
+    from cgat_jax import processes
     from cgat_jax.data import load_dataset
     from cgat_jax.evaluation import preflight
 
     root = Path(config.data.root) if config.data.root else workdir / "data"
-    with cli.stop().raised():  # no JAX in it, and it may take hours
-        dataset = load_dataset(config.data, root, progress=True)
-        preflight.check_data(config, dataset)
+    settings, first = config.data, None
+    with processes.together(), cli.stop().raised():  # no JAX in it, it may take hours
+        if processes.is_first():
+            first = load_dataset(settings, root, progress=True)
+            preflight.check_data(config, first)
+    if first is None:  # it is prepared by now
+        settings = dataclasses.replace(settings, source="", splits="")
+    with processes.together():
+        dataset = first or load_dataset(settings, root, progress=False)
+    preflight.check_same(dataset)
     return dataset
 
 
 def measure(config: Config, dataset, workdir: Path, networks, stop) -> dict:
     """Evaluates every network; returns its records, transfers and sanity checks."""
-    from cgat_jax import sharding
+    from cgat_jax import processes, sharding
     from cgat_jax.evaluation.evaluator import Evaluator
     from cgat_jax.evaluation.measurement import measure
     from cgat_jax.evaluation.other_runs import other_networks
     from cgat_jax.training.initial_state import build_network
 
-    mesh = sharding.make_mesh()
+    mesh, check_stop = (
+        sharding.make_mesh(),
+        functools.partial(processes.check_stop, stop),
+    )
     saving = functools.partial(stop.deferred, saving=True)
-    evaluator = Evaluator(config, dataset, mesh, workdir, stop.check, saving)
+    evaluator = Evaluator(config, dataset, mesh, workdir, check_stop, saving)
     model = build_network(config, config.model.bits)
     own = {defense: (model, network) for defense, network in networks.items()}
     return measure(evaluator, own, other_networks(config, dataset, mesh))
@@ -168,13 +208,12 @@ def measure(config: Config, dataset, workdir: Path, networks, stop) -> dict:
 
 def finish(workdir: Path, results: dict[str, list[dict]]) -> int:
     """Writes the results and the report, and prints the tables."""
-    import jax
-
+    from cgat_jax import processes
     from cgat_jax.evaluation.trained_networks import note_records
     from cgat_jax.files.io import write_sealed
     from cgat_jax.report import sanity_lines, terminal_table, write_report
 
-    if jax.process_index() == 0:
+    def write() -> None:
         write_sealed(workdir / "results.json", results)
         note_records(workdir, results["records"])
         page = write_report(workdir)
@@ -182,6 +221,8 @@ def finish(workdir: Path, results: dict[str, list[dict]]) -> int:
         for line in sanity_lines(results["sanity"]):
             print(line)
         print(f"\nreport: {page}")
+
+    processes.from_first(write)
     return 0
 
 

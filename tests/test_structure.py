@@ -10,7 +10,7 @@ PACKAGE = ROOT / "cgat_jax"
 FLOORS = [
     {"errors", "precision", "rng"},
     {"types", "retrieval"},
-    {"files", "centers", "sharding"},
+    {"files", "centers", "sharding", "processes"},
     {"config"},
     {"workdir", "data", "models", "losses"},
     {"attacks"},

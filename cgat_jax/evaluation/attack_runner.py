@@ -130,21 +130,17 @@ class Attacker:
         padded = np.concatenate([given.rows[rows], np.zeros_like(given.rows[:1])])
         gathered = _Gathered(keep, list(others or {}))
         for batch in self.batches(positions[rows], f"attack {name}", size):
-            places = np.minimum(np.asarray(batch.indices), len(rows))
-            inputs = (
-                batch.images,
-                padded[places],
-                np.append(rows, len(positions))[places],
-            )
+            numbers = np.append(rows, len(positions)).astype(np.int32)[batch.indices]
+            own = padded[batch.indices], numbers
+            split = sharding.by_row(self.mesh)
+            inputs = batch.images, *sharding.put_whole(self.mesh, own, split)
             settings = key, np.float32(budget.epsilon)
             network = (*victim.network, bank, given.generator)
             signs, adversarial, perturbation = program(network, inputs, settings)
             transfer_codes = [
                 self._signs(other, adversarial) for other in (others or {}).values()
             ]
-            gathered.add(
-                np.asarray(batch.mask), signs, adversarial, perturbation, transfer_codes
-            )
+            gathered.add(batch.mask, signs, adversarial, perturbation, transfer_codes)
         return gathered.whole()
 
     def _program(self, name: str, budget: Budget, model: HashModel) -> Callable:

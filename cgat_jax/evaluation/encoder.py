@@ -17,7 +17,8 @@ from cgat_jax.data.dataset import Dataset
 from cgat_jax.data.loader import eval_batches
 from cgat_jax.evaluation.attack_runner import EncodedNetwork, Network
 from cgat_jax.files.arrays import digest_of, save_array
-from cgat_jax.files.kept import belongs, kept_array
+from cgat_jax.files.kept import belongs, read_kept_array
+from cgat_jax.processes import array_from_first, from_first, is_first
 from cgat_jax.training import checkpoint
 from cgat_jax.types import Batch, HashModel
 from cgat_jax.workdir import STREAMS, streams_of
@@ -50,7 +51,8 @@ class Encoder:
         folder, digest = self.workdir / "codes" / name, self._digest(model, network)
         origin = {"network": digest, "data": self.dataset.digest.whole}
         earlier = self._earlier_digest(network) if jax.tree.leaves(network) else ""
-        belongs(folder, origin, earlier=earlier)
+        from_first(lambda: belongs(folder, origin, earlier=earlier))
+        network = sharding.put_whole(self.mesh, network)
         encode_one = functools.partial(self._program(model), network)
         bits = self._bits(model, network)
         codes = {
@@ -74,7 +76,10 @@ class Encoder:
     def batches(
         self, positions: np.ndarray, title: str, size: int = 0
     ) -> Iterator[Batch]:
-        """Those images, ``size`` at once or, for 0, as many as the settings say."""
+        """Those images, ``size`` at once or, for 0, as many as the settings say.
+
+        The images lie on all devices; indices and mask are of all rows, on the host.
+        """
         size = size or self.config.evaluate.batch_size
         batches = eval_batches(
             self.dataset,
@@ -84,10 +89,16 @@ class Encoder:
             threads=self.config.data.threads,
             rows=sharding.process_rows(size),
         )
-        total = -(-len(positions) // size)
-        for batch in tqdm(batches, total=total, desc=title, disable=None):
+        total, quiet = -(-len(positions) // size), None if is_first() else True
+        bar = tqdm(batches, total=total, desc=title, disable=quiet)
+        for number, batch in enumerate(bar):
             self.check_stop()
-            yield sharding.put_rows(self.mesh, batch)
+            rows = np.arange(number * size, (number + 1) * size)
+            yield batch._replace(
+                images=sharding.put_rows(self.mesh, batch.images),
+                indices=np.minimum(rows, len(positions)),
+                mask=rows < len(positions),
+            )
 
     def _digest(self, model: HashModel, network: Network) -> str:
         """Of a network's arrays; of its outputs, where a closure holds the arrays."""
@@ -95,7 +106,8 @@ class Encoder:
             return checkpoint.digest_of(network)
         positions = self.dataset.split.query[: self.config.evaluate.batch_size]
         (batch,) = self.batches(positions, "look at the network")
-        logits = model.apply(*network, sharding.to_images(batch.images))[0]
+        images = sharding.whole_array(self.mesh, batch.images)
+        logits = model.apply(*network, sharding.to_images(jnp.asarray(images)))[0]
         return digest_of(np.asarray(logits))
 
     def _earlier_digest(self, network: Network) -> str:
@@ -132,17 +144,15 @@ class Encoder:
         self, path: Path, shape: tuple[int, int], make: Callable, of: str
     ) -> np.ndarray:
         """Codes in a file, int8 ``shape``; made where they are missing or damaged."""
-        return kept_array(
-            path,
-            make,
-            shape=shape,
-            dtype=np.int8,
-            low=-1,
-            high=1,
-            of=f"{of} {self.dataset.digest.whole}",
-            sealed=streams_of(self.workdir) >= STREAMS,
-        )
+        check = {"shape": shape, "dtype": np.int8, "low": -1, "high": 1}
+        check["of"] = f"{of} {self.dataset.digest.whole}"
+        check["sealed"] = streams_of(self.workdir) >= STREAMS
+        codes = array_from_first(lambda: read_kept_array(path, **check))
+        if codes is None:
+            codes = make()
+            from_first(lambda: self.save_codes(path, codes, of))
+        return codes
 
     def save_codes(self, path: Path, codes: np.ndarray, of: str) -> None:
-        """Writes what ``kept_codes`` reads."""
+        """Writes what ``kept_codes`` reads; for the first process."""
         save_array(path, codes, of=f"{of} {self.dataset.digest.whole}")

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -27,6 +26,7 @@ from cgat_jax.evaluation.scoring import Scorer, goal_codes
 from cgat_jax.evaluation.worst_case import WorstCase, standard_v1
 from cgat_jax.files.io import read_sealed, set_aside, write_sealed
 from cgat_jax.files.kept import read_kept
+from cgat_jax.processes import from_first
 from cgat_jax.retrieval import code_usage
 
 Record = dict[str, Any]
@@ -81,13 +81,11 @@ class Evaluator:
             InputError: it was measured on another network, or on other data.
         """
         folder = self.folder / f"{defense}-{attack}"
-        record = read_kept(folder / "record.json")
-        if record is not None and not is_named(record, defense, attack):
-            set_aside(folder / "record.json", "it is of another attack")
-            record = None
+        path = folder / "record.json"
+        record = from_first(lambda: _read_record(path, defense, attack))
         if record is None:
             self._measure(folder, defense, attack, victim)
-            record = read_sealed(folder / "record.json")
+            record = from_first(lambda: read_sealed(path))
         if not is_of(record, network=victim.digest, data=self.dataset.digest.whole):
             raise InputError(
                 f"{folder} holds a record of another network or other data: move it "
@@ -95,11 +93,15 @@ class Evaluator:
             )
         return record
 
-    def _measure(self, folder: Path, defense, attack, victim: EncodedNetwork) -> None:
+    def _measure(
+        self, folder: Path, defense, attack, victim: EncodedNetwork
+    ) -> np.ndarray:
+        """Leaves the record and what belongs to it; the codes of the queries."""
         began = time.monotonic()
         clean = self.references.own(victim.codes)
         before = self.scorer.scores(clean, victim.codes)
         record = self.describe(defense, attack, victim)
+        codes, shown = clean, None
         if attack == "clean":
             record |= records.retrieval_measures(before)
             record["code_usage"] = code_usage(victim.codes["database"])._asdict()
@@ -111,22 +113,26 @@ class Evaluator:
             after = self.scorer.scores(result.codes, victim.codes)
             record |= records.retrieval_measures(after)
             record |= records.change_measures(result, clean) | special
-            of = _codes_of(defense, attack, victim)
-            self.encoder.save_codes(folder / "codes.npy", result.codes, of)
+            codes = result.codes
             shown = Shown(victim.codes, clean, result, before, after, goals)
-            positions = self.references.positions
-            write_gallery(folder, self.config, self.dataset, positions, shown)
         record["seconds"] = round(time.monotonic() - began, 2)
-        self.write(folder / "record.json", record)
+
+        def keep() -> None:
+            if shown is not None:
+                of = _codes_of(defense, attack, victim)
+                self.encoder.save_codes(folder / "codes.npy", codes, of)
+                positions = self.references.positions
+                write_gallery(folder, self.config, self.dataset, positions, shown)
+            write_sealed(folder / "record.json", record)
+
+        from_first(keep)
+        return codes
 
     def _attacked_precision(self, defense: str, attack: str, victim: EncodedNetwork):
         """Average precision of each query under an attack that was measured before."""
         folder = self.folder / f"{defense}-{attack}"
 
-        def again() -> np.ndarray:
-            self._measure(folder, defense, attack, victim)
-            return np.load(folder / "codes.npy")
-
+        again = functools.partial(self._measure, folder, defense, attack, victim)
         shape = len(self.references.positions), victim.codes["query"].shape[1]
         of = _codes_of(defense, attack, victim)
         codes = self.encoder.kept_codes(folder / "codes.npy", shape, again, of)
@@ -204,8 +210,16 @@ class Evaluator:
 
     def write(self, path: Path, content: Record) -> None:
         """Writes a record, with its digest."""
-        if jax.process_index() == 0:
-            write_sealed(path, content)
+        from_first(lambda: write_sealed(path, content))
+
+
+def _read_record(path: Path, defense: str, attack: str) -> Record | None:
+    """What was measured before, if it was; anything else there is set aside."""
+    record = read_kept(path)
+    if record is not None and not is_named(record, defense, attack):
+        set_aside(path, "it is of another attack")
+        return None
+    return record
 
 
 def _codes_of(defense: str, attack: str, victim: EncodedNetwork) -> str:

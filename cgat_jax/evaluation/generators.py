@@ -1,6 +1,7 @@
 """ProS-GAN's generators: one trained for each attacked network, kept in the workdir."""
 
 import contextlib
+import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from cgat_jax import processes
 from cgat_jax.attacks.prosgan import make_targets
 from cgat_jax.attacks.prosgan_step import BATCH_SIZE, GanSettings
 from cgat_jax.config import Config, Evaluate, Training
@@ -19,7 +21,7 @@ from cgat_jax.files.io import set_aside
 from cgat_jax.files.kept import ORIGIN, belongs
 from cgat_jax.models.gan import MIN_SIZE, MULTIPLE
 from cgat_jax.rng import device_stream
-from cgat_jax.training.loop import batches_of, epoch_steps
+from cgat_jax.training.loop import batches_of, epoch_steps, image_names
 from cgat_jax.training.prosgan import AttackedNetwork, Trained, train_prosgan
 from cgat_jax.types import Bank, HashModel, PyTree
 
@@ -43,6 +45,13 @@ def check_generators(config: Config) -> None:
             f"prosgan takes images of {MIN_SIZE} pixels or more, a multiple of "
             f"{MULTIPLE}: data.crop_size is {side}"
         )
+
+
+def _claim(folder: Path, origin: dict[str, str]) -> None:
+    """Finds that a generator in a folder is of this origin; else it is set aside."""
+    if folder.is_dir() and not (folder / ORIGIN).is_file():
+        set_aside(folder, "whose generator it is is not noted")
+    belongs(folder, origin)
 
 
 class Generators:
@@ -80,15 +89,15 @@ class Generators:
         if name not in self._known:
             folder = self.workdir / "prosgan" / name
             data = self.dataset.digest.whole
-            if folder.is_dir() and not (folder / ORIGIN).is_file():
-                set_aside(folder, "whose generator it is is not noted")
-            belongs(folder, {"network": digest, "data": data})
+            origin = {"network": digest, "data": data}
+            processes.from_first(lambda: _claim(folder, origin))
             labels = self.dataset.labels[self.dataset.split.database]
             attacked = AttackedNetwork(
                 lambda network, images: model.apply(*network, images)[0],
                 network,
                 bank,
                 np.unique(labels, axis=0),
+                functools.partial(image_names, self.dataset),
             )
             settings, training = self._settings()
             with self.saving():

@@ -18,6 +18,7 @@ from cgat_jax.evaluation import other_runs
 from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.evaluation.generators import check_generators
 from cgat_jax.evaluation.references import attacked_rows, check_targets, needs_targets
+from cgat_jax.processes import from_first, together
 from cgat_jax.rng import device_stream
 from cgat_jax.training.finished import check_finished
 from cgat_jax.training.initial_state import (
@@ -146,6 +147,21 @@ def check_other_runs(config: Config, dataset: Dataset) -> None:
                 if settings.epochs:
                     total = settings.epochs * epoch_steps(dataset, settings)
                     check_finished(folder, stage, total)
+
+
+def check_same(dataset: Dataset) -> None:
+    """Finds that all processes of a run see the same data.
+
+    Raises:
+        InputError: this one sees others than the first.
+    """
+    first = from_first(lambda: dataset.digest.whole)
+    with together():
+        if dataset.digest.whole != first:
+            raise InputError(
+                "data.root: this process sees other data than the first one: give a "
+                "folder that is the same on all hosts"
+            )
 
 
 def made_of(config: Config, dataset: Dataset) -> dict[str, Any]:

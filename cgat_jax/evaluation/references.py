@@ -18,6 +18,7 @@ from cgat_jax.config import Config, Evaluate
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.files.kept import kept_array
+from cgat_jax.processes import array_from_first, from_first
 from cgat_jax.rng import device_stream, host_stream
 from cgat_jax.types import Bank, PyTree
 from cgat_jax.workdir import STREAMS, streams_of
@@ -66,7 +67,8 @@ def target_labels(config: Config, dataset: Dataset, workdir: Path) -> np.ndarray
             )
         return draw_targets(*labels, host_stream(config.seed, "targets"))
 
-    return kept_array(
+    read_or_draw = functools.partial(
+        kept_array,
         path,
         draw,
         shape=labels[0].shape,
@@ -76,6 +78,7 @@ def target_labels(config: Config, dataset: Dataset, workdir: Path) -> np.ndarray
         of=f"targets of seed {config.seed} {dataset.digest.whole}",
         sealed=streams_of(workdir) >= STREAMS,
     )
+    return array_from_first(read_or_draw)
 
 
 def check_targets(config: Config, dataset: Dataset) -> None:
@@ -172,7 +175,7 @@ class References:
 
     def check_kept(self) -> None:
         """Has damaged targets that a run has kept drawn anew, also if nothing asks."""
-        if (self.workdir / TARGETS_FILE).is_file():
+        if from_first((self.workdir / TARGETS_FILE).is_file):
             self.targets()
 
     def bank(self, codes: CodesBySplit) -> Bank:
@@ -202,17 +205,18 @@ class References:
         return hardest_codes(self.labels, codes["database"], labels, top_k, stream)
 
     def _prototypes(self, codes: CodesBySplit) -> np.ndarray:
-        settings, labels = self.config.evaluate, self.dataset.labels
-        made = prototype_codes(
+        labels = self.dataset.labels
+        make = functools.partial(
+            prototype_codes,
             device_stream(self.config.seed, "prototypes"),
             self.bank(codes),
             np.unique(labels[self.dataset.split.database], axis=0),
             self.targets(),
-            steps=prototype_steps(settings),
+            steps=prototype_steps(self.config.evaluate),
             triangle=self.config.defense.triangle,
             check_stop=self.check_stop,
         )
-        return np.asarray(made)
+        return array_from_first(lambda: np.asarray(make()))
 
 
 _mainstay = functools.partial(weighted_center_codes, weights="cosine")

@@ -49,9 +49,11 @@ class SanityNetwork:
         self.codes = attacker.references.own(victim.codes)[self._rows]
         self._given: dict[str, AttackInputs] = {}
         self._known: dict[tuple, AttackResult] = {}
-        read = list(attacker.batches(positions, "read queries", 0))
-        pixels = [np.asarray(sharding.to_images(b.images))[b.mask] for b in read]
-        self.images = np.concatenate(pixels)
+        pixels = [
+            sharding.whole_array(attacker.mesh, batch.images)[batch.mask]
+            for batch in attacker.batches(positions, "read queries", 0)
+        ]
+        self.images = np.asarray(sharding.to_images(np.concatenate(pixels)))
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """The network's output for images."""

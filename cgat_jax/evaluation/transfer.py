@@ -1,7 +1,9 @@
 """What qualifies a robust number and takes two networks: transfers, and a twin."""
 
+import functools
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from cgat_jax.attacks import ATTACKS, parse_attacks
 from cgat_jax.evaluation import records
@@ -11,6 +13,7 @@ from cgat_jax.evaluation.sanity import examine
 from cgat_jax.evaluation.sanity_network import SanityNetwork
 from cgat_jax.files.io import read_sealed
 from cgat_jax.files.kept import read_kept
+from cgat_jax.processes import from_first
 
 
 class Doubts:
@@ -36,21 +39,23 @@ class Doubts:
                     for defense in victims
                     if defense != source
                 }
-                if not all(
-                    self._has_transferred(path, defense, attack, source, crafted_on)
-                    for defense, path in paths.items()
-                ):
+                has = functools.partial(
+                    self._have_transferred, paths, attack, source, crafted_on
+                )
+                if not from_first(has):
                     self._transfer(paths, attack, source, crafted_on, victims)
-                records += [read_sealed(path) for path in paths.values()]
+                records += from_first(functools.partial(_read_all, paths))
         return records
 
-    def _has_transferred(self, path, defense, attack, source, crafted_on) -> bool:
-        """Whether a record is there, and of the source as it is now."""
-        record = read_kept(path)
-        return (
+    def _have_transferred(self, paths, attack, source, crafted_on) -> bool:
+        """Whether records are there, and of the source as it is now."""
+        return all(
             record is not None
             and is_named(record, defense, attack, source)
             and record.get("source_sha256") == crafted_on.digest
+            for defense, record in zip(
+                paths, map(read_kept, paths.values()), strict=True
+            )
         )
 
     def examine(
@@ -70,7 +75,7 @@ class Doubts:
             twins = [name for name in sources if name != defense]
             twin = twins[0] if twins else None
             wanted = self._sanity_origin(victim, twin, sources)
-            kept = read_kept(path)
+            kept = from_first(functools.partial(read_kept, path))
             if kept is None or any(kept.get(k) != v for k, v in wanted.items()):
                 kept = self._examine(defense, victim, sources.get(twin)) | wanted
                 self._evaluator.write(path, kept)
@@ -131,3 +136,7 @@ class Doubts:
                 if "queries_per_image" in settings:
                     settings["queries_per_image"] = settings["steps"]
             self._evaluator.write(path, record | {"seconds": seconds})
+
+
+def _read_all(paths: Mapping[str, Path]) -> list[Record]:
+    return [read_sealed(path) for path in paths.values()]

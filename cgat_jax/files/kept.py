@@ -31,37 +31,37 @@ def read_kept(path: Path) -> dict[str, Any] | None:
         return None
 
 
+def read_kept_array(path: Path, **check: Any) -> np.ndarray | None:
+    """The array in a file; None where there is none, or a damaged one, set aside.
+
+    Args:
+        path: the file.
+        check: how it must be, as ``load_array`` takes it.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return load_array(path, **check)
+    except DamagedFileError as error:
+        set_aside(path, error)
+        return None
+
+
 def kept_array(
-    path: Path,
-    make: Callable[[], np.ndarray],
-    *,
-    shape: tuple[int | None, ...],
-    dtype: Any,
-    low: int,
-    high: int,
-    of: str = "",
-    sealed: bool = True,
+    path: Path, make: Callable[[], np.ndarray], *, of: str = "", **check: Any
 ) -> np.ndarray:
     """The array in a file; made, and kept there, where it is missing or damaged.
 
     Args:
         path: the file.
         make: makes the array.
-        shape: None for an axis of any length.
-        dtype: of the array.
-        low: least value.
-        high: largest value.
         of: what it is of; another array in its place is damage.
-        sealed: False takes a file of an earlier version, without a seal.
+        check: how it must be, as ``load_array`` takes it.
     """
-    check = {"shape": shape, "dtype": dtype, "low": low, "high": high}
-    if path.is_file():
-        try:
-            return load_array(path, **check, of=of, sealed=sealed)
-        except DamagedFileError as error:
-            set_aside(path, error)
-    array = make()
-    save_array(path, array, of=of)
+    array = read_kept_array(path, of=of, **check)
+    if array is None:
+        array = make()
+        save_array(path, array, of=of)
     return array
 
 

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from cgat_jax import processes
 from cgat_jax.errors import DamagedFileError
 from cgat_jax.files.io import read_sealed, set_aside, write_sealed
 from cgat_jax.training.orbax_noise import quiet, reason_of, sweep
@@ -49,7 +50,8 @@ def save(manager: ocp.CheckpointManager, step: int, state: Any) -> None:
             stay.
     """
     leaves = _leaves(state)
-    _check_room(Path(manager.directory), step, leaves)
+    size = sum(leaf.nbytes for leaf in leaves.values())
+    processes.from_first(lambda: _check_room(Path(manager.directory), step, size))
     meta = {"sha256": _digest(leaves)}
     args = ocp.args.Composite(
         state=ocp.args.StandardSave(leaves), meta=ocp.args.JsonSave(meta)
@@ -65,18 +67,19 @@ def save(manager: ocp.CheckpointManager, step: int, state: Any) -> None:
             sweep()
     if text:
         raise _not_written(manager.directory, step, text)
-    if jax.process_index() == 0:
-        folder = Path(manager.directory) / str(step)
-        write_sealed(folder / _FILES, {"files": _digests(folder)})
+    processes.from_first(lambda: _note_files(Path(manager.directory) / str(step)))
 
 
-def _check_room(folder: Path, step: int, leaves: dict[str, Any]) -> None:
+def _note_files(folder: Path) -> None:
+    write_sealed(folder / _FILES, {"files": _digests(folder)})
+
+
+def _check_room(folder: Path, step: int, size: int) -> None:
     """Finds that a checkpoint fits on the disk.
 
     Raises:
         OSError: it does not.
     """
-    size = sum(leaf.nbytes for leaf in leaves.values())
     free = shutil.disk_usage(folder).free
     if free < size + _MARGIN:
         text = f"it takes {size / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free"
@@ -108,7 +111,8 @@ def restore_latest(
             another run's.
         OSError: the system cannot read them now.
     """
-    steps, problems = sorted(manager.all_steps(), reverse=True), {}
+    steps = processes.from_first(lambda: sorted(manager.all_steps(), reverse=True))
+    problems: dict[int, str] = {}
     for step in steps:
         with quiet():
             try:
@@ -161,14 +165,15 @@ def digest_of(tree: Any) -> str:
 
 
 def _pass_over(manager, problems: dict[int, str], mend: bool) -> None:
-    for step, why in problems.items():
-        folder = Path(manager.directory) / str(step)
-        if mend:
-            set_aside(folder, why)
-        else:
-            _log.warning("%s is not usable, the one before is taken (%s)", folder, why)
-    if problems and mend:
+    folders = {Path(manager.directory) / str(step): problems[step] for step in problems}
+    if mend and problems:
+        processes.from_first(
+            lambda: [str(set_aside(*problem)) for problem in folders.items()]
+        )
         manager.reload()
+    elif processes.is_first():
+        for problem in folders.items():
+            _log.warning("%s is not usable, the one before is taken (%s)", *problem)
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -197,7 +202,8 @@ def _check_files(folder: Path) -> None:
 
 
 def _restore(manager, step: int, like: Any) -> Any:
-    _check_files(Path(manager.directory) / str(step))
+    folder = Path(manager.directory) / str(step)
+    processes.from_first(lambda: _check_files(folder))
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _leaves(like))
     restored = manager.restore(
         step,
@@ -206,8 +212,9 @@ def _restore(manager, step: int, like: Any) -> Any:
         ),
     )
     leaves = restored["state"]
-    if _digest(leaves) != restored["meta"]["sha256"]:
-        raise ValueError("its bytes do not match their digest")
+    with processes.together():
+        if _digest(leaves) != restored["meta"]["sha256"]:
+            raise ValueError("its bytes do not match their digest")
     structure = jax.tree.structure(like)
     return jax.tree.unflatten(structure, [leaves[key] for key in _leaves(like)])
 

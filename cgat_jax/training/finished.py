@@ -3,7 +3,6 @@
 import contextlib
 from pathlib import Path
 
-import jax
 from jax.sharding import Mesh
 
 from cgat_jax import sharding
@@ -41,7 +40,7 @@ def load_finished(
     folder = workdir / stage.name / "checkpoints"
     state = None
     if folder.is_dir():
-        like = jax.device_put(stage.initial_state(), sharding.replicated(mesh))
+        like = sharding.put_whole(mesh, stage.initial_state())
         opened = checkpoint.open_checkpoints(folder, read_only=True)
         with contextlib.closing(opened) as manager:
             state = checkpoint.restore_latest(manager, like, mend=False)

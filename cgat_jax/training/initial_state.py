@@ -14,16 +14,27 @@ from cgat_jax import sharding
 from cgat_jax.config import Config
 from cgat_jax.config.settings import changed_settings, to_json
 from cgat_jax.data.dataset import Dataset
-from cgat_jax.errors import InputError
-from cgat_jax.files.io import read_sealed
+from cgat_jax.errors import DamagedFileError, InputError
+from cgat_jax.files.io import read_sealed, set_aside
 from cgat_jax.losses import make_loss
 from cgat_jax.models import make_model
 from cgat_jax.models.torch_import.weights import SOURCES
-from cgat_jax.models.weights import PACKED, load_weights, packed_weights
+from cgat_jax.models.weights import (
+    PACKED,
+    load_weights,
+    packed_weights,
+    read_metadata,
+    save_weights,
+)
 from cgat_jax.rng import device_stream
 from cgat_jax.training.loop import batches_of, epoch_steps
 from cgat_jax.types import Bank, HashLoss, HashModel, PyTree, TrainState
-from cgat_jax.workdir import CONFIG_FILE, shares_pretraining
+from cgat_jax.workdir import (
+    CONFIG_FILE,
+    remember_network,
+    remembered,
+    shares_pretraining,
+)
 
 BACKBONE_FILE = "backbone.safetensors"
 
@@ -126,6 +137,29 @@ def first_weights(
     return network if path is None else load_weights(path, *network)
 
 
+def has_backbone(config: Config, workdir: Path) -> bool:
+    """Whether the backbone's file is there and whole; any other is set aside."""
+    path = workdir / BACKBONE_FILE
+    if not path.is_file():
+        return False
+    try:
+        first_weights(build_network(config, config.model.bits), config, workdir)
+        digest = read_metadata(path).get("sha256")
+        if remembered(workdir, "backbone") in (None, digest):
+            return True
+        set_aside(path, "it is the backbone of another run")
+    except DamagedFileError as error:
+        set_aside(path, error)
+    return False
+
+
+def save_backbone(workdir: Path, network: tuple[PyTree, PyTree]) -> None:
+    """Leaves the backbone's file, and notes in the workdir that it is the run's."""
+    path = workdir / BACKBONE_FILE
+    save_weights(path, *network)
+    remember_network(workdir, "backbone", read_metadata(path)["sha256"])
+
+
 def weights_file(config: Config) -> Path | None:
     """The file of weights that the network starts from, if it starts from one."""
     name = config.model.weights
@@ -174,14 +208,20 @@ def initial_bank(
     settings, live = config.defense, config.defense.crafting == "train"
     key = device_stream(config.seed, "first bank")
 
-    @jax.jit
-    def record(bank, batch, index):
+    network = state.params["model"], state.stats
+    whole, rows = sharding.replicated(mesh), sharding.by_row(mesh)
+
+    def record(network, bank, batch, index):
         mode = {}
         if live:
             mode = {"key": jax.random.fold_in(key, index), "mask": batch.mask}
         images = sharding.to_images(batch.images)
-        logits, _ = model.apply(state.params["model"], state.stats, images, **mode)
+        logits, _ = model.apply(*network, images, **mode)
         return bank.record(batch, jnp.sign(logits))
+
+    record = jax.jit(
+        record, in_shardings=(whole, whole, rows, whole), out_shardings=whole
+    )
 
     per_epoch = epoch_steps(dataset, settings)
     first = settings.epochs * per_epoch  # an epoch that training does not see
@@ -190,5 +230,5 @@ def initial_bank(
     bank = state.bank
     for index, batch in enumerate(batches):
         check_stop()
-        bank = jax.block_until_ready(record(bank, batch, index))
+        bank = jax.block_until_ready(record(network, bank, batch, index))
     return bank

@@ -96,12 +96,16 @@ class StopSignal:
         if self.asked:
             raise Stopped(128 + self.asked)
 
-    def say(self) -> None:
-        """Prints the line with which a stopped program ends, once."""
+    def say(self, number: int = 0) -> None:
+        """Prints the line with which a stopped program ends, once.
+
+        Args:
+            number: of the signal, where it came to another process of the run.
+        """
         if self._said:
             return
         self._said = True
-        name = signal.Signals(self.asked).name
+        name = signal.Signals(self.asked or number).name
         text = f"{self.program}: stopped by {name}; the same command goes on from here"
         print(text, file=sys.stderr, flush=True)
 

@@ -23,6 +23,7 @@ from cgat_jax.models.network_file import (
     read_network,
     write_network,
 )
+from cgat_jax.processes import from_first
 from cgat_jax.rng import device_stream
 from cgat_jax.training.checkpoint import digest_of
 from cgat_jax.training.initial_state import build_loss, empty_bank
@@ -91,7 +92,7 @@ def network_keeper(
     """``keep(stage, network, state)`` leaves the file of a finished stage's network.
 
     A file that is there and whole, of this very network, stays as it is; any other is
-    set aside. One process writes for all.
+    set aside. The first process writes for all.
 
     Args:
         config: the run's settings.
@@ -109,18 +110,19 @@ def network_keeper(
     }
 
     def keep(stage: str, network: Network, state: TrainState) -> None:
-        if jax.process_index():
-            return
         params, stats = jax.device_get(network)
         card = run_card(config, stage, (params, stats), known)
         loss = {"loss": state.params["loss"], "constants": state.constants}
-        path = stage_file(workdir, stage)
-        if not _is_kept(path, card["network_sha256"]):
-            remove_partials(path.parent, [NETWORK_FILE])
-            stored = StoredNetwork(params, stats, card, jax.device_get(loss))
-            write_network(path, stored)
+        stored = StoredNetwork(params, stats, card, jax.device_get(loss))
+        from_first(lambda: _leave(stage_file(workdir, stage), stored))
 
     return keep
+
+
+def _leave(path: Path, stored: StoredNetwork) -> None:
+    if not _is_kept(path, stored.card["network_sha256"]):
+        remove_partials(path.parent, [NETWORK_FILE])
+        write_network(path, stored)
 
 
 def _is_kept(path: Path, digest: str) -> bool:

@@ -1,7 +1,7 @@
-"""Training of ProS-GAN against one network: resume, step, log, check, checkpoint."""
+"""Training of ProS-GAN against one network: its prototypes, then its generator."""
 
 import contextlib
-import time
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from tqdm import tqdm
 
-from cgat_jax import sharding
+from cgat_jax import processes, sharding
 from cgat_jax.attacks.prosgan import make_targets, train_target_network
 from cgat_jax.attacks.prosgan_step import (
     GanSettings,
@@ -22,11 +21,11 @@ from cgat_jax.attacks.prosgan_step import (
     learning_rate,
     make_gan_step,
 )
-from cgat_jax.errors import NonFiniteError, Stopped
-from cgat_jax.files.metrics_log import MetricsLog
+from cgat_jax.errors import Stopped
 from cgat_jax.models.gan import make_discriminator, make_generator
 from cgat_jax.models.prototype import make_prototype_net
 from cgat_jax.training import checkpoint
+from cgat_jax.training.run_loop import Course, run_loop
 from cgat_jax.types import Bank, Batch, Images, Logits, PyTree
 
 Batches = Callable[[int, int], Iterator[Batch]]
@@ -37,13 +36,15 @@ class AttackedNetwork(NamedTuple):
 
     ``encode(network, images) -> logits`` evaluates it, ``network`` being its
     parameters; ``bank`` has the binary codes and the labels of the training images,
-    ``label_sets`` are the unique label sets of the database, multi-hot [T, C].
+    ``label_sets`` are the unique label sets of the database, multi-hot [T, C], and
+    ``image_names`` what training images are called in errors.
     """
 
     encode: Callable[[PyTree, Images], Logits]
     network: PyTree
     bank: Bank
     label_sets: np.ndarray
+    image_names: Callable[[np.ndarray], list[str]] = lambda rows: [str(r) for r in rows]
 
 
 class Trained(NamedTuple):
@@ -98,17 +99,40 @@ def train_prosgan(
         make_discriminator(attacked.label_sets.shape[1], width=settings.width),
     )
     sets = make_targets(prototypes, attacked.label_sets)
-    whole = sharding.replicated(mesh)
-    constants = jax.device_put((step_key, attacked.network, sets), whole)
+    constants = step_key, *sharding.put_whole(mesh, (attacked.network, sets))
     step_fn = _compile(make_gan_step(networks, settings), constants, mesh)
     fresh = _fresh(init_key, networks, settings.image_size, sets)
-    fresh = jax.device_put(fresh, whole)
+    fresh = sharding.put_whole(mesh, fresh)
     with _open(folder / "checkpoints") as manager:
         restored = checkpoint.restore_latest(manager, fresh)
         state = fresh if restored is None else restored
-        loop = _Loop(settings, step_fn, manager, check_stop, folder)
-        state = loop.run(state, batches)
+        course, start = _course(attacked, settings, folder, check_stop), int(state.step)
+        if start < course.total:
+            left = batches(start, course.total - start)
+            poll = processes.Poll(mesh)
+            state = run_loop(course, step_fn, state, left, manager, poll)
     return Trained(state.generator, prototypes)
+
+
+def _course(attacked, settings: GanSettings, folder: Path, check_stop) -> Course:
+    def asked() -> int:
+        try:
+            check_stop()
+        except Stopped as stopped:
+            return stopped.code - 128
+        return 0
+
+    return Course(
+        name="train prosgan",
+        total=settings.epochs * settings.steps_per_epoch,
+        per_epoch=settings.steps_per_epoch,
+        log_steps=settings.log_steps,
+        checkpoint_seconds=settings.checkpoint_seconds,
+        schedule=functools.partial(learning_rate, settings=settings),
+        path=folder / "metrics.jsonl",
+        image_names=attacked.image_names,
+        asked=asked,
+    )
 
 
 def _open(folder: Path):
@@ -123,18 +147,20 @@ def _fresh(key, networks: Networks, size: int, sets) -> GanState:
 
 def _prototypes(attacked, settings, key, folder, mesh, check_stop) -> PyTree:
     """Trained once and kept; a stopped training starts again from its beginning."""
-    whole = sharding.replicated(mesh)
     steps, bank = settings.prototype_steps, attacked.bank
     with _open(folder / "prototypes") as manager:
         network = make_prototype_net(bank.codes.shape[1], classifier=True)
         sets = jnp.asarray(attacked.label_sets[:1], jnp.float32)
-        like = jax.device_put(network.init(key, sets), whole)
+        like = sharding.put_whole(mesh, network.init(key, sets))
         params = checkpoint.restore_latest(manager, like)
         if params is None:
-            params = train_target_network(
-                key, bank, attacked.label_sets, steps=steps, check_stop=check_stop
+            made = processes.tree_from_first(
+                lambda: train_target_network(
+                    key, bank, attacked.label_sets, steps=steps, check_stop=check_stop
+                ),
+                like,
             )
-            params = jax.device_put(params, whole)
+            params = sharding.put_whole(mesh, made)
             checkpoint.save(manager, steps, params)
     return params
 
@@ -153,63 +179,3 @@ def _compile(step: Callable, constants, mesh: Mesh) -> Callable:
         out_shardings=whole,
     )
     return lambda state, batch: program(state, batch, constants)
-
-
-class _Loop:
-    """The running of the training: its pending metrics and its clock."""
-
-    def __init__(self, settings, step_fn, manager, check_stop, folder):
-        self.settings, self.step_fn, self.manager = settings, step_fn, manager
-        self.check_stop, self.path = check_stop, folder / "metrics.jsonl"
-        self.pending: list[tuple[int, dict]] = []
-
-    def run(self, state: GanState, batches: Batches) -> GanState:
-        settings, start = self.settings, int(state.step)
-        total = settings.epochs * settings.steps_per_epoch
-        log, saved = MetricsLog(self.path, start), time.monotonic()
-        bar = tqdm(
-            total=total, initial=start, desc="train prosgan", unit="step", disable=None
-        )
-        steps = range(start + 1, total + 1)
-        with bar:
-            for number, batch in zip(steps, batches(start, len(steps)), strict=True):
-                state, metrics = self.step_fn(state, batch)
-                self.pending.append((number, metrics))
-                jax.block_until_ready(metrics)  # its steps are slow: none is queued
-                stopped = self._asked()
-                due = time.monotonic() - saved >= settings.checkpoint_seconds
-                ends = due or stopped is not None or number == total
-                if ends or number % settings.log_steps == 0:
-                    self._flush(log, bar, total)
-                if ends:
-                    checkpoint.save(self.manager, number, state)
-                    saved = time.monotonic()
-                if stopped is not None:
-                    raise stopped
-        return state
-
-    def _asked(self) -> Stopped | None:
-        try:
-            self.check_stop()
-        except Stopped as stopped:
-            return stopped
-        return None
-
-    def _flush(self, log: MetricsLog, bar: tqdm, total: int) -> None:
-        """Checks every step since the last flush, and logs the due ones."""
-        settings = self.settings
-        fetched = jax.device_get([metrics for _, metrics in self.pending])
-        for (step, _), metrics in zip(self.pending, fetched, strict=True):
-            values = {name: float(value) for name, value in sorted(metrics.items())}
-            bad = [name for name, value in values.items() if not np.isfinite(value)]
-            if bad:
-                raise NonFiniteError(
-                    f"ProS-GAN, step {step}: not finite: {', '.join(bad)}"
-                )
-            if step % settings.log_steps == 0 or step == total:
-                rate = float(learning_rate(step - 1, settings))
-                entry = {"step": step, "epoch": step / settings.steps_per_epoch}
-                log.append(entry | values | {"learning_rate": rate})
-        bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
-        bar.update(self.pending[-1][0] - bar.n)
-        self.pending.clear()

@@ -17,20 +17,19 @@ from cgat_jax.defenses import (
     make_standard_step,
     start_defense,
 )
-from cgat_jax.errors import DamagedFileError
-from cgat_jax.files.io import set_aside
-from cgat_jax.models.weights import read_metadata, save_weights
+from cgat_jax.processes import from_first
 from cgat_jax.rng import device_stream
 from cgat_jax.training.finished import load_finished
 from cgat_jax.training.initial_state import (
-    BACKBONE_FILE,
     build_loss,
     build_network,
     empty_bank,
     first_weights,
     fresh_weights,
+    has_backbone,
     initial_bank,
     new_state,
+    save_backbone,
 )
 from cgat_jax.training.interrupts import StopSignal
 from cgat_jax.training.loop import Stage, epoch_steps, run_stage
@@ -43,7 +42,7 @@ from cgat_jax.training.network_files import (
 )
 from cgat_jax.training.optimizer import make_optimizer, make_schedule
 from cgat_jax.types import HashLoss, PyTree, StepFn, TrainState
-from cgat_jax.workdir import remember_network, remembered
+from cgat_jax.workdir import remember_network
 
 
 def train(
@@ -78,7 +77,7 @@ def train(
     if config.pretrained:
         state = _given(config, dataset, mesh)
         digest = given_digest(Path(config.pretrained), _network(state))
-        remember_network(workdir, "pretrained", digest)
+        from_first(lambda: remember_network(workdir, "pretrained", digest))
     else:
         if not config.model.weights and config.backbone.epochs:
             _learn_backbone(config, dataset, workdir, run)
@@ -94,19 +93,9 @@ def train(
 
 def _learn_backbone(config: Config, dataset: Dataset, workdir: Path, run) -> None:
     """Leaves the backbone's file, unless it is there and whole."""
-    path = workdir / BACKBONE_FILE
-    if path.is_file():
-        try:
-            first_weights(build_network(config, config.model.bits), config, workdir)
-            digest = read_metadata(path).get("sha256")
-            if remembered(workdir, "backbone") in (None, digest):
-                return
-            set_aside(path, "it is the backbone of another run")
-        except DamagedFileError as error:
-            set_aside(path, error)
-    state = run(_backbone(config, dataset))
-    save_weights(path, *jax.device_get(_network(state)))
-    remember_network(workdir, "backbone", read_metadata(path)["sha256"])
+    if not from_first(lambda: has_backbone(config, workdir)):
+        network = jax.device_get(_network(run(_backbone(config, dataset))))
+        from_first(lambda: save_backbone(workdir, network))
 
 
 def finished(

@@ -1,0 +1,156 @@
+"""The one loop: step, log, check, checkpoint, stop; of stages and of ProS-GAN alike."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from tqdm import tqdm
+
+from cgat_jax import processes, sharding
+from cgat_jax.errors import NonFiniteError, Stopped
+from cgat_jax.files.metrics_log import MetricsLog
+from cgat_jax.training import checkpoint
+from cgat_jax.types import Batch
+
+State = TypeVar("State")
+AHEAD = 2  # steps that are queued on the device
+_SLOW = 1.0  # seconds of a step from which on none is queued
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Course:
+    """What a training loop goes by.
+
+    Attributes:
+        name: of what is trained, for the bar and for errors.
+        total: steps in all.
+        per_epoch: steps of an epoch.
+        log_steps: steps between two logged ones.
+        checkpoint_seconds: between two checkpoints.
+        schedule: the learning rate of a step, from 0.
+        path: of the log, ``metrics.jsonl``.
+        image_names: what the rows of a batch are called in errors.
+        asked: the number of the signal that asked to stop, or 0.
+        before_step: ``before_step(state, step) -> state``, before each step.
+    """
+
+    name: str
+    total: int
+    per_epoch: int
+    log_steps: int
+    checkpoint_seconds: float
+    schedule: Callable[[int], Any]
+    path: Path
+    image_names: Callable[[np.ndarray], list[str]]
+    asked: Callable[[], int] = lambda: 0
+    before_step: Callable[[Any, int], Any] = lambda state, step: state
+
+
+def steps_ahead(seconds: float) -> int:
+    """How many steps to queue where one takes so long: never more than seconds."""
+    return AHEAD if seconds < _SLOW else 0
+
+
+def wait_for_all_but(queued: Sequence[Any], newest: int) -> None:
+    """Waits until of the queued steps' results all are there but the newest.
+
+    A device that is asked to do more than the next steps would go on for minutes after
+    a signal.
+    """
+    if len(queued) > newest:
+        jax.block_until_ready(queued[-1 - newest])
+
+
+def run_loop(
+    course: Course,
+    step_fn: Callable[[State, Batch], tuple[State, dict[str, Any]]],
+    state: State,
+    batches: Iterator[Batch],
+    manager: ocp.CheckpointManager,
+    poll: processes.Poll,
+) -> State:
+    """The last state, from one whose ``step`` tells where it stands.
+
+    Args:
+        course: what to go by.
+        step_fn: ``step_fn(state, batch) -> (state, metrics)``; may donate the state.
+        state: its ``step`` is that of the first batch.
+        batches: of the steps that are left.
+        manager: of the checkpoints.
+        poll: what all processes are asked by.
+
+    Raises:
+        NonFiniteError: a number is not finite; nothing was saved since.
+        Stopped: after a checkpoint, if a signal came, in whichever process.
+        OSError: a checkpoint cannot be written; those before it stay.
+    """
+    start, saved, ahead = int(state.step), time.monotonic(), 0
+    loop = _Steps(course, start)
+    with loop.bar:
+        for step, batch in enumerate(batches, start=start):
+            state = course.before_step(state, step)
+            began = time.monotonic()
+            state, metrics = step_fn(state, batch)
+            loop.pending.append((step + 1, batch.indices, metrics))
+            wait_for_all_but([metrics for _, _, metrics in loop.pending], ahead)
+            now = time.monotonic()
+            due = now - saved >= course.checkpoint_seconds
+            poll.ask(due, course.asked(), not steps_ahead(now - began))
+            due, asked, slow = poll.heard(ahead) or (0, 0, not ahead)
+            ahead = 0 if slow else AHEAD
+            ends = due or asked or step + 1 == course.total
+            if ends or (step + 1) % course.log_steps == 0:
+                loop.flush()
+            if ends:
+                checkpoint.save(manager, step + 1, state)
+                poll.forget()
+                saved = time.monotonic()
+            if asked:
+                raise Stopped(128 + asked)
+    return state
+
+
+class _Steps:
+    """The steps of a loop whose numbers were not looked at yet, and the log."""
+
+    def __init__(self, course: Course, start: int):
+        self.course = course
+        self.pending: list[tuple[int, Any, dict]] = []
+        self.log = MetricsLog(course.path, start) if processes.is_first() else None
+        self.bar = tqdm(
+            total=course.total,
+            initial=start,
+            desc=course.name,
+            unit="step",
+            disable=None if processes.is_first() else True,
+        )
+
+    def flush(self) -> None:
+        """Checks every step since the last flush, and logs the due ones."""
+        course = self.course
+        fetched = jax.device_get([metrics for _, _, metrics in self.pending])
+        for (step, indices, _), metrics in zip(self.pending, fetched, strict=True):
+            values = {name: float(value) for name, value in sorted(metrics.items())}
+            self._check(step, indices, values)
+            due = step % course.log_steps == 0 or step == course.total
+            if due and self.log is not None:
+                rate = float(course.schedule(step - 1))
+                entry = {"step": step, "epoch": round(step / course.per_epoch, 4)}
+                self.log.append(entry | values | {"learning_rate": rate})
+        self.bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
+        self.bar.update(self.pending[-1][0] - self.bar.n)
+        self.pending.clear()
+
+    def _check(self, step: int, indices: jax.Array, values: dict[str, float]) -> None:
+        bad = [name for name, value in values.items() if not np.isfinite(value)]
+        if bad:
+            names = ", ".join(self.course.image_names(sharding.own_rows(indices)))
+            raise NonFiniteError(
+                f"{self.course.name}, step {step}: not finite: {', '.join(bad)}; "
+                f"images of the batch: {names}"
+            )
