@@ -10,10 +10,11 @@ Functions that talk to other processes must be called by all of them, in one ord
 
 import collections
 import contextlib
+import functools
 import json
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -71,6 +72,7 @@ def leave() -> None:
             jax.distributed.shutdown()
 
 
+@runtime_checkable
 class Stops(Protocol):
     """What knows of the signals of this process: the number of one, or 0."""
 
@@ -162,7 +164,7 @@ def array_from_first(make: Callable[[], np.ndarray | None]) -> np.ndarray | None
     def describe() -> list[Any] | None:
         if (array := make()) is None:
             return None
-        held.append(np.ascontiguousarray(array))
+        held.append(np.asarray(array))
         return [held[0].dtype.str, held[0].shape]
 
     if (described := from_first(describe)) is None:
@@ -203,14 +205,11 @@ def _tell(value: Any, source: int = 0) -> Any:
     """A JSON value of one process, in all."""
     mine = jax.process_index() == source
     text = json.dumps(value).encode() if mine else b""
-    size = int(_broadcast(np.int32(len(text)), mine))
+    tell = functools.partial(multihost_utils.broadcast_one_to_all, is_source=mine)
+    size = int(tell(np.int32(len(text))))
     room = np.zeros(max(_LEAST, 1 << (size - 1).bit_length()), np.uint8)
     room[: len(text)] = np.frombuffer(text, np.uint8)
-    return json.loads(_broadcast(room, mine)[:size].tobytes())
-
-
-def _broadcast(array: np.ndarray, mine: bool) -> np.ndarray:
-    return np.asarray(multihost_utils.broadcast_one_to_all(array, is_source=mine))
+    return json.loads(np.asarray(tell(room))[:size].tobytes())
 
 
 class Poll:

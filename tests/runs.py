@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +31,44 @@ def run_main(workdir, cache, *overrides, devices=1):
         text=True,
         timeout=300,
     )
+
+
+def start_processes(workdir, cache, *overrides, count=2, devices=1):
+    """A run of several processes on this machine, each with as many CPU devices."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    flag = f"--xla_force_host_platform_device_count={devices}"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {flag}"
+    shared = ["--distributed", f"--coordinator=127.0.0.1:{port}"]
+    shared.append(f"--num_processes={count}")
+    return [
+        subprocess.Popen(
+            [*command(workdir, cache, *overrides), *shared, f"--process_id={number}"],
+            cwd=ROOT,
+            env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(count)
+    ]
+
+
+def wait_for(processes):
+    """Exit codes, what they printed, and their errors without the runtime's own."""
+    with ThreadPoolExecutor(len(processes)) as pool:
+        texts = list(pool.map(lambda process: process.communicate(), processes))
+    codes = [process.returncode for process in processes]
+    errors = [
+        "".join(
+            line
+            for line in text.splitlines(keepends=True)
+            if not line.startswith("[Gloo]")
+        )
+        for _, text in texts
+    ]
+    return codes, [out for out, _ in texts], errors
 
 
 def read_records(workdir):

@@ -24,6 +24,7 @@ from cgat_jax.evaluation.other_runs import other_networks
 from cgat_jax.files.claimed import claimed_folder
 from cgat_jax.files.io import write_bytes, write_sealed
 from cgat_jax.files.kept import belongs
+from cgat_jax.processes import from_first, is_first, together
 from cgat_jax.report import write_report
 from cgat_jax.report.export import records_markdown
 from cgat_jax.workdir import check_workdir, claim_workdir, remember
@@ -94,16 +95,20 @@ class Benchmark:
             InputError: it holds results of other settings, data or another network.
             InUseError: another process works in it.
         """
-        folder, own = Path(folder), self.clean
-        origin = {"network": own["network_sha256"], "data": own["data_sha256"]}
+        folder = Path(folder)
         with _claimed(folder, self.config):
-            remember(folder, self.config, dict(self.inputs))
-            belongs(folder / "codes" / own["defense"], origin)
-            for name, content in self.files.items():
-                path = folder / name
-                if not path.is_file() or path.read_bytes() != content:
-                    write_bytes(path, content)
-            return write_report(folder)
+            return Path(from_first(lambda: str(self._write(folder))))
+
+    def _write(self, folder: Path) -> Path:
+        own = self.clean
+        origin = {"network": own["network_sha256"], "data": own["data_sha256"]}
+        remember(folder, self.config, dict(self.inputs))
+        belongs(folder / "codes" / own["defense"], origin)
+        for name, content in self.files.items():
+            path = folder / name
+            if not path.is_file() or path.read_bytes() != content:
+                write_bytes(path, content)
+        return write_report(folder)
 
 
 def benchmark(
@@ -183,14 +188,13 @@ def benchmark(
     check_outputs(given, dataset, side)
     inputs = {"data": dataset.digest.to_json()}
     with _folder(workdir, config) as folder:
-        remember(folder, config, inputs)
+        from_first(lambda: remember(folder, config, inputs))
         mesh = sharding.make_mesh()
         evaluator = Evaluator(config, dataset, mesh, folder, lambda: None)
         networks = {given.defense: (given.model, given.network)}
         others = other_networks(config, dataset, mesh)
         results = measure(evaluator, networks, others)
-        if jax.process_index() == 0:
-            write_sealed(folder / RESULTS, results)
+        from_first(lambda: write_sealed(folder / RESULTS, results))
         files = _files(folder)
     return Benchmark(**results, config=config, inputs=inputs, files=files)
 
@@ -211,12 +215,12 @@ def _folder(workdir: str | Path | None, config: Config) -> Iterator[Path]:
 @contextlib.contextmanager
 def _claimed(folder: Path, config: Config) -> Iterator[None]:
     """A folder that is a run's with these settings, or new; ours for so long."""
-    check_workdir(folder, config)
-    if jax.process_index():  # the first process holds it for all
-        yield
-        return
-    with claimed_folder(folder, claim_workdir):
-        check_workdir(folder, config)  # again: another process may have been faster
+    with contextlib.ExitStack() as stack:
+        with together():
+            check_workdir(folder, config)
+            if is_first():  # it holds the folder for all
+                stack.enter_context(claimed_folder(folder, claim_workdir))
+                check_workdir(folder, config)  # again: another run may be faster
         yield
 
 
