@@ -16,6 +16,20 @@ from cgat_jax.attacks.pgd import (
     towards_references,
 )
 from cgat_jax.attacks.prosgan import prosgan
+from cgat_jax.attacks.references import (
+    ANCHOR,
+    CENTER,
+    GENERATED,
+    HARDEST_ANCHOR,
+    IMAGE,
+    LABELS,
+    MAINSTAY,
+    NOTHING,
+    OWN,
+    PROTOTYPE,
+    TARGET_MAINSTAY,
+    Reference,
+)
 from cgat_jax.attacks.square import square
 from cgat_jax.attacks.untargeted import hag, sdha
 from cgat_jax.errors import lookup
@@ -53,12 +67,8 @@ class AttackContext(NamedTuple):
 class AttackEntry(NamedTuple):
     """How an attack is made, what it is given, and how the paper sets it.
 
-    ``make(budget, known)`` is a factory of ``Attack``. The references are, one an
-    image: ``none``, the ``own`` clean code, ``center`` codes or ``mainstay`` codes of
-    the true labels, the true ``labels`` themselves, the ``hardest_anchor`` of foreign
-    label sets; of the target label set, the code of an ``image``, an ``anchor``, a
-    ``prototype`` or a ``target_mainstay`` code, or what is ``generated`` for it: a
-    prototype code and features.
+    ``make(budget, context)`` is a factory of ``Attack``; it is given a row of
+    ``references`` an image, of one of the kinds in ``attacks.references``.
 
     An attack that is not ``bounded`` leaves the ball; ``signs`` tells whether
     ``step_size`` is a step by signs; the iterations of a ``black_box`` attack are its
@@ -67,7 +77,7 @@ class AttackEntry(NamedTuple):
     """
 
     make: Callable[[Budget, AttackContext], Attack]
-    references: str
+    references: Reference
     budget: Budget
     signs: bool = True
     black_box: bool = False
@@ -77,19 +87,13 @@ class AttackEntry(NamedTuple):
     @property
     def targeted(self) -> bool:
         """Whether it moves towards the target label sets that all attacks share."""
-        return self.references in TARGETED
-
-    @property
-    def approaches(self) -> bool:
-        """Whether its references are the codes that it moves towards."""
-        return self.targeted or self.references == "hardest_anchor"
+        return self.references.targeted
 
 
 WORST_CASE = "worst_case"
 """In a list of attacks: the ensemble of ``cgat_jax.evaluation.worst_case``."""
 BOUNDED_CODES = ("hag", "sdha", "saat", "saat_targeted", "apgd_ap")
 """Attacks whose objectives mean something for codes of about 1 alone."""
-TARGETED = ("image", "anchor", "prototype", "target_mainstay", "generated")
 _SIGNS = Budget(steps=100, step_size=1 / 255)
 _LONG = Budget(steps=2000, step_size=1 / 255, random_start=False, alpha="annealed")
 
@@ -97,13 +101,13 @@ _LONG = Budget(steps=2000, step_size=1 / 255, random_start=False, alpha="anneale
 def _plain(
     make: Callable[[Budget], Attack],
 ) -> Callable[[Budget, AttackContext], Attack]:
-    return lambda budget, known: make(budget)
+    return lambda budget, context: make(budget)
 
 
 def _with_bank(
     make: Callable[[Budget, Bank], Attack],
 ) -> Callable[[Budget, AttackContext], Attack]:
-    return lambda budget, known: make(budget, known.bank)
+    return lambda budget, context: make(budget, context.bank)
 
 
 def _saat(budget: Budget) -> Attack:
@@ -115,15 +119,15 @@ def _saat_targeted(budget: Budget) -> Attack:
 
 
 def _prosgan(
-    budget: Budget, known: AttackContext, *, projected: bool = False
+    budget: Budget, context: AttackContext, *, projected: bool = False
 ) -> Attack:
     """One pass of the generator; the references are codes and features."""
-    generator, bits = make_generator(width=known.width), known.bank.codes.shape[1]
+    generator, bits = make_generator(width=context.width), context.bank.codes.shape[1]
     epsilon = budget.epsilon if projected else None
 
     def attack(encode, images, references, keys):
         features = references[:, bits:]
-        return prosgan(generator, known.generator, images, features, epsilon)
+        return prosgan(generator, context.generator, images, features, epsilon)
 
     return attack
 
@@ -133,39 +137,39 @@ _ANNEALED = dataclasses.replace(_SIGNS, alpha="annealed")
 _ONCE = Budget(steps=1, random_start=False)
 _UNIT = dataclasses.replace(_SIGNS, surrogate="unit")
 ATTACKS = {
-    "noise": AttackEntry(_plain(random_noise), "none", _SIGNS),
-    "p2p": AttackEntry(_TOWARDS, "image", _LONG),
-    "dhta": AttackEntry(_TOWARDS, "anchor", _LONG),
+    "noise": AttackEntry(_plain(random_noise), NOTHING, _SIGNS),
+    "p2p": AttackEntry(_TOWARDS, IMAGE, _LONG),
+    "dhta": AttackEntry(_TOWARDS, ANCHOR, _LONG),
     "tha": AttackEntry(
-        _TOWARDS, "prototype", dataclasses.replace(_SIGNS, random_start=False)
+        _TOWARDS, PROTOTYPE, dataclasses.replace(_SIGNS, random_start=False)
     ),
-    "prosgan": AttackEntry(_prosgan, "generated", _ONCE, bounded=False),
+    "prosgan": AttackEntry(_prosgan, GENERATED, _ONCE, bounded=False),
     "prosgan_projected": AttackEntry(
-        functools.partial(_prosgan, projected=True), "generated", _ONCE
+        functools.partial(_prosgan, projected=True), GENERATED, _ONCE
     ),
     "hag": AttackEntry(
-        _plain(hag), "none", dataclasses.replace(_LONG, step_size=100 / 32), False
+        _plain(hag), NOTHING, dataclasses.replace(_LONG, step_size=100 / 32), False
     ),
     # After 100 iterations it is up to 8 points of MAP from its end, the sign attacks
     # and HAG about 1 (benchmarks/attack_steps.py).
     "sdha": AttackEntry(
         _with_bank(sdha),
-        "labels",
+        LABELS,
         dataclasses.replace(_LONG, steps=1500, step_size=0.01),
         signs=False,
         whole=True,
     ),
-    "saat": AttackEntry(_plain(_saat), "mainstay", _ANNEALED),
-    "saat_targeted": AttackEntry(_plain(_saat_targeted), "target_mainstay", _ANNEALED),
-    "cgat": AttackEntry(_AWAY, "center", _SIGNS),
-    "nag": AttackEntry(_plain(nag), "anchor", _SIGNS),
-    "apgd": AttackEntry(_plain(apgd), "center", _UNIT, False),
-    "apgd_ap": AttackEntry(_with_bank(apgd_average_precision), "labels", _UNIT, False),
-    "apgd_anchor": AttackEntry(_plain(apgd_towards), "hardest_anchor", _UNIT, False),
-    "apgd_opposite": AttackEntry(_plain(apgd), "own", _UNIT, False),
+    "saat": AttackEntry(_plain(_saat), MAINSTAY, _ANNEALED),
+    "saat_targeted": AttackEntry(_plain(_saat_targeted), TARGET_MAINSTAY, _ANNEALED),
+    "cgat": AttackEntry(_AWAY, CENTER, _SIGNS),
+    "nag": AttackEntry(_plain(nag), ANCHOR, _SIGNS),
+    "apgd": AttackEntry(_plain(apgd), CENTER, _UNIT, False),
+    "apgd_ap": AttackEntry(_with_bank(apgd_average_precision), LABELS, _UNIT, False),
+    "apgd_anchor": AttackEntry(_plain(apgd_towards), HARDEST_ANCHOR, _UNIT, False),
+    "apgd_opposite": AttackEntry(_plain(apgd), OWN, _UNIT, False),
     "square": AttackEntry(
         _plain(square),
-        "center",
+        CENTER,
         dataclasses.replace(_SIGNS, steps=5000),
         signs=False,
         black_box=True,

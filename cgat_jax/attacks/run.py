@@ -32,6 +32,7 @@ from cgat_jax.attacks.inputs import (
     resolved_budget,
 )
 from cgat_jax.attacks.pgd import round_to_8_bits
+from cgat_jax.attacks.references import GENERATED, LABELS, NOTHING, OWN
 from cgat_jax.errors import InputError, lookup
 from cgat_jax.rng import device_stream
 from cgat_jax.types import Bank, Images
@@ -130,7 +131,7 @@ def _entry(name: str) -> AttackEntry:
             "they retrieve; measure it with benchmark"
         )
     entry = lookup("attack", name, ATTACKS)
-    if entry.references == "generated":
+    if entry.references == GENERATED:
         raise InputError(
             f"{name} trains a generator for the network on a training set, so that it "
             f"needs more than images: measure it with benchmark(..., attacks={name!r})"
@@ -143,25 +144,25 @@ def _references(
 ) -> Float[Array, "n D"]:
     """A row an image, as the attack takes them; zeros for one that takes none."""
     count = len(pixels)
-    if entry.references == "none":
+    if entry.references == NOTHING:
         if given is not None:
             raise InputError(f"references: {name} takes none")
         return jnp.zeros((count, bits), jnp.float32)
-    if given is None and entry.references == "own":
+    if given is None and entry.references == OWN:
         return jax.lax.stop_gradient(
             jnp.sign(encode(as_images(pixels))).astype(jnp.float32)
         )
-    kind = _LABELS if entry.references == "labels" else _CODES
+    kind = _LABELS if entry.references == LABELS else _CODES
     if given is None:
         raise InputError(f"references: {name} needs {kind}, one row an image")
-    if entry.references == "labels":
+    if entry.references == LABELS:
         return checked_rows("references", given, kind, (count, None), (0, 1))
     return checked_rows("references", given, kind, (count, bits), (-1, 0, 1))
 
 
 def _bank(name: str, entry: AttackEntry, given: Any, bits: int, classes: int) -> Bank:
     """The bank of an attack on labels; an empty one for the others."""
-    if entry.references != "labels":
+    if entry.references != LABELS:
         if given is not None:
             raise InputError(f"bank: {name} takes none")
         return Bank(jnp.zeros((0, bits)), jnp.zeros((0, classes)))

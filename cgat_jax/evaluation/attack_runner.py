@@ -13,6 +13,7 @@ from jaxtyping import Float
 from cgat_jax import sharding
 from cgat_jax.attacks import ATTACKS, AttackContext, Budget
 from cgat_jax.attacks.pgd import round_to_8_bits
+from cgat_jax.attacks.references import GENERATED
 from cgat_jax.config import Config
 from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.evaluation.generators import Generators
@@ -82,7 +83,7 @@ class Attacker:
 
     def given(self, name: str, victim: EncodedNetwork) -> AttackInputs:
         """What an attack on a network is given; a generator is trained if need be."""
-        if ATTACKS[name].references != "generated":
+        if ATTACKS[name].references != GENERATED:
             return self.references.of(name, victim.codes)
         bank = self.references.bank(victim.codes)
         trained = self.generators.of(

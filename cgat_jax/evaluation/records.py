@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cgat_jax.attacks import ATTACKS
+from cgat_jax.attacks.references import GENERATED, PROTOTYPE
 from cgat_jax.config import Config
 from cgat_jax.data import degeneracies
 from cgat_jax.data.dataset import Dataset
@@ -95,14 +96,14 @@ def _settings(config: Config, attack: str) -> dict[str, Any]:
         return {}
     given, entry = config.evaluate, ATTACKS[attack]
     budget = budget_of(attack, given)
-    if entry.references == "generated":
+    if entry.references == GENERATED:
         gan = {f"prosgan_{key}" for key in ("width", "reconstruction", "rate")}
         found = {key: getattr(given, key) for key in sorted(gan)}
         found["prosgan_epochs"] = generator_epochs(given)
         found["prototype_steps"] = prototype_steps(given)
         return found | ({"epsilon": budget.epsilon} if entry.bounded else {})
     found = dataclasses.asdict(budget) | {"restarts": given.restarts}
-    if entry.references == "prototype":
+    if entry.references == PROTOTYPE:
         found["prototype_steps"] = prototype_steps(given)
     if entry.black_box:
         found["queries_per_image"] = budget.steps * given.restarts

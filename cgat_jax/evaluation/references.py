@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from cgat_jax.attacks import ATTACKS, parse_attacks
+from cgat_jax.attacks import references as kinds
 from cgat_jax.attacks.prototypes import STEPS, prototype_codes
 from cgat_jax.attacks.targets import ANCHORS, anchor_codes, draw_targets, hardest_codes
 from cgat_jax.centers import center_codes, weighted_center_codes
@@ -139,18 +140,18 @@ class References:
         self.positions = dataset.split.query[self.rows]
         self.labels = dataset.labels[self.positions]
         self._makers = {
-            "none": self._nothing,
-            "labels": lambda codes: self.labels,
-            "own": self.own,
-            "center": lambda codes: self._centers(codes, self.labels, center_codes),
-            "mainstay": lambda codes: self._centers(codes, self.labels, _mainstay),
-            "target_mainstay": lambda codes: self._centers(
+            kinds.NOTHING: self._nothing,
+            kinds.LABELS: lambda codes: self.labels,
+            kinds.OWN: self.own,
+            kinds.CENTER: lambda codes: self._centers(codes, self.labels, center_codes),
+            kinds.MAINSTAY: lambda codes: self._centers(codes, self.labels, _mainstay),
+            kinds.TARGET_MAINSTAY: lambda codes: self._centers(
                 codes, self.targets(), _mainstay
             ),
-            "image": lambda codes: self._anchors(codes, 1),
-            "anchor": lambda codes: self._anchors(codes, ANCHORS),
-            "hardest_anchor": self._hardest,
-            "prototype": self._prototypes,
+            kinds.IMAGE: lambda codes: self._anchors(codes, 1),
+            kinds.ANCHOR: lambda codes: self._anchors(codes, ANCHORS),
+            kinds.HARDEST_ANCHOR: self._hardest,
+            kinds.PROTOTYPE: self._prototypes,
         }
 
     def of(self, name: str, codes: CodesBySplit) -> AttackInputs:

@@ -20,11 +20,11 @@ def goal_codes(attack: str, rows: np.ndarray, bits: int) -> np.ndarray | None:
         rows: what it is given, a row a query, codes first.
         bits: code length.
     """
-    entry = ATTACKS[attack]
-    if entry.references in ("none", "labels"):
+    references = ATTACKS[attack].references
+    if not references.is_code:
         return None
     codes = rows[:, :bits]
-    return codes if entry.approaches else -codes
+    return codes if references.approached else -codes
 
 
 class Scorer:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from cgat_jax.attacks import ATTACKS, WORST_CASE, parse_attacks
 from cgat_jax.attacks.nag import COPIES
+from cgat_jax.attacks.references import GENERATED
 from cgat_jax.config import Config
 from cgat_jax.data.sources.known import KNOWN
 from cgat_jax.evaluation.budgets import budget_of
@@ -97,7 +98,7 @@ def run_flops(config: Config, *, pretrains: bool) -> float:
 def _generator_flops(config: Config, names: list[str], train: int) -> float:
     """Training of ProS-GAN's generator and discriminator, if an attack has them."""
     if not any(
-        ATTACKS[name].references == "generated" for name in names if name in ATTACKS
+        ATTACKS[name].references == GENERATED for name in names if name in ATTACKS
     ):
         return 0.0
     settings = config.evaluate

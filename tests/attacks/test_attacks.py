@@ -15,6 +15,7 @@ from cgat_jax.attacks import (
     parse_attacks,
 )
 from cgat_jax.attacks.pgd import away_from_references, relax
+from cgat_jax.attacks.references import GENERATED, LABELS
 from cgat_jax.config import Evaluate
 from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.types import Bank, similarity
@@ -42,7 +43,7 @@ def _problem(dtype):
 
 
 # Those with a generator are in test_prosgan.
-DESCENTS = [name for name, entry in ATTACKS.items() if entry.references != "generated"]
+DESCENTS = [name for name, entry in ATTACKS.items() if entry.references != GENERATED]
 BANK = Bank(
     jnp.array(np.random.default_rng(4).choice([-1.0, 1.0], (5, 6)), jnp.float32),
     jnp.array(np.eye(5, 6) + np.eye(5, 6, 1), jnp.float32),
@@ -58,7 +59,7 @@ def _make(name, **settings):
     def run(encode, images, references, keys):
         bank = Bank(*(table.astype(images.dtype) for table in BANK))
         attack = entry.make(budget, AttackContext(bank))
-        if entry.references == "labels":
+        if entry.references == LABELS:
             references = (references > 0).astype(references.dtype)
         return attack(encode, images, references, keys)
 

@@ -11,6 +11,7 @@ import pytest
 
 from cgat_jax import sharding
 from cgat_jax.attacks import ATTACKS, run
+from cgat_jax.attacks import references as kinds
 from cgat_jax.attacks.run import AttackSettings, attack
 from cgat_jax.data import load_dataset
 from cgat_jax.data.images import center_crop
@@ -56,7 +57,7 @@ def test_images_are_the_evaluations_to_the_bit(evaluation, name):
     evaluator, victim, pixels = evaluation
     result = evaluator.attacker.run(name, victim, keep=len(pixels))
     given = evaluator.attacker.given(name, victim).rows
-    labels = ATTACKS[name].references == "labels"
+    labels = ATTACKS[name].references == kinds.LABELS
     found = attack(
         name,
         lambda images: victim.model.apply(*victim.network, images)[0],

@@ -12,6 +12,7 @@ import pytest
 
 import cgat_jax
 from cgat_jax.attacks import ATTACKS
+from cgat_jax.attacks.references import GENERATED
 from cgat_jax.data import load_dataset
 from tests import tiny_config
 from tests.runs import ROOT, command, newest_step, read_records, run_main
@@ -143,7 +144,7 @@ def test_every_attack_runs_and_tells_what_it_reached(finished, cache, tmp_path):
         inside = record["perturbation"]["linf"] <= 8 / 255 + 1e-6
         assert inside == entry.bounded == (record["budget"] is not None)
         made = record["attack_settings"]
-        generated = entry.references == "generated"
+        generated = entry.references == GENERATED
         assert made.get("prosgan_epochs" if generated else "steps") == 3 - 2 * generated
         assert (record["t_map"] is not None) == entry.targeted
         if entry.targeted:
