@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from cgat_jax.attacks import objectives
@@ -44,7 +44,7 @@ __all__ = [
     "AttackEntry",
     "Budget",
     "AttackContext",
-    "parse_attacks",
+    "ordered_attacks",
     "resolve_budget",
 ]
 
@@ -216,19 +216,19 @@ def resolve_budget(
     )
 
 
-def parse_attacks(names: str) -> list[str]:
-    """The attacks of a comma separated list, in order, without repetition.
+def ordered_attacks(names: Iterable[str]) -> list[str]:
+    """Names of attacks in the order in which they run, each once.
 
     ``WORST_CASE`` may be among them and comes last, after all that it is compared with.
 
-    >>> from cgat_jax.attacks import parse_attacks
-    >>> parse_attacks("worst_case, noise, cgat, noise")
+    >>> from cgat_jax.attacks import ordered_attacks
+    >>> ordered_attacks(["worst_case", "noise", "cgat", "noise"])
     ['noise', 'cgat', 'worst_case']
 
     Raises:
         ValueError: a name is unknown; the message lists the known ones.
     """
-    attacks = list(dict.fromkeys(n.strip() for n in names.split(",") if n.strip()))
+    attacks = dict.fromkeys(names)
     for name in attacks:
         lookup("attack", name, dict.fromkeys([*ATTACKS, WORST_CASE]))
     return sorted(attacks, key=lambda name: name == WORST_CASE)

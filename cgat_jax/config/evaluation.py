@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from cgat_jax.config.fields import setting
+from cgat_jax.config.fields import listed, setting
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -76,3 +76,18 @@ class Evaluate:
     sanity_queries: int = setting(
         64, "queries of the fourteen sanity checks; 0: no checks", affects_results=False
     )
+
+    @property
+    def attack_list(self) -> tuple[str, ...]:
+        """The names in ``attacks``."""
+        return listed(self.attacks)
+
+    @property
+    def transfer_list(self) -> tuple[str, ...]:
+        """The names in ``transfer``."""
+        return listed(self.transfer)
+
+    @property
+    def source_list(self) -> tuple[str, ...]:
+        """The folders in ``sources``."""
+        return listed(self.sources)

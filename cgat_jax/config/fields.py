@@ -5,6 +5,12 @@ import math
 from typing import Any
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """The names of a comma separated list, in order, each once."""
+    names = (name.strip() for name in text.split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
 def setting(
     default: Any,
     text: str,

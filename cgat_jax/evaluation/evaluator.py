@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from cgat_jax.attacks import ATTACKS, WORST_CASE, parse_attacks
+from cgat_jax.attacks import ATTACKS, WORST_CASE, ordered_attacks
 from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.errors import InputError
@@ -68,7 +68,7 @@ class Evaluator:
     def attacks(self, defense: str, victim: EncodedNetwork) -> list[Record]:
         """Records of the clean queries and of each attack of the list, in order."""
         self.references.check_kept()
-        names = ["clean", *parse_attacks(self.config.evaluate.attacks)]
+        names = ["clean", *ordered_attacks(self.config.evaluate.attack_list)]
         records = [self._record(defense, attack, victim) for attack in names]
         if names[-1] == WORST_CASE:
             records[-1] = self._compared(records[-1], defense, victim)
@@ -140,8 +140,8 @@ class Evaluator:
 
     def _compared(self, record: Record, defense: str, victim: EncodedNetwork) -> Record:
         """The worst case's record, compared with the other attacks of the list."""
-        names = parse_attacks(self.config.evaluate.attacks)[:-1]
-        names = [name for name in names if ATTACKS[name].bounded]
+        names = ordered_attacks(self.config.evaluate.attack_list)
+        names = [n for n in names if n != WORST_CASE and ATTACKS[n].bounded]
         if record.get("others") == names:
             return record
         precision = functools.partial(self._attacked_precision, defense, victim=victim)

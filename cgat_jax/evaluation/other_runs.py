@@ -27,10 +27,7 @@ def source_workdirs(config: Config) -> dict[str, Path]:
         InputError: two of them have the same name.
     """
     found: dict[str, Path] = {}
-    for text in config.evaluate.sources.split(","):
-        path = Path(text.strip())
-        if not text.strip():
-            continue
+    for path in map(Path, config.evaluate.source_list):
         if path.name in found:
             raise InputError(
                 f"evaluate.sources: two folders are named {path.name!r}: rename one, "

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from cgat_jax import sharding
-from cgat_jax.attacks import BOUNDED_CODES, WORST_CASE, parse_attacks
+from cgat_jax.attacks import BOUNDED_CODES, WORST_CASE, ordered_attacks
 from cgat_jax.config import Config
 from cgat_jax.data import check_sizes
 from cgat_jax.data.dataset import Dataset
@@ -78,7 +78,7 @@ def check_attacks(config: Config) -> None:
         ValueError: which cannot, and why.
     """
     sharding.process_rows(config.evaluate.batch_size)
-    for attack in parse_attacks(config.evaluate.attacks):
+    for attack in ordered_attacks(config.evaluate.attack_list):
         if attack != WORST_CASE:
             budget_of(attack, config.evaluate)
         if config.evaluate.surrogate == "logits" and attack in BOUNDED_CODES:
@@ -86,10 +86,10 @@ def check_attacks(config: Config) -> None:
                 f"evaluate.surrogate: {attack} compares codes of about 1, so it takes "
                 "tanh or unit, not logits"
             )
-    if WORST_CASE in parse_attacks(config.evaluate.transfer):
+    if WORST_CASE in ordered_attacks(config.evaluate.transfer_list):
         raise InputError(f"evaluate.transfer: {WORST_CASE} is no single attack")
-    lists = f"{config.evaluate.attacks},{config.evaluate.transfer}"
-    if any(name.startswith("prosgan") for name in parse_attacks(lists)):
+    names = (*config.evaluate.attack_list, *config.evaluate.transfer_list)
+    if any(name.startswith("prosgan") for name in names):
         check_generators(config)
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from cgat_jax.attacks import ATTACKS, parse_attacks
+from cgat_jax.attacks import ATTACKS
 from cgat_jax.attacks import references as kinds
 from cgat_jax.attacks.prototypes import STEPS, prototype_codes
 from cgat_jax.attacks.targets import ANCHORS, anchor_codes, draw_targets, hardest_codes
@@ -41,7 +41,7 @@ _BLOCK = 512  # queries whose center codes are made at once
 
 def needs_targets(config: Config) -> bool:
     """Whether a configured attack is targeted."""
-    names = parse_attacks(f"{config.evaluate.attacks},{config.evaluate.transfer}")
+    names = {*config.evaluate.attack_list, *config.evaluate.transfer_list}
     return any(ATTACKS[name].targeted for name in names if name in ATTACKS)
 
 

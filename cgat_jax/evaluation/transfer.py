@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from cgat_jax.attacks import ATTACKS, parse_attacks
+from cgat_jax.attacks import ATTACKS, ordered_attacks
 from cgat_jax.evaluation import records
 from cgat_jax.evaluation.attack_runner import EncodedNetwork
 from cgat_jax.evaluation.evaluator import Evaluator, Record, is_named
@@ -30,7 +30,7 @@ class Doubts:
         sources: Mapping[str, EncodedNetwork],
     ) -> list[Record]:
         """Records of every network under images that were made on every source."""
-        records, names = [], parse_attacks(self.config.evaluate.transfer)
+        records, names = [], ordered_attacks(self.config.evaluate.transfer_list)
         for attack in names:
             for source, crafted_on in sources.items():
                 paths = {

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from cgat_jax.config.fields import listed
 from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.files.io import SEAL, read_sealed, unsealed
 from cgat_jax.files.metrics_log import line_check
@@ -211,7 +212,7 @@ def _expected(config: dict[str, Any]) -> list[tuple[str, str]]:
     named = setting(config, "evaluate.attacks")
     if not isinstance(named, str):
         return []
-    attacks = ["clean", *(name.strip() for name in named.split(",") if name.strip())]
+    attacks = "clean", *listed(named)
     defenses = [] if setting(config, "pretrained") else ["none"]
     if setting(config, "model.weights") == GIVEN:  # nothing was trained
         defenses = [setting(config, "defense.name", GIVEN)]

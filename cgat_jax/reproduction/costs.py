@@ -6,7 +6,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from cgat_jax.attacks import ATTACKS, WORST_CASE, parse_attacks
+from cgat_jax.attacks import ATTACKS, WORST_CASE, ordered_attacks
 from cgat_jax.attacks.nag import COPIES
 from cgat_jax.attacks.references import GENERATED
 from cgat_jax.config import Config
@@ -88,7 +88,7 @@ def run_flops(config: Config, *, pretrains: bool) -> float:
     inner = 2 * config.defense.steps + 6
     passes += inner * train * config.defense.epochs
     passes += database + train + queries
-    names = parse_attacks(settings.attacks)
+    names = ordered_attacks(settings.attack_list)
     attacked = settings.num_queries or queries
     passes += attacked * sum(_passes(name, config) for name in names)
     passes += settings.sanity_queries * _SANITY_PASSES

@@ -31,7 +31,7 @@ def is_done(study: Study, cell: StudyRun, root: Path) -> bool:
     attacks = {record["attack"] for record in found.records}
     return (
         all(change.key in free for change in changes)
-        and attacks >= {"clean", *_listed(wanted.evaluate.attacks)}
+        and attacks >= {"clean", *wanted.evaluate.attack_list}
         and _has_transfers(found, wanted, is_defense=bool(cell.pretrained))
         and _has_sanity(found, wanted.evaluate.sanity_queries)
     )
@@ -41,8 +41,8 @@ def _has_transfers(found: Run, wanted: Config, *, is_defense: bool) -> bool:
     """Whether each network was tried with images that were made on every other."""
     own = {record["defense"] for record in found.records}
     sources = own | ({"pretrained.none"} if is_defense else set())
-    others = [f"{Path(name).name}." for name in _listed(wanted.evaluate.sources)]
-    for attack in _listed(wanted.evaluate.transfer):
+    others = [f"{Path(name).name}." for name in wanted.evaluate.source_list]
+    for attack in wanted.evaluate.transfer_list:
         for defense in own:
             have = {
                 record["source"]
@@ -65,7 +65,3 @@ def _has_sanity(found: Run, queries: int) -> bool:
         for record in found.records
     }
     return checked >= wanted
-
-
-def _listed(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]

@@ -12,11 +12,12 @@ from cgat_jax.attacks import (
     AttackContext,
     Budget,
     objectives,
-    parse_attacks,
+    ordered_attacks,
 )
 from cgat_jax.attacks.pgd import away_from_references, relax
 from cgat_jax.attacks.references import GENERATED, LABELS
 from cgat_jax.config import Evaluate
+from cgat_jax.config.fields import listed
 from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.types import Bank, similarity
 
@@ -231,8 +232,9 @@ def test_steps_equal_a_numpy_loop_on_a_linear_network(problem):
 
 
 def test_attack_lists_are_parsed_in_order_and_checked():
-    assert parse_attacks(" noise, cgat,noise,") == ["noise", "cgat"]
-    assert parse_attacks("") == []
-    assert parse_attacks("worst_case,cgat") == ["cgat", "worst_case"]
+    assert listed(" noise, cgat,noise,") == ("noise", "cgat")
+    assert listed("") == ()
+    assert ordered_attacks(["noise", "cgat", "noise"]) == ["noise", "cgat"]
+    assert ordered_attacks(["worst_case", "cgat"]) == ["cgat", "worst_case"]
     with pytest.raises(ValueError, match="unknown attack 'cgta'.*did you mean 'cgat'"):
-        parse_attacks("noise,cgta")
+        ordered_attacks(["noise", "cgta"])
