@@ -235,7 +235,7 @@ def _is_alive(pid):
 def test_a_study_that_is_ended_leaves_no_orphan_and_goes_on(tmp_path, number):
     command = [*STUDY, f"--workdir={tmp_path / 'cells'}"]
     with _start(command, tmp_path) as process:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while not list(tmp_path.glob("cells/*/config.json")):
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.1)
