@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from cgat_jax.attacks import ATTACKS, parse_attacks
 from cgat_jax.evaluation import records
 from cgat_jax.evaluation.attack_runner import EncodedNetwork
-from cgat_jax.evaluation.evaluator import Evaluator, Record, is_named
+from cgat_jax.evaluation.evaluator import Evaluator, Record, is_named, is_of
 from cgat_jax.evaluation.sanity import examine
 from cgat_jax.evaluation.sanity_network import SanityNetwork
 from cgat_jax.files.io import read_sealed
@@ -37,20 +37,23 @@ class Doubts:
                     if defense != source
                 }
                 if not all(
-                    self._has_transferred(path, defense, attack, source, crafted_on)
+                    self._has_transferred(
+                        path, victims[defense], (defense, attack, source), crafted_on
+                    )
                     for defense, path in paths.items()
                 ):
                     self._transfer(paths, attack, source, crafted_on, victims)
                 records += [read_sealed(path) for path in paths.values()]
         return records
 
-    def _has_transferred(self, path, defense, attack, source, crafted_on) -> bool:
-        """Whether a record is there, and of the source as it is now."""
-        record = read_kept(path)
+    def _has_transferred(self, path, victim, names, crafted_on) -> bool:
+        """Whether a record is there, of both networks and the data as they are now."""
+        record, data = read_kept(path), self._evaluator.dataset.digest.whole
         return (
             record is not None
-            and is_named(record, defense, attack, source)
+            and is_named(record, *names)
             and record.get("source_sha256") == crafted_on.digest
+            and is_of(record, network=victim.digest, data=data)
         )
 
     def examine(
