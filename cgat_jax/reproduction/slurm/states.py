@@ -47,7 +47,7 @@ def states_of(names: Iterable[str], root: Path) -> dict[str, CellState]:
 def state_of(name: str, entry: Entry, root: Path, queue: Queue) -> CellState:
     """How a cell stands whose latest job is ``entry``."""
     found, note = queue.get((entry.tag, entry.index)), read_note(root, entry)
-    again = f"begun again {note.restarts} times" if note and note.restarts else ""
+    again = f"restarts: {note.restarts}" if note and note.restarts else ""
     if found and found.is_alive:
         state = RUNNING if found.runs else WAITING
         why = ", ".join(filter(None, [found.reason, again]))
