@@ -75,6 +75,9 @@ _TFLOPS = flags.DEFINE_float(
     "speed that the plan assumes, TFLOP/s of the machine; by default it is measured",
     lower_bound=1e-6,
 )
+_GPU = flags.DEFINE_string(
+    "gpu", "", "GPU, such as h100, whose cost the plan estimates by its published peak"
+)
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "print the plan and its cost, run nothing"
 )
@@ -93,7 +96,7 @@ def main() -> int:
     found = with_sources(paper_cells.studies(cells, seeds, _overrides()))
     _check_overrides(found)
     if _DRY_RUN.value:
-        print("\n".join(plan(found, root, _TFLOPS.value)))
+        print("\n".join(plan(found, root, _TFLOPS.value, _GPU.value)))
         return 0
     if launching.is_asked_for_status():
         names = [f"{d}/{cell.folder}" for d in found for cell in cells_of(found[d])]
