@@ -75,10 +75,10 @@ def run_missing(
         on_end=ended,
         **({"launcher": start_run} | options),
     )
-    return {name: _with_folder(why, root / name) for name, why in failed.items()}
+    return {name: with_folder(why, root / name) for name, why in failed.items()}
 
 
-def _with_folder(why: str, folder: Path) -> str:
+def with_folder(why: str, folder: Path) -> str:
     """What a cell refused, in words for those who choose the folder of all cells."""
     asks = why.startswith(f"exit code {cli.EXIT_REFUSED}: ") and "--workdir" in why
     return f"{why} (or move {folder} away)" if asks else why

@@ -106,9 +106,11 @@ def run_missing(
             file=sys.stderr,
         )
         raise
-    found = states.states_of(failed, root)
-    said = {n: s.line for n, s in found.items() if s.state == states.FAILED}
-    return failed | {name: said[name] for name in failed if name in said}
+    for name, found in states.states_of(failed, root).items():
+        if found.state == states.FAILED:
+            why = cells.with_folder(found.why, root / name)
+            failed[name] = found._replace(why=why).line
+    return failed
 
 
 def status(names: list[str], missing: list[Job], root: Path) -> str:

@@ -131,6 +131,46 @@ def test_a_cell_of_two_tasks_is_begun_by_srun_in_both(slurm, root):
         assert lines[2].endswith(" --distributed") and lines[3] == "finished"
 
 
+_SUBMIT = """
+import sys
+from pathlib import Path
+from cgat_jax.reproduction.launchers import Job
+from cgat_jax.reproduction.slurm import submission
+root = Path(sys.argv[1])
+jobs = [Job(name, [sys.executable, "-c", sys.argv[2], "600"], "") for name in "abc"]
+import submitit
+print("ready", flush=True)
+submission.submit(jobs, root, submission.Resources(cpus=1, minutes=5))
+"""
+
+
+@pytest.mark.slow
+def test_no_cell_begins_twice_however_often_the_command_is_killed(slurm, root, rng):
+    """Killed anywhere between the first file and the last; jobs live on."""
+
+    def submit(seconds):
+        command = [sys.executable, "-c", _SUBMIT, str(root), _PROGRAM]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+            process.stdout.readline()
+            time.sleep(seconds)
+            process.kill()
+
+    def begun():
+        return [_log(root, name).count("begun") for name in "abc"]
+
+    for seconds in rng.uniform(0.0, 0.4, size=12):
+        submit(seconds)
+        assert max(begun()) <= 1
+    deadline = time.monotonic() + 150
+    while begun() != [1, 1, 1]:  # one without its pickle waits a minute for it
+        assert max(begun()) <= 1 and time.monotonic() < deadline
+        submit(3.0)
+    time.sleep(5.0)
+    assert begun() == [1, 1, 1]
+    found = states.states_of("abc", root)
+    assert {state.state for state in found.values()} == {"running"}
+
+
 @pytest.mark.slow
 def test_a_study_on_a_cluster_leaves_comes_back_and_writes_its_table(slurm, tmp_path):
     root = tmp_path / "cells"

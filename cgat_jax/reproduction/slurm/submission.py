@@ -6,7 +6,7 @@ import os
 import secrets
 import shlex
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from cgat_jax.config.loading import ROOT
@@ -85,7 +85,7 @@ def submit(jobs: Iterable[Job], root: Path, resources: Resources) -> dict[str, s
         if (found := queued.get((entry.tag, entry.index))) and found.is_alive
     }
     ids = {name: found.job for name, found in alive.items()}
-    groups, failed = _groups([job for job in jobs if job.name not in alive], root)
+    groups, failed = _groups(jobs, alive.keys(), root)
     for needed, group in groups.items():
         tag = secrets.token_hex(6)
         new = {job.name: Entry(tag, n, "") for n, job in enumerate(group)}
@@ -101,11 +101,19 @@ def submit(jobs: Iterable[Job], root: Path, resources: Resources) -> dict[str, s
     return failed
 
 
-def _groups(jobs: list[Job], root: Path) -> tuple[dict[str, list[Job]], dict[str, str]]:
-    """Jobs by what they need, in folders made theirs; and why others cannot be."""
+def _groups(
+    jobs: list[Job], alive: Collection[str], root: Path
+) -> tuple[dict[str, list[Job]], dict[str, str]]:
+    """Jobs that do not live, in folders made theirs; and why others cannot be.
+
+    They are grouped by what they wait for, which is nothing if that is finished.
+    """
     groups: dict[str, list[Job]] = {}
     failed: dict[str, str] = {}
+    unfinished = {job.name for job in jobs} | set(alive)
     for job in jobs:
+        if job.name in alive:
+            continue
         if job.needs in failed:
             failed[job.name] = f"needs {job.needs}, which failed"
             continue
@@ -114,7 +122,8 @@ def _groups(jobs: list[Job], root: Path) -> tuple[dict[str, list[Job]], dict[str
         except (ValueError, OSError) as error:
             failed[job.name] = f"not submitted: {error}"
         else:
-            groups.setdefault(job.needs, []).append(job)
+            needed = job.needs if job.needs in unfinished else ""
+            groups.setdefault(needed, []).append(job)
     return groups, failed
 
 
