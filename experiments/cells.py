@@ -4,6 +4,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from cgat_jax.files import locks, ownership
 from cgat_jax.reproduction.launchers import LOG, PATIENCE, Job, run_jobs, start_run
@@ -44,11 +45,12 @@ def run_missing(
     root: Path,
     limit: int,
     after_each: Callable[[], object] = lambda: None,
+    **options: Any,
 ) -> dict[str, str]:
     """Runs cells and says which; logs are ``root / job / log.txt``.
 
     A run that fails after its training, in an attack, does not keep others from
-    defending its network.
+    defending its network. ``options`` are those of ``run_jobs``, such as a launcher.
 
     Returns:
         As ``run_jobs``; a cell that asks for another workdir names its folder.
@@ -69,15 +71,15 @@ def run_missing(
         missing,
         lambda job: root / job.name / LOG,
         limit=limit,
-        launcher=start_run,
         suffices=lambda name: is_trained(root / name),
         on_start=started,
         on_end=ended,
+        **({"launcher": start_run} | options),
     )
-    return {name: _with_folder(why, root / name) for name, why in failed.items()}
+    return {name: with_folder(why, root / name) for name, why in failed.items()}
 
 
-def _with_folder(why: str, folder: Path) -> str:
+def with_folder(why: str, folder: Path) -> str:
     """What a cell refused, in words for those who choose the folder of all cells."""
     asks = why.startswith(f"exit code {cli.EXIT_REFUSED}: ") and "--workdir" in why
     return f"{why} (or move {folder} away)" if asks else why

@@ -25,6 +25,7 @@ KINDS = {
     "runs": "runs of a study or a reproduction",
     "index": "a search index",
     "network": "a saved network",
+    "queue": "jobs of a cluster's queue",
 }
 _MAX_SHOWN, _HEAD, _LINES = 3, 65_536, 5  # names; bytes and lines of a file's head
 

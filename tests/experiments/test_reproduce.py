@@ -268,6 +268,13 @@ def test_the_speed_that_a_plan_assumes_can_be_given(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].endswith("at 0.5 TFLOP/s, as given")
     assert " min, at" in done.stdout or " h, at" in done.stdout
+    assert _run(*flags, "--gpu=h100").stdout.endswith(
+        "at 148 TFLOP/s, an estimate: 30% of the published 494.7 of one h100, not "
+        "measured\n"
+    )
+    for wrong, said in ((["--gpu=h10"], "known: ["), (["--gpu=t4"], "give one of")):
+        refused = _run(*flags, *wrong, *(["--tflops=1"] if "t4" in wrong[0] else []))
+        assert refused.returncode == 2 and said in refused.stderr
 
 
 def _write_finished(root, cells, overrides):
