@@ -4,9 +4,11 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from cgat_jax.files import locks, ownership
 from cgat_jax.reproduction.launchers import LOG, PATIENCE, Job, run_jobs, start_run
+from cgat_jax.reproduction.page import is_result
 from cgat_jax.reproduction.paper_cells import CONFIGS
 from cgat_jax.workdir import is_run, is_trained
 from experiments import cli
@@ -43,11 +45,12 @@ def run_missing(
     root: Path,
     limit: int,
     after_each: Callable[[], object] = lambda: None,
+    **options: Any,
 ) -> dict[str, str]:
     """Runs cells and says which; logs are ``root / job / log.txt``.
 
     A run that fails after its training, in an attack, does not keep others from
-    defending its network.
+    defending its network. ``options`` are those of ``run_jobs``, such as a launcher.
 
     Returns:
         As ``run_jobs``; a cell that asks for another workdir names its folder.
@@ -68,15 +71,15 @@ def run_missing(
         missing,
         lambda job: root / job.name / LOG,
         limit=limit,
-        launcher=start_run,
         suffices=lambda name: is_trained(root / name),
         on_start=started,
         on_end=ended,
+        **({"launcher": start_run} | options),
     )
-    return {name: _with_folder(why, root / name) for name, why in failed.items()}
+    return {name: with_folder(why, root / name) for name, why in failed.items()}
 
 
-def _with_folder(why: str, folder: Path) -> str:
+def with_folder(why: str, folder: Path) -> str:
     """What a cell refused, in words for those who choose the folder of all cells."""
     asks = why.startswith(f"exit code {cli.EXIT_REFUSED}: ") and "--workdir" in why
     return f"{why} (or move {folder} away)" if asks else why
@@ -85,20 +88,24 @@ def _with_folder(why: str, folder: Path) -> str:
 def is_root(folder: Path) -> bool:
     """Whether a folder without a mark holds cells, or tables, of an earlier version."""
     entries = [path for path in folder.iterdir() if path.name != locks.LOCK]
-    return all(map(_is_cell_or_table, entries))
+    return all(map(_is_cell_or_table, entries)) if _with_cells(entries) else not entries
 
 
 def _is_cell_or_table(path: Path) -> bool:
-    if not path.is_dir():
-        return False
-    if path.name == "compiled":
-        return True
-    if re.fullmatch(r"(table|figure)\d", path.name):
-        return (path / "table.json").is_file()
-    if path.name in CONFIGS:
-        return all(e.name == "compiled" or _is_cell(e) for e in path.iterdir())
-    return _is_cell(path)
+    if path.name in CONFIGS and path.is_dir():
+        entries = list(path.iterdir())
+        return _with_cells(entries) and all(map(_is_cell, entries))
+    table = re.fullmatch(r"(table|figure)\d", path.name)
+    return is_result(path) if table else _is_cell(path)
 
 
 def _is_cell(path: Path) -> bool:
-    return ownership.kind_of(path) == "run" or (path.is_dir() and is_run(path))
+    """Whether a folder is a run, or holds what was compiled for the runs beside it."""
+    if not path.is_dir():
+        return False
+    return path.name == "compiled" or ownership.kind_of(path) == "run" or is_run(path)
+
+
+def _with_cells(entries: list[Path]) -> bool:
+    """Whether there is more than a folder that anyone may call ``compiled``."""
+    return any(path.name != "compiled" for path in entries)

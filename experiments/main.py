@@ -34,6 +34,7 @@ from experiments.xla import prefer_fast_cpu_convolutions
 
 EXIT_NOT_FINITE = 3
 _CELL_PATIENCE = 40.0  # for the cell of a table whose earlier process is ending
+_NODE_PATIENCE = 120.0  # for the lock of a node that died: NFS gives it up in 90 s
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; created")
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "this is one of several processes, on one or several hosts"
@@ -123,6 +124,8 @@ def claimed(workdir: Path):
     from cgat_jax.workdir import claim_workdir
 
     patience = _CELL_PATIENCE if PARENT in os.environ else 0.0
+    if patience and "SLURM_JOB_ID" in os.environ:
+        patience = _NODE_PATIENCE
 
     def waiting(who: str) -> None:
         print(f"main: {who}", file=sys.stderr)

@@ -7,9 +7,10 @@
 Tables 1 to 5; figures 1 (an image under attack), 2 to 5 (curves), 6 (lambda). What is
 needed is run, each cell as a process of its own; what is there is kept and shared
 between tables, so that the same command again goes on where it stopped. --dry-run
-prints the plan with its cost, --render-only writes what has been measured. The result
-is WORKDIR/table1/ (or figure2/, ...): table.md, table.csv, table.json, pictures and
-index.html. A cell that fails is named and stops no other.
+prints the plan with its cost, --render-only writes what has been measured, --status
+says how each cell stands. --launcher=slurm has a cluster run them (docs/cluster.md).
+The result is WORKDIR/table1/ (or figure2/, ...): table.md, table.csv, table.json,
+pictures and index.html. A cell that fails is named and stops no other.
 
 --dataset=quickstart does the same in small, without data or weights: its scenes stand
 in for all three data sets.
@@ -47,7 +48,7 @@ from cgat_jax.reproduction.study import (
     command,
 )
 from experiments import cells as runs
-from experiments import cli
+from experiments import cli, launching
 from experiments.plan import plan
 
 _TABLE = flags.DEFINE_integer("table", None, "table of the paper, 1 to 5")
@@ -63,7 +64,6 @@ _WEIGHTS = flags.DEFINE_string(
     "weights", "", "folder with alexnet.safetensors and vgg11.safetensors"
 )
 _PRESET = flags.DEFINE_string("preset", "paper", "iterations of attacks: paper or fast")
-_JOBS = flags.DEFINE_integer("jobs", 1, "cells at a time", lower_bound=1)
 _SET = flags.DEFINE_multi_string(
     "set",
     [],
@@ -74,6 +74,9 @@ _TFLOPS = flags.DEFINE_float(
     None,
     "speed that the plan assumes, TFLOP/s of the machine; by default it is measured",
     lower_bound=1e-6,
+)
+_GPU = flags.DEFINE_string(
+    "gpu", "", "GPU, such as h100, whose cost the plan estimates by its published peak"
 )
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "print the plan and its cost, run nothing"
@@ -93,7 +96,11 @@ def main() -> int:
     found = with_sources(paper_cells.studies(cells, seeds, _overrides()))
     _check_overrides(found)
     if _DRY_RUN.value:
-        print("\n".join(plan(found, root, _TFLOPS.value)))
+        print("\n".join(plan(found, root, _TFLOPS.value, _GPU.value)))
+        return 0
+    if launching.is_asked_for_status():
+        names = [f"{d}/{cell.folder}" for d in found for cell in cells_of(found[d])]
+        print(launching.status(names, jobs_of(found, root), root))
         return 0
     runs.check_root(root)
     check_folder(root / name, "report", is_own=is_result)
@@ -101,6 +108,7 @@ def main() -> int:
         claim_folder(root, "runs", is_own=runs.is_root)
         print(_write(name, cells, found, root))
         return 0
+    launching.check()
     with runs.claimed(root):
         failed = _run(found, root)
         print(_write(name, cells, found, root))
@@ -115,7 +123,7 @@ def _run(found: dict[str, Study], root: Path) -> dict[str, str]:
 
     check()
     missing = jobs_of(found, root)
-    return runs.run_missing("reproduce", missing, root, _JOBS.value, check)
+    return launching.run_missing("reproduce", missing, root, check)
 
 
 def wanted_cells() -> tuple[str, list[paper_cells.PaperCell]]:

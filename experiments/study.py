@@ -7,8 +7,9 @@ A study file has ``get_studies()``: for each table a configuration file, rows of
 overrides, and seeds. Rows that differ in the defense alone share one pretrained
 network. Finished cells are kept: the same command again goes on where it stopped.
 --dry-run prints the commands instead; --render-only writes the tables of the cells that
-are there. Two studies in one folder at a time are refused; --out replaces only files of
-this program.
+are there. --launcher=slurm has a cluster run the cells (docs/cluster.md), --status says
+how each stands. Two studies in one folder at a time are refused; --out replaces only
+files of this program.
 
 Exit codes: 0 done, 1 cells failed (a line each), 2 refused, 130, 143 or 129 stopped by
 Ctrl-C, SIGTERM or SIGHUP: the cells that run save and end first.
@@ -32,14 +33,13 @@ from cgat_jax.reproduction.study import (
     command,
     study_table,
 )
-from experiments import cells, cli
+from experiments import cells, cli, launching
 
 MADE = "Made by `python -m experiments.study"
 
 _STUDY = flags.DEFINE_string("study", None, "Python file with get_studies()")
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the cells' workdirs")
 _OUT = flags.DEFINE_string("out", None, "Markdown file of the tables; rewritten")
-_JOBS = flags.DEFINE_integer("jobs", 1, "cells at a time", lower_bound=1)
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "print the commands, run nothing")
 _RENDER_ONLY = flags.DEFINE_bool("render_only", False, "run nothing, write the table")
 
@@ -95,12 +95,17 @@ def main() -> int:
         jobs = jobs_of(studies, root)
         print("\n".join(" ".join(job.arguments) for job in jobs))
         return 0
+    if launching.is_asked_for_status():
+        every, missing = jobs_of(studies, root), jobs_of(studies, root, done=False)
+        print(launching.status([job.name for job in every], missing, root))
+        return 0
     if _OUT.value:
         check_out_file(Path(_OUT.value), MADE, _heading())
     cells.check_root(root)
     if _RENDER_ONLY.value:
         print(_write(studies, root))
         return 0
+    launching.check()
     with cells.claimed(root):
         return _run(studies, root)
 
@@ -108,8 +113,8 @@ def main() -> int:
 def _run(studies: list[Study], root: Path) -> int:
     check_same_data([(study, root) for study in studies])
     missing = jobs_of(studies, root, done=False)
-    failed = cells.run_missing(
-        "study", missing, root, _JOBS.value, lambda: _write(studies, root)
+    failed = launching.run_missing(
+        "study", missing, root, lambda: _write(studies, root)
     )
     print(_write(studies, root))
     return cli.failures("study", failed, root)

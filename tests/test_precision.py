@@ -13,7 +13,9 @@ from cgat_jax.attacks.prosgan import make_targets
 from cgat_jax.attacks.prototypes import train_prototypes
 from cgat_jax.centers import center_codes, weighted_center_codes
 from cgat_jax.losses import LOSSES, make_loss
+from cgat_jax.losses.pairwise import make_dph
 from cgat_jax.losses.prototype import classified_prototype_loss
+from cgat_jax.losses.quantization import with_swdc
 from cgat_jax.models.prototype import make_prototype_net
 from cgat_jax.precision import full_precision
 from cgat_jax.types import Bank, Batch, similarity
@@ -59,9 +61,16 @@ def test_similarity():
     _all_full(similarity, LABELS, BANK.labels)
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_every_loss_and_its_gradient(name):
-    loss = make_loss(name, rule="multi")
+MAKERS = {
+    **{name: functools.partial(make_loss, name, rule="multi") for name in LOSSES},
+    **{f"{name}, by its factory": factory for name, factory in LOSSES.items()},
+    "with_swdc": lambda: with_swdc(make_dph()),
+}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_every_loss_and_its_gradient(make):
+    loss = make()
     params, constants = loss.init(KEY, BANK)
     batch = Batch(
         images=jnp.zeros((BATCH, 1, 1, 3)),

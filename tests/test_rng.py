@@ -1,6 +1,8 @@
 """No two random streams of a run meet."""
 
+import ast
 import itertools
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 from cgat_jax import rng
 from cgat_jax.attacks import ATTACKS
+from tests.test_structure import calls
 
 EPOCHS = range(12)
 STAGES = ("backbone", "pretrain", "defend", "prosgan")
@@ -27,6 +30,31 @@ def _host_streams(seed):
 
 def test_the_table_lists_every_host_stream():
     assert {name for name, *_ in _host_streams(0)} == set(rng.HOST_STREAMS)
+
+
+def _purposes(function, stages):
+    """What the package calls a function of streams for; a variable by its file."""
+    for path in sorted(Path(rng.__file__).parent.rglob("*.py")):
+        for _, name, call in calls(path):
+            words = [name, *map(ast.unparse, call.args)]
+            if function not in words[:2]:  # called, or given to functools.partial
+                continue
+            word = words[words.index(function) + 2]
+            if word.startswith("f"):
+                before, _, after = word.partition("{stage")
+                yield from (ast.literal_eval(f"{before[1:]}{s}'") for s in stages)
+                assert before and after.endswith("}'")
+            else:
+                quoted = word.startswith("'")
+                yield ast.literal_eval(word) if quoted else f"{path.name}: {word}"
+
+
+def test_the_package_draws_from_the_listed_streams_alone():
+    """Each purpose in the code is of a list, and each of a list is in the code."""
+    assert set(_purposes("host_stream", STAGES)) == set(rng.HOST_STREAMS)
+    listed = {*rng.DEVICE_STREAMS, *rng.NAMED_DEVICE_STREAMS}
+    of_attacks = {"attack_runner.py: purpose", "run.py: name"}
+    assert set(_purposes("device_stream", STAGES[:3])) == listed | of_attacks
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 + 5])

@@ -136,6 +136,36 @@ def test_rooms_of_numpy_know_no_jax(room):
     assert not wrong, "\n".join(wrong)
 
 
+def calls(path: Path):
+    """(line, dotted name of what is called, the call) of every call."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            yield node.lineno, ast.unparse(node.func), node
+
+
+def test_the_package_prints_nothing_and_ends_nothing():
+    """That is the programs' part; signals are ``training.interrupts``'s alone."""
+    loud = ("print", "sys.exit", "os._exit", "sys.stdout.write", "sys.stderr.write")
+    wrong = [
+        f"{path}:{line}: {name}"
+        for path in MODULES
+        for line, name, _ in calls(path)
+        if (name in loud or name.startswith("signal."))
+        and parts_of(path) != ("training", "interrupts")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_strict_promotion_is_switched_off_for_optax_alone():
+    wrong = [
+        f"{path}:{line}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for line, name, _ in calls(path)
+        if name.endswith("numpy_dtype_promotion") and path.name != "adam.py"
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_few_modules_lie_at_the_root():
     flat = [path.name for path in PACKAGE.glob("*.py")]
     assert len(flat) <= MOST_MODULES, flat

@@ -35,7 +35,8 @@ def nag(budget: Budget) -> Attack:
             values = objectives.disagreement(codes, wanted)
             return values.reshape(COPIES, len(x)).mean(axis=0)
 
-        start = start_of(images, keys, budget)
+        first = jax.vmap(jax.random.fold_in, (0, None))(keys, 0)  # iterations fold 1 on
+        start = start_of(images, first, budget)
         return sign_descent(of_images, images, start, budget)
 
     return attack

@@ -92,6 +92,11 @@ def _bounded(attack: str) -> bool:
 
 
 def _settings(config: Config, attack: str) -> dict[str, Any]:
+    rounded = config.evaluate.round_images and attack != "clean"
+    return _own_settings(config, attack) | ({"rounded": "8 bits"} if rounded else {})
+
+
+def _own_settings(config: Config, attack: str) -> dict[str, Any]:
     if attack not in ATTACKS:
         return {}
     given, entry = config.evaluate, ATTACKS[attack]
@@ -107,8 +112,6 @@ def _settings(config: Config, attack: str) -> dict[str, Any]:
         found["prototype_steps"] = prototype_steps(given)
     if entry.black_box:
         found["queries_per_image"] = budget.steps * given.restarts
-    if given.round_images:
-        found["rounded"] = "8 bits"
     return found
 
 

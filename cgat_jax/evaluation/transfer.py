@@ -8,7 +8,7 @@ from pathlib import Path
 from cgat_jax.attacks import ATTACKS, ordered_attacks
 from cgat_jax.evaluation import records
 from cgat_jax.evaluation.attack_runner import EncodedNetwork
-from cgat_jax.evaluation.evaluator import Evaluator, Record, is_named
+from cgat_jax.evaluation.evaluator import Evaluator, Record, is_named, is_of
 from cgat_jax.evaluation.sanity import examine
 from cgat_jax.evaluation.sanity_network import SanityNetwork
 from cgat_jax.files.io import read_sealed
@@ -40,22 +40,23 @@ class Doubts:
                     if defense != source
                 }
                 has = functools.partial(
-                    self._have_transferred, paths, attack, source, crafted_on
+                    self._have_transferred, paths, attack, (source, crafted_on), victims
                 )
                 if not from_first(has):
                     self._transfer(paths, attack, source, crafted_on, victims)
                 records += from_first(functools.partial(_read_all, paths))
         return records
 
-    def _have_transferred(self, paths, attack, source, crafted_on) -> bool:
-        """Whether records are there, and of the source as it is now."""
+    def _have_transferred(self, paths, attack, made_on, victims) -> bool:
+        """Whether records are there, of both networks and the data as they are now."""
+        (source, crafted_on), data = made_on, self._evaluator.dataset.digest.whole
+        records = {defense: read_kept(path) for defense, path in paths.items()}
         return all(
             record is not None
             and is_named(record, defense, attack, source)
             and record.get("source_sha256") == crafted_on.digest
-            for defense, record in zip(
-                paths, map(read_kept, paths.values()), strict=True
-            )
+            and is_of(record, network=victims[defense].digest, data=data)
+            for defense, record in records.items()
         )
 
     def examine(

@@ -8,7 +8,7 @@ Within a marked folder the names that this package uses are its own; other files
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cgat_jax import __version__
@@ -25,6 +25,7 @@ KINDS = {
     "runs": "runs of a study or a reproduction",
     "index": "a search index",
     "network": "a saved network",
+    "queue": "jobs of a cluster's queue",
 }
 _MAX_SHOWN, _HEAD, _LINES = 3, 65_536, 5  # names; bytes and lines of a file's head
 
@@ -80,12 +81,32 @@ def check_out_file(path: Path, *marks: str) -> None:
         return
     if not path.is_file():
         raise ForeignFilesError(f"{path}: is no file; choose another name")
-    with path.open("rb") as file:
-        lines = file.read(_HEAD).splitlines(keepends=True)[:_LINES]
+    lines = _head_of(path)[:_LINES]
     if lines and not all(any(x.startswith(m.encode()) for x in lines) for m in marks):
         raise ForeignFilesError(
             f"{path}: exists and was not made by this program for this; choose another"
         )
+
+
+def holds_marks(folder: Path, marks: Mapping[str, str]) -> bool:
+    """Whether a folder has files of these names, each with a line that begins so.
+
+    Tells of a folder without a mark by what its files say that an earlier version
+    made it: anyone may have files of the same names.
+    """
+    try:
+        return all(
+            any(line.startswith(mark.encode()) for line in _head_of(folder / name))
+            for name, mark in marks.items()
+        )
+    except OSError:
+        return False
+
+
+def _head_of(path: Path) -> list[bytes]:
+    """The first lines of a file."""
+    with path.open("rb") as file:
+        return file.read(_HEAD).splitlines(keepends=True)
 
 
 def _is_of_ours(name: str) -> bool:

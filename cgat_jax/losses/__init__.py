@@ -11,7 +11,6 @@ from cgat_jax.losses.dsdh import make_dsdh
 from cgat_jax.losses.greedyhash import make_greedyhash
 from cgat_jax.losses.pairwise import make_dph, make_dpsh, make_hashnet
 from cgat_jax.losses.quantization import with_swdc
-from cgat_jax.precision import full_precision
 from cgat_jax.types import HashLoss
 
 
@@ -41,7 +40,7 @@ LOSSES: dict[str, Callable[..., HashLoss]] = {
 
 
 def make_loss(name: str, **options: Any) -> HashLoss:
-    """A loss by its name, in full float32 on every device.
+    """A loss by its name; as all of these losses, in full float32 on every device.
 
     >>> import jax, jax.numpy as jnp
     >>> from cgat_jax.losses import make_loss
@@ -70,9 +69,4 @@ def make_loss(name: str, **options: Any) -> HashLoss:
     for option in options:
         lookup("option of a loss", option, known)
     own = {key: value for key, value in options.items() if key in takes[name]}
-    loss = factory(**own)
-    return loss._replace(
-        init=full_precision(loss.init),
-        apply=full_precision(loss.apply),
-        refresh=full_precision(loss.refresh) if loss.refresh else None,
-    )
+    return factory(**own)

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 from scipy.linalg import hadamard
 
+from cgat_jax.losses.precise import precise_loss
 from cgat_jax.types import Bank, Batch, HashLoss, Logits, masked_mean
 
 WEIGHT = 1e-4
@@ -40,6 +41,7 @@ def hash_centers(num_classes: int, bits: int, rng: np.random.Generator) -> np.nd
     return whole if num_classes > 2 * bits else centers
 
 
+@precise_loss
 def make_csq(*, rule: str = "multi", quantization: float = WEIGHT) -> HashLoss:
     """Binary cross-entropy of each code to the hash center of its labels.
 

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from cgat_jax.losses.precise import precise_loss
 from cgat_jax.types import Bank, Batch, HashLoss, Logits, masked_mean, similarity
 
 GAMMA, WEIGHT = 20.0, 0.1
@@ -20,6 +21,7 @@ def cauchy_distance(codes, others):
     return codes.shape[1] / 2 * (1 - jnp.minimum(products / norms, MAX_COSINE))
 
 
+@precise_loss
 def make_dch() -> HashLoss:
     """Cauchy cross-entropy of the pairs within a batch, and Cauchy quantization.
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from cgat_jax.losses.pairwise import bank_products, likelihood
+from cgat_jax.losses.precise import precise_loss
 from cgat_jax.types import Bank, Batch, HashLoss, Logits, masked_mean, similarity
 
 MU, NU, ETA = 1.0, 1.0, 55.0
@@ -60,6 +61,7 @@ def refresh(constants: dict, bank: Bank) -> dict:
     return jax.lax.fori_loop(0, SWEEPS, alternate, constants)
 
 
+@precise_loss
 def make_dsdh(*, quantization: float = 0.0) -> HashLoss:
     """DPSH's likelihood, and how well binary codes B tell the labels.
 

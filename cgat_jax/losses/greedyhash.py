@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from cgat_jax.losses.precise import precise_loss
 from cgat_jax.types import Bank, Batch, HashLoss, Logits, masked_mean
 
 WEIGHT = 0.1
 
 
+@precise_loss
 def make_greedyhash(*, train_classifier: bool = True) -> HashLoss:
     """Cross-entropy of a linear classifier on b = sign(u), and a cubic penalty.
 

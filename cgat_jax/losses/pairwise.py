@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from cgat_jax.losses.precise import precise_loss
 from cgat_jax.precision import full_precision
 from cgat_jax.types import (
     Bank,
@@ -34,6 +35,7 @@ def bank_products(codes: Codes, bank: Bank):
     return codes @ jax.lax.stop_gradient(bank.codes).T
 
 
+@precise_loss
 def make_dpsh(*, eta: float = 0.001, eta_form: str = "mean") -> HashLoss:
     """Deep pairwise-supervised hashing: the likelihood of the similarities.
 
@@ -75,6 +77,7 @@ def make_dpsh(*, eta: float = 0.001, eta_form: str = "mean") -> HashLoss:
     return HashLoss(init=lambda key, bank: ({}, {}), apply=apply)
 
 
+@precise_loss
 def make_dph() -> HashLoss:
     """Deep pairwise hashing: mean((u U^T / K - (2S - 1))^2) over batch and bank.
 
@@ -103,6 +106,7 @@ def make_dph() -> HashLoss:
     return HashLoss(init=lambda key, bank: ({}, {}), apply=apply)
 
 
+@precise_loss
 def make_hashnet(*, continuation: bool = False, unseen: str = "labels") -> HashLoss:
     """HashNet: the likelihood of DPSH, similar and dissimilar pairs weighing the same.
 

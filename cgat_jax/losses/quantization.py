@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
+from cgat_jax.losses.precise import precise_loss
 from cgat_jax.types import Batch, Codes, HashLoss, Logits, Mask, Scalar, masked_mean
 
 SWDC_WEIGHT = 0.1
@@ -34,6 +35,7 @@ def swdc(codes: Codes, balanced: Codes, mask: Mask) -> Scalar:
     return masked_mean((ordered - signs) ** 2, jnp.arange(len(mask)) < mask.sum())
 
 
+@precise_loss
 def with_swdc(loss: HashLoss) -> HashLoss:
     """A loss plus 0.1 * SWDC to signs drawn anew for each batch (the -C variants).
 

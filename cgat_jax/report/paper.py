@@ -124,6 +124,8 @@ def unlike(cell: ReportCell) -> list[str]:
         notes.append(f"ours is MAP@{record['map_at']}, the paper's MAP@{PAPER_MAP_AT}")
     if cell.budget is not None and abs(cell.budget - PAPER_BUDGET) > 1e-4:
         notes.append(f"our budget is {names.level(cell.budget)}, the paper's 8/255")
+    if (record.get("attack_settings") or {}).get("rounded"):
+        notes.append("our attacked images are rounded to 8 bits, the paper's are not")
     attacked, total = record.get("num_attacked"), record.get("num_queries")
     if record.get("without_relevant") == "exclude":
         notes.append("ours leaves out queries that share no label with the database")

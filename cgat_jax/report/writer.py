@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cgat_jax.files.io import write_bytes
-from cgat_jax.files.ownership import check_folder, claim_folder
+from cgat_jax.files.ownership import check_folder, claim_folder, holds_marks
 from cgat_jax.report import names
 from cgat_jax.report.cells import ReportCell, check_comparable, group
 from cgat_jax.report.doubt import TextTable, doubt_tables
@@ -18,6 +18,13 @@ from cgat_jax.report.provenance import attack_settings, provenance, settings
 from cgat_jax.report.records import Run, read_run, setting
 from cgat_jax.report.summary import findings, meaning, story
 from cgat_jax.report.tables import BELOW, detail_table, main_table, paper_table
+
+# Lines of every report since the first version, by which one without a mark is known.
+_MARKS = {
+    "index.html": '<p class="eyebrow">Hashing retrieval under attack</p>',
+    "results.csv": "dataset,split,split_sha256,backbone,bits,loss,defense,attack,",
+    "results.md": "## MAP",
+}
 
 
 def write_report(workdir: Path) -> Path:
@@ -73,8 +80,7 @@ def write_reports(workdirs: Sequence[Path], out: Path) -> Path:
 
 def is_report(folder: Path) -> bool:
     """Whether a folder without a mark is a report of an earlier version."""
-    names = ("index.html", "results.csv", "results.md")
-    return all((folder / name).is_file() for name in names)
+    return holds_marks(folder, _MARKS)
 
 
 def page_title(run: Run) -> str:

@@ -11,6 +11,7 @@ from cgat_jax.attacks.nag import COPIES
 from cgat_jax.attacks.references import GENERATED
 from cgat_jax.config import Config
 from cgat_jax.data.sources.known import KNOWN
+from cgat_jax.errors import lookup
 from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.evaluation.generators import generator_epochs
 from cgat_jax.evaluation.worst_case import ENSEMBLE, QUERIES
@@ -22,6 +23,24 @@ _GAN_FLOPS = 196e9
 _SANITY_PASSES = 4_300  # forward passes a query of all checks
 _STEP_FLOPS = 1e11  # of a timed step on a CPU, at most: about a second of two cores
 _ROUNDS, _LEAST = 3, 1.5  # timed steps, and seconds of them, at least
+PEAKS = {
+    "a10": 62.5,
+    "a100": 156.0,
+    "a30": 82.0,
+    "a40": 74.8,
+    "h100": 494.7,
+    "h200": 494.7,
+    "l4": 60.0,
+    "l40s": 183.0,
+    "rtx3090": 35.6,
+    "rtx4090": 82.6,
+    "t4": 8.1,
+    "v100": 15.7,
+}
+"""Published dense TFLOP/s of GPUs in what JAX makes of float32 products there: TF32,
+and on T4 and V100, which have none, float32. H100 and H200 are the SXM modules."""
+UTILIZATION = 0.3
+"""Share of the peak that a training is assumed to reach on a GPU; not measured."""
 _MOST_LOAD = 4.0  # beyond, it is no other work: fewer cores are granted than there are
 
 
@@ -65,6 +84,17 @@ def measured_speed(config: Config) -> float:
     if jax.default_backend() == "cpu":  # what other work takes is not the machine's
         return batch * step / max(min(busy), min(wall) / _MOST_LOAD)
     return batch * step / min(wall)
+
+
+def gpu_speed(name: str) -> float:
+    """Operations a second that a GPU is assumed to do: a share of its published peak.
+
+    An estimate for networks that fill the GPU, as AlexNet and VGG at 224 pixels do.
+
+    Raises:
+        InputError: there is no such name; lists the known ones.
+    """
+    return lookup("GPU", name.lower(), PEAKS) * 1e12 * UTILIZATION
 
 
 def run_flops(config: Config, *, pretrains: bool) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cgat_jax.files.io import write_bytes, write_json, write_text
-from cgat_jax.files.ownership import claim_folder
+from cgat_jax.files.ownership import claim_folder, holds_marks
 from cgat_jax.report.gallery import inline
 from cgat_jax.report.pages import render
 from cgat_jax.report.plotting import Picture
@@ -17,6 +17,14 @@ from cgat_jax.report.tables import markdown_table, markdown_text
 from cgat_jax.reproduction.comparison import HEADER, Row, compare_cells, text_table
 from cgat_jax.reproduction.orderings import paper_layout
 from cgat_jax.reproduction.paper_cells import PaperCell
+
+# Lines of every result since the first version, by which one without a mark is known.
+_MARKS = {
+    "index.html": '<p class="eyebrow">The paper beside this package</p>',
+    "table.csv": "dataset,loss,bits,defense,attack,",
+    "table.json": ' "title": "',
+    "table.md": "# CgAT, WWW 2023: ",
+}
 
 
 def write_reproduction(
@@ -76,8 +84,7 @@ def write_reproduction(
 
 def is_result(folder: Path) -> bool:
     """Whether a folder without a mark is a result of an earlier version."""
-    names = ("table.md", "table.csv", "table.json", "index.html")
-    return all((folder / name).is_file() for name in names)
+    return holds_marks(folder, _MARKS)
 
 
 def _with_runs(rows, records: Mapping[PaperCell, list[Record]]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from cgat_jax.attacks import (
     objectives,
     ordered_attacks,
 )
-from cgat_jax.attacks.pgd import away_from_references, relax
+from cgat_jax.attacks.pgd import away_from_references, relax, uniform_noise
 from cgat_jax.attacks.references import GENERATED, LABELS
 from cgat_jax.config import Evaluate
 from cgat_jax.config.fields import listed
@@ -101,6 +101,15 @@ def test_an_image_does_not_depend_on_its_batch(x64, name):
 def test_zero_steps_without_a_random_start_are_the_identity(problem, name):
     attack = _make(name, steps=0, random_start=False)
     np.testing.assert_array_equal(attack(*problem), problem[1])
+
+
+def test_what_folds_its_keys_draws_from_none_of_them(problem):
+    """NAG draws a noise for the start, and others in each iteration."""
+    moved = _make("nag", steps=0, random_start=True)(*problem)
+    _, images, _, keys = problem
+    first = jax.vmap(jax.random.fold_in, (0, None))(keys, 0)
+    np.testing.assert_array_equal(moved, uniform_noise(images, first, EPSILON))
+    assert (moved != uniform_noise(images, keys, EPSILON)).any()
 
 
 def _objective(name, encode, images, references, own):

@@ -29,6 +29,7 @@ from cgat_jax.models.gan import make_discriminator, make_generator
 from cgat_jax.training import prosgan as training
 from cgat_jax.training.prosgan import AttackedNetwork, train_prosgan
 from cgat_jax.types import Bank, Batch
+from tests.adam import allow_adam
 from tests.reference import gan as reference
 from tests.reference import losses as loss_reference
 
@@ -100,10 +101,11 @@ def _train(attacked, folder, batches=_batches, check_stop=lambda: None):
 
 @pytest.fixture(scope="module")
 def small_networks():
-    """Fewer layers and units, which compile sooner."""
+    """Fewer layers and units, which compile sooner; for all tests of the file."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prototype, "HIDDEN", 64)
         patch.setattr(gan, "BLOCKS", 1)
+        allow_adam(patch)
         yield
 
 
@@ -124,8 +126,7 @@ def compiled_once(tmp_path_factory):
 def trained(attacked, small_networks, compiled_once, tmp_path_factory):
     """A training without interruption: what it returned, and its folder."""
     folder = tmp_path_factory.mktemp("whole")
-    with jax.numpy_dtype_promotion("standard"):
-        return _train(attacked, folder), folder
+    return _train(attacked, folder), folder
 
 
 @pytest.mark.parametrize("pad", [0, 2])
@@ -225,8 +226,7 @@ def stepped(attacked, small_networks, compiled_once):
     features = jax.random.normal(_key(2), (CLASSES, 512))
     sets = Targets(jnp.eye(CLASSES), attacked.bank.codes[::5], features)
     mesh, constants = sharding.make_mesh(), (_key(3), attacked.network, sets)
-    with jax.numpy_dtype_promotion("standard"):
-        fresh = training._fresh(_key(1), networks, SIZE, sets)
+    fresh = training._fresh(_key(1), networks, SIZE, sets)
     state = jax.device_put(fresh, sharding.replicated(mesh))
     program = training._compile(make_gan_step(networks, SETTINGS), constants, mesh)
 
@@ -372,6 +372,43 @@ def test_a_stopped_and_a_killed_training_end_as_a_whole_one(
     logs = [(f / "metrics.jsonl").read_text() for f in (tmp_path, folder)]
     assert logs[0] == logs[1] and len(logs[0].splitlines()) == TOTAL // 4
     assert json.loads(logs[0].splitlines()[-1])["step"] == TOTAL
+
+
+def test_damaged_newest_checkpoints_end_in_the_same_training(
+    attacked, trained, tmp_path
+):
+    """A flipped byte in every file, of the generator's and of the prototypes'."""
+    seen = []
+
+    def watched(start, count):
+        for batch in _batches(start, count):
+            seen.append(1)
+            yield batch
+
+    def stop_at_step_seven():
+        if len(seen) == 7:
+            raise Stopped(143)
+
+    with pytest.raises(Stopped):
+        _train(attacked, tmp_path, batches=watched, check_stop=stop_at_step_seven)
+    newest = tmp_path / "checkpoints" / "7", *(tmp_path / "prototypes").glob("[0-9]*")
+    assert len(newest) == 2
+    for path in (
+        p
+        for folder in newest
+        for p in folder.rglob("*")
+        if p.is_file() and p.stat().st_size
+    ):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 8
+        path.write_bytes(content)
+    whole, folder = trained
+    _same(_train(attacked, tmp_path), whole)
+    logs = [(f / "metrics.jsonl").read_text() for f in (tmp_path, folder)]
+    assert logs[0] == logs[1]
+    for path in newest:
+        assert path.with_name(f"{path.name}.damaged-1").is_dir()
+        assert path.is_dir() == (path.parent.name == "prototypes")
 
 
 def test_a_finished_training_is_only_read(attacked, trained):

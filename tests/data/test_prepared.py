@@ -2,7 +2,6 @@ import json
 import multiprocessing
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -43,11 +42,9 @@ def test_preparing_again_does_nothing(tmp_path):
     source, root = small_lists(tmp_path / "source"), tmp_path / "root"
     assert fill(root, source)
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    start = time.perf_counter()
     assert not fill(root, source)
     source.rename(tmp_path / "gone")
     assert not fill(root, source)
-    assert time.perf_counter() - start < 2
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 

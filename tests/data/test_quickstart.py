@@ -11,6 +11,7 @@ import pytest
 
 from cgat_jax.config import Data
 from cgat_jax.data.datasets import quickstart
+from cgat_jax.errors import InputError
 from experiments import make_quickstart_photos
 
 PHOTOS = quickstart._photos()
@@ -187,17 +188,49 @@ def test_the_photos_program_chooses_distinct_photos_in_the_same_bytes(tmp_path):
 
 
 def test_the_photos_program_names_what_is_missing(tmp_path):
-    assert "--source is missing" in _make_photos().stderr
     done = _make_photos(f"--source={tmp_path}")
-    assert done.returncode == 1
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "missing ['train-images-idx3-ubyte.gz'" in done.stderr
 
 
 def _source_of_few_photos(folder):
     for part in ("train", "t10k"):
-        _write_idx(folder / f"{part}-images-idx3-ubyte.gz", np.zeros((9, 28, 28)))
-        _write_idx(folder / f"{part}-labels-idx1-ubyte.gz", np.zeros(9))
+        photos = np.zeros((9, 28, 28), np.uint8)
+        _write_idx(folder / f"{part}-images-idx3-ubyte.gz", photos)
+        _write_idx(folder / f"{part}-labels-idx1-ubyte.gz", photos[:, 0, 0])
     return folder
+
+
+DAMAGES = {
+    "no gz file": lambda content: b"mine",
+    "empty": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "flipped": lambda content: content[:30] + bytes([content[30] ^ 8]) + content[31:],
+    "another idx file": lambda content: gzip.compress(b"\0\0\x09\1\0\0\0\1a"),
+    "a head alone": lambda content: gzip.compress(b"\0\0\x08\3\0\0"),
+    "few bytes": lambda content: gzip.compress(b"\0\0"),
+    "a number too many": lambda content: gzip.compress(gzip.decompress(content) + b"a"),
+    "other shapes": lambda content: gzip.compress(b"\0\0\x08\1\0\0\0\1a"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("kind", ["images-idx3", "labels-idx1"])
+def test_a_damaged_file_of_the_photos_program_is_one_line(tmp_path, damage, kind):
+    path = _source_of_few_photos(tmp_path) / f"train-{kind}-ubyte.gz"
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    with pytest.raises(InputError) as caught:
+        make_quickstart_photos.read_source(tmp_path)
+    text = str(caught.value)
+    assert str(tmp_path / "train-") in text and "\n" not in text, text
+
+
+def test_photos_that_are_too_few_or_of_other_classes_are_named(tmp_path):
+    images, labels = make_quickstart_photos.read_source(_source_of_few_photos(tmp_path))
+    with pytest.raises(InputError, match=r"fewer than 1,200 .*\[0, 1, 2"):
+        make_quickstart_photos.choose(images, labels)
+    with pytest.raises(InputError, match="label 10, expected 0 to 9"):
+        make_quickstart_photos.choose(images, labels + 10)
 
 
 def test_the_photos_program_leaves_a_foreign_file_as_it_is(tmp_path):
@@ -206,13 +239,17 @@ def test_the_photos_program_leaves_a_foreign_file_as_it_is(tmp_path):
     before = photos.read_bytes()
     source = f"--source={_source_of_few_photos(tmp_path)}"
     done = _make_photos(source, f"--out={photos}")
-    assert done.returncode == 1
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "holiday.npz: exists and was not made by this program" in done.stderr
     assert photos.read_bytes() == before
 
 
 def test_the_photos_program_knows_its_own_file(tmp_path):
     arrays = {name: np.zeros((1, 2, 2)) for name in make_quickstart_photos.COUNTS}
+    own = {
+        name: np.zeros((10, count, 28, 28), np.uint8)
+        for name, count in make_quickstart_photos.COUNTS.items()
+    }
     others = {
         "text.npz": b"mine",
         "empty.npz": b"",
@@ -222,10 +259,11 @@ def test_the_photos_program_knows_its_own_file(tmp_path):
         (tmp_path / name).write_bytes(content)
         assert not make_quickstart_photos.is_own(tmp_path / name)
     np.save(tmp_path / "array.npy", arrays["query"])
-    np.savez(tmp_path / "more.npz", **arrays, mine=np.zeros(1))
-    for name in ("array.npy", "more.npz", "."):
+    np.savez(tmp_path / "more.npz", **own, mine=np.zeros(1))
+    np.savez(tmp_path / "codes.npz", **arrays)
+    for name in ("array.npy", "more.npz", "codes.npz", "."):
         assert not make_quickstart_photos.is_own(tmp_path / name)
-    make_quickstart_photos.write_npz(tmp_path / "own.npz", arrays)
+    make_quickstart_photos.write_npz(tmp_path / "own.npz", own)
     assert make_quickstart_photos.is_own(tmp_path / "own.npz")
     assert make_quickstart_photos.is_own(quickstart.PHOTOS)
 

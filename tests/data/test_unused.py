@@ -1,5 +1,8 @@
 """Settings that a data set does not use are refused, all at once."""
 
+import dataclasses
+import importlib
+
 import pytest
 
 from cgat_jax.config import Data
@@ -47,5 +50,31 @@ def test_each_is_refused_with_its_value_and_all_together(tmp_path, name):
 def test_defaults_and_other_data_sets_pass():
     for name in ("lists", "quickstart", "coco", "cifar10"):
         check_settings(Data(name=name))
-    check_settings(Data(name="coco", **CHANGED))
+    check_settings(Data(name="coco", **CHANGED | {"split": "paper"}))
     assert set(_UNUSED) == set(NAMED)
+
+
+DRAWN = "num_queries", "num_train", "num_database", "split_seed"
+
+
+@pytest.mark.parametrize("name", ["coco", "flickr25k", "nus_wide"])
+def test_a_released_split_takes_no_sizes(tmp_path, name):
+    for key in DRAWN:
+        settings = Data(name=name, split="released", **{key: CHANGED[key]})
+        with pytest.raises(DataError) as caught:
+            load_dataset(settings, tmp_path / "root", progress=False)
+        start = f"data.{key}={CHANGED[key]} is not used with split=released: "
+        assert str(caught.value).startswith(start)
+    with pytest.raises(DataError) as caught:
+        check_settings(Data(name=name, **CHANGED))
+    lines = str(caught.value).splitlines()
+    assert [line.split("=")[0] for line in lines] == [
+        f"data.{key}" for key in ("num_queries", "num_database", "num_train")
+    ] + ["data.split_seed"]
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize("name", ["coco", "flickr25k", "nus_wide"])
+def test_the_configurations_take_their_released_split(name):
+    config = importlib.import_module(f"experiments.configs.{name}").get_config()
+    check_settings(dataclasses.replace(config.data, split="released"))

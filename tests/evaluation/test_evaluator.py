@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from cgat_jax import sharding
-from cgat_jax.attacks import Budget
+from cgat_jax.attacks import ATTACKS, WORST_CASE, Budget
 from cgat_jax.data import load_dataset
 from cgat_jax.data.dataset import make_split
 from cgat_jax.errors import InputError
 from cgat_jax.evaluation import evaluator, transfer
 from cgat_jax.evaluation.evaluator import Evaluator
+from cgat_jax.evaluation.records import _settings as attack_settings
 from cgat_jax.evaluation.sanity import Curve
 from cgat_jax.evaluation.worst_case import ENSEMBLE, EnsembleResult, WorstCase
 from cgat_jax.files.arrays import save_array
@@ -264,6 +265,37 @@ def test_sanity_names_its_twin_and_is_made_again_with_another(
     changed = {"none": victim, "twin": twin._replace(digest="0" * 64)}
     (again,) = found.examine({"none": victim}, changed)
     assert again["twin_sha256"] == "0" * 64 and len(twins) == 3
+
+
+@pytest.mark.parametrize("key", ["source", "network", "data"])
+def test_transfers_are_of_the_networks_and_data_of_now(
+    config, dataset, network, tmp_path, key
+):
+    settings = dataclasses.replace(config.evaluate, transfer="noise")
+    changed = dataclasses.replace(config, evaluate=settings)
+    evaluator = _evaluator(changed, dataset, tmp_path)
+    victims = {"none": evaluator.victim("none", *network)}
+    sources = {"other": victims["none"]._replace(digest="1" * 64)}
+    found = transfer.Doubts(evaluator)
+    (first,) = found.transfers(victims, sources)
+    path = tmp_path / "evaluate" / "none-noise@other" / "record.json"
+    before = path.read_bytes()
+    assert found.transfers(victims, sources) == [first]
+    assert path.read_bytes() == before
+
+    write_sealed(path, first | {"map": 0.9876, f"{key}_sha256": "0" * 64})
+    (again,) = found.transfers(victims, sources)
+    assert _timeless([again]) == _timeless([first])
+    assert read_sealed(path) == again
+
+
+@pytest.mark.parametrize("attack", [*ATTACKS, WORST_CASE])
+def test_every_record_says_that_images_were_rounded(config, attack):
+    evaluate = dataclasses.replace(config.evaluate, round_images=True)
+    rounded = dataclasses.replace(config, evaluate=evaluate)
+    plain = attack_settings(config, attack)
+    assert attack_settings(rounded, attack) == plain | {"rounded": "8 bits"}
+    assert attack_settings(rounded, "clean") == attack_settings(config, "clean")
 
 
 def test_rounded_images_are_of_256_levels_in_the_ball(

@@ -16,13 +16,6 @@ from tests import tiny_config
 BITS, SIDE = 8, 32
 
 
-@pytest.fixture(autouse=True)
-def as_programs_run():
-    """APGD counts with booleans, which strict promotion refuses."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
-
-
 def _model(change_images=lambda x: x, scale=10.0, change_logits=lambda z: z):
     """A linear network, with something done to its input or its output."""
     rng = np.random.default_rng(0)

@@ -18,7 +18,7 @@ from cgat_jax.report.paper import paper_rows
 from cgat_jax.reproduction import paper_cells
 from cgat_jax.reproduction.comparison import compare_cells, measured
 from cgat_jax.reproduction.orderings import orderings, paper_layout
-from cgat_jax.reproduction.page import write_reproduction
+from cgat_jax.reproduction.page import is_result, write_reproduction
 from cgat_jax.reproduction.progress import is_done
 from cgat_jax.reproduction.study import cells_of, config_of
 from tests.report.synthetic import make_record, write_sanity
@@ -268,6 +268,13 @@ def test_the_speed_that_a_plan_assumes_can_be_given(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].endswith("at 0.5 TFLOP/s, as given")
     assert " min, at" in done.stdout or " h, at" in done.stdout
+    assert _run(*flags, "--gpu=h100").stdout.endswith(
+        "at 148 TFLOP/s, an estimate: 30% of the published 494.7 of one h100, not "
+        "measured\n"
+    )
+    for wrong, said in ((["--gpu=h10"], "known: ["), (["--gpu=t4"], "give one of")):
+        refused = _run(*flags, *wrong, *(["--tflops=1"] if "t4" in wrong[0] else []))
+        assert refused.returncode == 2 and said in refused.stderr
 
 
 def _write_finished(root, cells, overrides):
@@ -393,6 +400,22 @@ def test_a_result_is_not_written_over_other_files(tmp_path):
         write_reproduction(tmp_path / "table1", "Table", records, {}, [])
     assert [p.name for p in (tmp_path / "table1").iterdir()] == ["table.md"]
     assert (tmp_path / "table1" / "table.md").read_text() == "my own table"
+
+
+def test_a_result_without_a_mark_is_known_by_all_of_its_files(tmp_path):
+    records = {paper_cells.cells_of_table(1)[0]: [_record(0.4)]}
+    folder, title = tmp_path / "table1", "CgAT, WWW 2023: table 1"
+    write_reproduction(folder, title, records, {}, [])
+    (folder / ownership.MARK).unlink()
+    assert is_result(folder)
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        path.write_text("mine")
+        assert not is_result(folder), path.name
+        with pytest.raises(ForeignFilesError):
+            write_reproduction(folder, title, records, {}, [])
+        assert path.read_text() == "mine"
+        path.write_bytes(content)
 
 
 def test_warnings_come_before_the_numbers_of_a_result(tmp_path):

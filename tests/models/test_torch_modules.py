@@ -3,7 +3,6 @@
 import collections
 import os
 import sys
-import time
 import types
 
 import numpy as np
@@ -287,11 +286,9 @@ def test_bad_modules_are_refused_in_a_line_and_at_once(write, name, tmp_path):
     if isinstance(state, Called):
         state = Raw(torch_files._opcodes(state))
     write_state(write, tmp_path / "w", state, {"0": FLAT.tobytes()})
-    began = time.monotonic()
     with pytest.raises(InputError, match=message) as caught:
         read_torch_file(tmp_path / "w")
     assert len(str(caught.value).splitlines()) == 1
-    assert time.monotonic() - began < 5
 
 
 @CONTAINERS

@@ -177,26 +177,51 @@ def _bytes_in(folder):
     return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+REPORT = ("index.html", "results.csv", "results.md")
+
+
+@pytest.mark.parametrize("names", [REPORT[:1], REPORT])
 @pytest.mark.parametrize("place", ["report", "elsewhere"])
-def test_a_foreign_folder_for_the_report_keeps_its_bytes(tmp_path, whole, place):
+def test_a_foreign_folder_for_the_report_keeps_its_bytes(tmp_path, whole, place, names):
     path = shutil.copytree(whole, tmp_path / "run")
     out = path / "report" if place == "report" else tmp_path / "elsewhere"
     out.mkdir()
-    (out / "index.html").write_text("<p>my own page</p>")
-    (out / "thesis.txt").write_text("mine")
+    for name in (*names, "thesis.txt"):
+        (out / name).write_text("mine")
     before = _bytes_in(tmp_path)
     with pytest.raises(ForeignFilesError, match="not empty"):
         write_reports([path], out)
     assert _bytes_in(tmp_path) == before
 
 
+def _earlier_report(folder):
+    """As the first version wrote it, in outline."""
+    folder.mkdir()
+    page = "<!doctype html>\n<title>a: retrieval under attack</title>\n<style>\n"
+    page += '</style>\n<p class="eyebrow">Hashing retrieval under attack</p>\n'
+    fields = "dataset,split,split_sha256,backbone,bits,loss,defense,attack,budget,seed"
+    texts = page, f"{fields}\nquickstart\n", "# a\n\nFound.\n\n## MAP\n\n| a |\n"
+    for name, text in zip(REPORT, texts, strict=True):
+        (folder / name).write_text(text)
+
+
 def test_a_report_of_an_earlier_version_is_written_anew(tmp_path, whole, no_drawing):
     path = shutil.copytree(whole, tmp_path / "run")
-    (path / "report").mkdir()
-    for name in ("index.html", "results.csv", "results.md"):
-        (path / "report" / name).write_text("old")
-    assert "old" != write_report(path).read_text()
-    assert ownership.kind_of(path / "report") == "report"
+    _earlier_report(path / "report")
+    for _ in range(2):  # then one of this version that lost its mark
+        assert "<h1>" in write_report(path).read_text()
+        (path / "report" / ownership.MARK).unlink()
+
+
+@pytest.mark.parametrize("name", REPORT)
+def test_a_report_of_which_a_file_is_foreign_keeps_it(tmp_path, whole, name):
+    path = shutil.copytree(whole, tmp_path / "run")
+    _earlier_report(path / "report")
+    (path / "report" / name).write_text("mine")
+    before = _bytes_in(tmp_path)
+    with pytest.raises(ForeignFilesError, match="not empty"):
+        write_report(path)
+    assert _bytes_in(tmp_path) == before
 
 
 def test_pictures_from_before_digests_are_looked_at(tmp_path, no_drawing):

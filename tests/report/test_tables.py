@@ -119,8 +119,9 @@ def test_difference_is_that_of_the_printed_numbers():
 def test_comparison_says_what_is_unlike_the_paper():
     record = {**records()[2], "dataset": "coco", "backbone": "vgg11"}
     record |= {"attack": "tha", "map_at": 1000, "budget": 4 / 255, "num_attacked": 64}
+    record["attack_settings"] = {"steps": 100, "rounded": "8 bits"}
     note = compare(group([record]))[0].note
-    for part in ("43.88", "MAP@1000", "4/255", "first 64 of 500"):
+    for part in ("43.88", "MAP@1000", "4/255", "first 64 of 500", "rounded to 8 bits"):
         assert part in note
 
 

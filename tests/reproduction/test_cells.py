@@ -194,21 +194,39 @@ def test_the_report_of_a_benchmark_names_no_path_of_the_machine():
     ]
 
 
+RESULT = {
+    "index.html": '<p class="eyebrow">The paper beside this package</p>\n',
+    "table.csv": "dataset,loss,bits,defense,attack,weight,paper\n",
+    "table.json": '{\n "title": "CgAT, WWW 2023: table 4",\n "rows": []\n}\n',
+    "table.md": "# CgAT, WWW 2023: table 4\n",
+}
+
+
 def test_roots_of_earlier_versions_are_known(tmp_path):
     assert is_root(tmp_path)
     for name in (
         "pretrained-seed0/config.json",
         "compiled/x",
-        "table4/table.json",
-        "figure1/table.json",
-        "quickstart/compiled/x",
         "quickstart/b-seed0/config.json",
+        "quickstart/compiled/x",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(to_json(Config()))
         assert is_root(tmp_path), name
+    for folder in ("table4", "figure1"):
+        (tmp_path / folder).mkdir()
+        for name, text in RESULT.items():
+            assert not is_root(tmp_path)
+            (tmp_path / folder / name).write_text(text)
+        assert is_root(tmp_path), folder
     foreign = "notes.txt", "photos/a.jpg", "coco/photos/a.jpg", "table5/a.md"
-    for name in (*foreign, "site/config.json", "diary/log.txt", "coco/x/config.json"):
+    foreign += (
+        "site/config.json",
+        "diary/log.txt",
+        "coco/x/config.json",
+        "coco/compiled/a",
+    )
+    for name in (*foreign, "table1/table.json"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine")
@@ -218,6 +236,12 @@ def test_roots_of_earlier_versions_are_known(tmp_path):
             path = path.parent
             path.rmdir()
     assert is_root(tmp_path)
+
+
+def test_a_folder_that_holds_a_folder_named_as_our_cache_is_not_ours(tmp_path):
+    (tmp_path / "compiled").mkdir()
+    (tmp_path / "compiled" / "mine.o").write_text("mine")
+    assert not is_root(tmp_path)
 
 
 def _children_of(pid):
@@ -235,7 +259,7 @@ def _is_alive(pid):
 def test_a_study_that_is_ended_leaves_no_orphan_and_goes_on(tmp_path, number):
     command = [*STUDY, f"--workdir={tmp_path / 'cells'}"]
     with _start(command, tmp_path) as process:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while not list(tmp_path.glob("cells/*/config.json")):
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.1)

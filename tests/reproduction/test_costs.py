@@ -2,7 +2,14 @@
 
 import pytest
 
-from cgat_jax.reproduction.costs import forward_flops, measured_speed, run_flops
+from cgat_jax.errors import InputError
+from cgat_jax.reproduction.costs import (
+    PEAKS,
+    forward_flops,
+    gpu_speed,
+    measured_speed,
+    run_flops,
+)
 from experiments.configs import coco, quickstart
 from tests import tiny_config
 
@@ -58,3 +65,12 @@ def test_attacks_cost_their_iterations_and_prosgan_its_training():
 def test_the_measured_speed_is_that_of_a_computer():
     speed = measured_speed(tiny_config.get_config())
     assert 1e6 < speed < 1e16
+
+
+def test_a_gpus_speed_is_a_share_of_its_peak_and_an_unknown_one_is_refused():
+    assert gpu_speed("H100") == pytest.approx(0.3 * 494.7e12)
+    assert all(gpu_speed(name) < peak * 1e12 for name, peak in PEAKS.items())
+    with pytest.raises(
+        InputError, match=r"unknown GPU 'h10'; known: \['a10', .*'h100'"
+    ):
+        gpu_speed("h10")

@@ -1,20 +1,18 @@
 """Settings that a data set does not use: refused, so that nobody relies on them."""
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError
+from cgat_jax.data.sources.known import KNOWN
 
+_DRAWN = ("num_queries", "num_database", "num_train")
 _FILES = "the files say who is query, database and training image"
 _MADE = "its images are made, not read"
 _UNUSED = {
-    "lists": dict.fromkeys(
-        (
-            *("split", "splits", "num_queries", "num_train", "num_database"),
-            "split_seed",
-        ),
-        _FILES,
-    ),
+    "lists": dict.fromkeys(("split", "splits", *_DRAWN, "split_seed"), _FILES),
     "quickstart": {
         **dict.fromkeys(("root", "source"), _MADE),
         **dict.fromkeys(("split", "splits"), "its split is made of the sizes"),
@@ -26,15 +24,31 @@ _UNUSED = {
 def check_settings(settings: Data) -> None:
     """Finds that every setting that was changed is used by the data set.
 
+    With a released split, the sizes may also be those of the paper's, which the
+    configurations of the data sets have.
+
     Raises:
         DataError: a line for each that is not: its value, and why.
     """
-    defaults = {field.name: field.default for field in dataclasses.fields(Data)}
-    lines = [
-        f"data.{key}={getattr(settings, key)} is not used with {settings.name}: {why}; "
-        "leave it out"
-        for key, why in _UNUSED.get(settings.name, {}).items()
-        if getattr(settings, key) != defaults[key]
-    ]
+    lines = _lines(settings, settings.name, _UNUSED.get(settings.name, {}))
+    if settings.split == "released" and settings.name in KNOWN:
+        paper = dict(zip(_DRAWN, KNOWN[settings.name].paper, strict=True))
+        drawn = dict.fromkeys((*_DRAWN, "split_seed"), _FILES)
+        lines += _lines(settings, "split=released", drawn, paper)
     if lines:
         raise DataError("\n".join(lines))
+
+
+def _lines(
+    settings: Data,
+    user: str,
+    unused: Mapping[str, str],
+    allowed: Mapping[str, int] = MappingProxyType({}),
+) -> list[str]:
+    """A line on each of the settings that has neither its default nor what it may."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Data)}
+    return [
+        f"data.{key}={value} is not used with {user}: {why}; leave it out"
+        for key, why in unused.items()
+        if (value := getattr(settings, key)) not in (defaults[key], allowed.get(key))
+    ]
