@@ -44,18 +44,20 @@ def measure(options: argparse.Namespace) -> list[list[str]]:
     model, rows = build_network(config, config.model.bits), []
     networks = stages.finished(config, dataset, mesh, workdir)
     for defense, network in networks.items():
-        victim = evaluator.victim(defense, model, network)
+        encoded = evaluator.encoded(defense, model, network)
         for name in options.attacks.split(","):
-            given = evaluator.attacker.given(name, victim)
+            given = evaluator.attacker.given(name, encoded)
             rows.append([defense, name])
             for steps in map(int, options.steps.split(",")):
                 budget = dataclasses.replace(
                     budget_of(name, config.evaluate), steps=steps
                 )
                 start = time.perf_counter()
-                left = evaluator.attacker.run(name, victim, given=given, budget=budget)
+                result = evaluator.attacker.run(
+                    name, encoded, given=given, budget=budget
+                )
                 seconds = time.perf_counter() - start
-                found = evaluator.scorer.precision(left.codes, victim.codes)
+                found = evaluator.scorer.precision(result.codes, encoded.codes)
                 rows[-1].append(f"{100 * np.mean(found):.2f}")
             rows[-1].append(f"{seconds:.0f}")
             print(*rows[-1], flush=True)

@@ -31,7 +31,7 @@ MADE_BY = ("seconds", "commit", "versions", "device")
 HEADER = ["run", "what", "numbers", "same", "before", "after"]
 Digests = dict[str, dict[str, str]]
 """Of each number by its name, by the file or the checkpoint that holds it."""
-_NAMES = ("defense", "victim", "source", "attack")
+_NAMES = ("defense", "encoded", "source", "attack")
 _NAMED = 5  # differences that are named, of each kind
 
 

@@ -56,19 +56,18 @@ def start_processes(workdir, cache, *overrides, count=2, devices=1):
 
 
 def wait_for(processes):
-    """Exit codes, what they printed, and their errors without the runtime's own."""
+    """Exit codes, what they printed, and their errors, without the runtime's own."""
     with ThreadPoolExecutor(len(processes)) as pool:
         texts = list(pool.map(lambda process: process.communicate(), processes))
-    codes = [process.returncode for process in processes]
-    errors = [
-        "".join(
-            line
-            for line in text.splitlines(keepends=True)
-            if not line.startswith("[Gloo]")
-        )
-        for _, text in texts
-    ]
-    return codes, [out for out, _ in texts], errors
+    outs, errors = (
+        [_without_gloo(text) for text in part] for part in zip(*texts, strict=True)
+    )
+    return [process.returncode for process in processes], outs, errors
+
+
+def _without_gloo(text):
+    lines = text.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("[Gloo]"))
 
 
 def read_records(workdir):

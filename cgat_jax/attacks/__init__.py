@@ -135,7 +135,7 @@ def _prosgan(
 _AWAY, _TOWARDS = _plain(away_from_references), _plain(towards_references)
 _ANNEALED = dataclasses.replace(_SIGNS, alpha="annealed")
 _ONCE = Budget(steps=1, random_start=False)
-_UNIT = dataclasses.replace(_SIGNS, surrogate="unit")
+_UNIT = dataclasses.replace(_SIGNS, relaxation="unit")
 ATTACKS = {
     "noise": AttackEntry(_plain(random_noise), NOTHING, _SIGNS),
     "p2p": AttackEntry(_TOWARDS, IMAGE, _LONG),
@@ -185,7 +185,7 @@ def resolve_budget(
     preset: str = "paper",
     steps: int = 0,
     step_size: float = 0.0,
-    surrogate: str = "",
+    relaxation: str = "",
 ) -> Budget:
     """The paper's budget of an attack, changed where something is given.
 
@@ -199,7 +199,7 @@ def resolve_budget(
         preset: ``paper`` or ``fast``, which bounds iterations that are left open.
         steps: iterations; 0 leaves the attack's own.
         step_size: of attacks by signs, of [0, 1]; 0 leaves the attack's own.
-        surrogate: what is moved; empty leaves the attack's own.
+        relaxation: what is moved; empty leaves the attack's own.
 
     Raises:
         InputError: the attack or the preset is unknown; lists the known ones.
@@ -212,7 +212,7 @@ def resolve_budget(
         epsilon=epsilon,
         steps=steps or min(entry.budget.steps, most),
         step_size=(step_size or own) if entry.signs else own,
-        surrogate=surrogate or entry.budget.surrogate,
+        relaxation=relaxation or entry.budget.relaxation,
     )
 
 

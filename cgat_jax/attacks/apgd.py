@@ -70,8 +70,8 @@ def adaptive_descent(
         return values, gradient
 
     def descend(iteration, search):
-        moved = _moved(search, iteration, *box)
-        search = _recorded(search, moved, *evaluate(moved, iteration + 1))
+        point = _next_point(search, iteration, *box)
+        search = _recorded(search, point, *evaluate(point, iteration + 1))
         span = jnp.array(spans, images.dtype)[iteration + 1]
 
         def check(search):
@@ -89,21 +89,21 @@ def adaptive_descent(
     return jax.lax.stop_gradient(search.best)
 
 
-def _moved(search: _Search, iteration, lower: Images, upper: Images) -> Images:
+def _next_point(search: _Search, iteration, lower: Images, upper: Images) -> Images:
     """A step of signs, and a quarter of the step before, but for the first one."""
     wide = search.step.reshape(-1, 1, 1, 1)
     plain = jnp.clip(search.x - wide * jnp.sign(search.gradient), lower, upper)
     share = jnp.where(iteration == 0, 1.0, MOMENTUM)
-    moved = search.x + share * (plain - search.x)
-    return jnp.clip(moved + (1 - share) * (search.x - search.before), lower, upper)
+    point = search.x + share * (plain - search.x)
+    return jnp.clip(point + (1 - share) * (search.x - search.before), lower, upper)
 
 
-def _recorded(search: _Search, moved: Images, value: PerImage, gradient: Images):
+def _recorded(search: _Search, point: Images, value: PerImage, gradient: Images):
     better = value < search.best_value
     return search._replace(
-        x=moved,
+        x=point,
         before=search.x,
-        best=_where(better, moved, search.best),
+        best=_where(better, point, search.best),
         gradient=gradient,
         value=value,
         best_value=jnp.where(better, value, search.best_value),
@@ -138,7 +138,7 @@ def apgd(budget: Budget) -> Attack:
     """Untargeted APGD: lowers the agreement with the references.
 
     References are center codes or the own codes. Without a step size, and with a
-    surrogate that does not saturate, it has nothing to tune but the iterations.
+    relaxation that does not saturate, it has nothing to tune but the iterations.
     """
     return descent_attack(budget, objectives.agreement, adaptive_descent)
 

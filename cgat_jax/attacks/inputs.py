@@ -14,7 +14,7 @@ from cgat_jax.errors import InputError
 from cgat_jax.types import HashModel, Images, Logits
 
 LogitsFn = Callable[[Images], Logits]
-SURROGATES = ("tanh", "logits", "unit")
+RELAXATIONS = ("tanh", "logits", "unit")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class AttackSettings:
 
     Attributes:
         step_size: of attacks by signs, of images in [0, 1].
-        surrogate: what the objective sees: ``tanh``, ``logits`` or ``unit``, see
+        relaxation: what the objective sees: ``tanh``, ``logits`` or ``unit``, see
             ``Budget``.
         random_start: from noise in the ball, or from the images.
         round_images: to 256 levels, still in the ball, as a file of 8 bits has them.
@@ -35,7 +35,7 @@ class AttackSettings:
     """
 
     step_size: float | None = None
-    surrogate: str | None = None
+    relaxation: str | None = None
     random_start: bool | None = None
     round_images: bool = False
     batch_size: int | None = None
@@ -56,17 +56,17 @@ def resolved_budget(
         )
     if steps is not None and steps < 0:
         raise InputError(f"steps: expected 0 or more, got {steps}")
-    if settings.surrogate not in (None, *SURROGATES):
+    if settings.relaxation not in (None, *RELAXATIONS):
         raise InputError(
-            f"settings.surrogate: expected one of {SURROGATES}, got "
-            f"{settings.surrogate!r}"
+            f"settings.relaxation: expected one of {RELAXATIONS}, got "
+            f"{settings.relaxation!r}"
         )
-    if settings.surrogate == "logits" and name in BOUNDED_CODES:
+    if settings.relaxation == "logits" and name in BOUNDED_CODES:
         raise InputError(
-            f"settings.surrogate: {name} compares codes of about 1, so it takes tanh "
+            f"settings.relaxation: {name} compares codes of about 1, so it takes tanh "
             "or unit, not logits"
         )
-    given = {key: getattr(settings, key) for key in ("surrogate", "random_start")}
+    given = {key: getattr(settings, key) for key in ("relaxation", "random_start")}
     given["steps"] = steps
     if ATTACKS[name].signs:
         given["step_size"] = settings.step_size

@@ -54,7 +54,7 @@ def hag(codes: Codes, own: Codes) -> PerImage:
     m_k = 1 where |u_k - sign h_k| < 1.5, 1/2 at equality, else 0.
 
     Args:
-        codes: relaxed codes u of the moved images.
+        codes: relaxed codes u of the adversarial images.
         own: relaxed codes h of the clean images.
 
     References:
@@ -80,7 +80,7 @@ def sdha(codes: Codes, own: Codes, labels: Labels, bank: Bank) -> PerImage:
     the bank: a bit of r has two values, so d = sum_k(f+ + f-)/2 + r . (f+ - f-)/2.
 
     Args:
-        codes: relaxed codes u of the moved images.
+        codes: relaxed codes u of the adversarial images.
         own: relaxed codes of the clean images; its signs are the only relevant code of
             an image that shares a label with none.
         labels: true labels of the images.

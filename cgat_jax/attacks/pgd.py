@@ -1,6 +1,6 @@
 """Projected gradient descent in an L-infinity ball, and the attacks built on it.
 
-An attack is a *surrogate* (how logits become what the objective sees), an *objective*
+An attack is a *relaxation* (how logits become what the objective sees), an *objective*
 (one number an image, made smaller) and a budget:
 
     attack = away_from_references(Budget(epsilon=8 / 255, steps=100, step_size=1 / 255))
@@ -29,7 +29,7 @@ ANNEALED = (0.1, 0.1, 0.1, 0.1, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 class Budget:
     """How far and how hard an attack goes, in units of images in [0, 1].
 
-    ``surrogate`` ``tanh`` lets the objective see tanh(alpha * logits), ``logits`` the
+    ``relaxation`` ``tanh`` lets the objective see tanh(alpha * logits), ``logits`` the
     logits themselves, a gradient that saturated codes do not stop, and ``unit`` the
     logits scaled to the length of a code, sqrt(K): no gradient goes into their scale.
     ``alpha`` ``one`` is 1, ``annealed`` grows from 0.1 to 1 over the iterations.
@@ -40,7 +40,7 @@ class Budget:
     steps: int = 7
     random_start: bool = True
     alpha: str = "one"
-    surrogate: str = "tanh"
+    relaxation: str = "tanh"
 
 
 def alpha_at(budget: Budget, iteration: Array | int) -> Float[Array, ""]:
@@ -58,9 +58,9 @@ def alpha_at(budget: Budget, iteration: Array | int) -> Float[Array, ""]:
 
 def relax(logits: Logits, iteration: Array | int, budget: Budget) -> Codes:
     """What objectives see of the logits, see ``Budget``."""
-    if budget.surrogate == "logits":
+    if budget.relaxation == "logits":
         return logits
-    if budget.surrogate == "unit":
+    if budget.relaxation == "unit":
         length = jnp.linalg.norm(logits, axis=1, keepdims=True)
         return logits * (logits.shape[1] ** 0.5 / jnp.maximum(length, _SMALL))
     return jnp.tanh(alpha_at(budget, iteration).astype(logits.dtype) * logits)

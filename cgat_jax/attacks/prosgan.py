@@ -52,10 +52,10 @@ def prosgan(
         Wang et al., Prototype-supervised Adversarial Network for Targeted Attack of
         Deep Hashing, CVPR 2021. The clipped form is ours.
     """
-    moved = generator.apply(params, images, features)
+    adversarial = generator.apply(params, images, features)
     if epsilon is not None:
-        moved = jnp.clip(moved, *ball(images, epsilon))
-    return jax.lax.stop_gradient(moved)
+        adversarial = jnp.clip(adversarial, *ball(images, epsilon))
+    return jax.lax.stop_gradient(adversarial)
 
 
 def train_target_network(

@@ -24,7 +24,7 @@ class GanSettings:
 
     ``reconstruction`` r is 100 on FLICKR-25K, 50 on NUS-WIDE and MS-COCO. ``width``
     is the share of the paper's channels. The discriminator learns at the steps that
-    ``judge_every`` divides, from step 0 on. The last two change no result.
+    ``discriminator_every`` divides, from step 0 on. The last two change no result.
     """
 
     image_size: int
@@ -33,7 +33,7 @@ class GanSettings:
     reconstruction: float = 50.0
     learning_rate: float = 1e-4
     width: float = 1.0
-    judge_every: int = 3
+    discriminator_every: int = 3
     prototype_steps: int = STEPS
     log_steps: int = 20
     checkpoint_seconds: float = 300.0
@@ -80,10 +80,14 @@ def first_state(
     """Fresh weights; the images and features give the shapes alone."""
     generator_key, discriminator_key = jax.random.split(key)
     generator = networks.generator.init(generator_key, images, features)
-    judge, vectors = networks.discriminator.init(discriminator_key, images)
+    discriminator, singular_vectors = networks.discriminator.init(
+        discriminator_key, images
+    )
     zero = jnp.zeros((), jnp.int32)
-    states = adam().init(generator), adam().init(judge)
-    return GanState(zero, generator, judge, vectors, *states, jnp.zeros(()))
+    states = adam().init(generator), adam().init(discriminator)
+    return GanState(
+        zero, generator, discriminator, singular_vectors, *states, jnp.zeros(())
+    )
 
 
 def adam() -> optax.GradientTransformation:
@@ -103,23 +107,29 @@ def make_gan_step(
 
     def step(state: GanState, batch: Batch, key: PRNGKeyArray, network, sets: Targets):
         targets = _drawn(jax.random.fold_in(key, state.step), sets, len(batch.images))
-        moved, pull_back = jax.vjp(
+        adversarial, pull_back = jax.vjp(
             lambda p: networks.generator.apply(p, batch.images, targets.features),
             state.generator,
         )
         state = jax.lax.cond(
-            state.step % settings.judge_every == 0,
-            lambda state: _judge(state, networks, settings, batch, moved, targets),
+            state.step % settings.discriminator_every == 0,
+            lambda state: _discriminator_step(
+                state, networks, settings, batch, adversarial, targets
+            ),
             lambda state: state,
             state,
         )
 
-        def objective(moved):
-            terms, vectors = _terms(state, networks, batch, moved, targets, network)
+        def objective(adversarial):
+            terms, singular_vectors = _terms(
+                state, networks, batch, adversarial, targets, network
+            )
             total = losses.generator_loss(terms, weight=settings.reconstruction)
-            return total, (terms, vectors)
+            return total, (terms, singular_vectors)
 
-        gradient, (terms, vectors) = jax.grad(objective, has_aux=True)(moved)
+        gradient, (terms, singular_vectors) = jax.grad(objective, has_aux=True)(
+            adversarial
+        )
         (gradients,) = pull_back(gradient)
         rate = learning_rate(state.step, settings)
         generator, opt = _descend(gradients, state.generator_opt, state.generator, rate)
@@ -127,7 +137,7 @@ def make_gan_step(
             step=state.step + 1,
             generator=generator,
             generator_opt=opt,
-            vectors=vectors,
+            vectors=singular_vectors,
         )
         return state, _metrics(state, terms, settings)
 
@@ -139,41 +149,44 @@ def _drawn(key, sets: Targets, count: int) -> Targets:
     return jax.tree.map(lambda table: table[rows], sets)
 
 
-def _judge(state, networks, settings, batch, moved, targets):
-    """The state after a step of the discriminator on original and moved images."""
+def _discriminator_step(state, networks, settings, batch, adversarial, targets):
+    """The state after the discriminator has learned from a batch."""
 
     def objective(params):
         apply = networks.discriminator.apply
-        original, vectors = apply(params, state.vectors, batch.images)
-        generated, vectors = apply(params, vectors, moved)
+        original, singular_vectors = apply(params, state.vectors, batch.images)
+        generated, singular_vectors = apply(params, singular_vectors, adversarial)
         value = losses.discriminator_loss(
             original, generated, batch.labels, targets.labels, batch.mask
         )
-        return value, vectors
+        return value, singular_vectors
 
     descent = jax.value_and_grad(objective, has_aux=True)
-    (value, vectors), gradients = descent(state.discriminator)
+    (value, singular_vectors), gradients = descent(state.discriminator)
     rate = learning_rate(state.step, settings)
     params, opt = _descend(
         gradients, state.discriminator_opt, state.discriminator, rate
     )
     return state._replace(
-        discriminator=params, discriminator_opt=opt, vectors=vectors, judgement=value
+        discriminator=params,
+        discriminator_opt=opt,
+        vectors=singular_vectors,
+        judgement=value,
     )
 
 
-def _terms(state, networks, batch, moved, targets, network):
-    """The terms of the generator's loss, and the discriminator's vectors."""
-    outputs, vectors = networks.discriminator.apply(
-        state.discriminator, state.vectors, moved
+def _terms(state, networks, batch, adversarial, targets, network):
+    """The terms of the generator's loss, and the discriminator's singular vectors."""
+    outputs, singular_vectors = networks.discriminator.apply(
+        state.discriminator, state.vectors, adversarial
     )
-    codes = jnp.tanh(networks.encode(network, moved))
+    codes = jnp.tanh(networks.encode(network, adversarial))
     terms = {
-        "reconstruction": losses.reconstruction(moved, batch.images, batch.mask),
+        "reconstruction": losses.reconstruction(adversarial, batch.images, batch.mask),
         "code": losses.disagreement(codes, targets.codes, batch.mask),
-        "class": losses.judged(outputs, targets.labels, 0.0, batch.mask),
+        "class": losses.discriminator_error(outputs, targets.labels, 0.0, batch.mask),
     }
-    return terms, vectors
+    return terms, singular_vectors
 
 
 def _descend(gradients, opt, params, rate):

@@ -61,10 +61,10 @@ def square(budget: Budget) -> Attack:
             side = square_side(iteration, budget, (height, width))
             now = jax.vmap(jax.random.fold_in, (0, None))(keys, iteration + 1)
             squares = jax.vmap(one_square, (0, None))(now, side)
-            moved = jnp.clip(x + 2 * budget.epsilon * squares, lower, upper)
-            found = value(moved, iteration)
+            adversarial = jnp.clip(x + 2 * budget.epsilon * squares, lower, upper)
+            found = value(adversarial, iteration)
             better = found < best
-            x = jnp.where(better.reshape(-1, 1, 1, 1), moved, x)
+            x = jnp.where(better.reshape(-1, 1, 1, 1), adversarial, x)
             return x, jnp.where(better, found, best)
 
         if not budget.steps:

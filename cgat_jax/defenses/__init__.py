@@ -76,7 +76,7 @@ def make_defense_step(
         epsilon=settings.epsilon,
         step_size=settings.step_size,
         steps=settings.steps,
-        surrogate=settings.surrogate,
+        relaxation=settings.surrogate,
     )
     attack = away_from_references(budget)
     step = entry.make(model, loss, attack, tx, settings, steps_per_epoch)

@@ -1,4 +1,4 @@
-"""Center-guided adversarial training, and the twin without centers."""
+"""Center-guided adversarial training, and the same without centers."""
 
 import jax.numpy as jnp
 import optax

@@ -81,13 +81,13 @@ class Attacker:
         self.references, self.generators = references, generators
         self._programs: dict[tuple, Callable] = {}
 
-    def given(self, name: str, victim: EncodedNetwork) -> AttackInputs:
+    def given(self, name: str, encoded: EncodedNetwork) -> AttackInputs:
         """What an attack on a network is given; a generator is trained if need be."""
         if ATTACKS[name].references != GENERATED:
-            return self.references.of(name, victim.codes)
-        bank = self.references.bank(victim.codes)
+            return self.references.of(name, encoded.codes)
+        bank = self.references.bank(encoded.codes)
         trained = self.generators.of(
-            victim.name, victim.model, victim.network, bank, victim.digest
+            encoded.name, encoded.model, encoded.network, bank, encoded.digest
         )
         rows = self.generators.rows(trained, self.references.targets())
         return AttackInputs(rows, trained.generator)
@@ -95,7 +95,7 @@ class Attacker:
     def run(
         self,
         name: str,
-        victim: EncodedNetwork,
+        encoded: EncodedNetwork,
         *,
         given: AttackInputs | None = None,
         rows: np.ndarray | None = None,
@@ -109,7 +109,7 @@ class Attacker:
 
         Args:
             name: of the attack.
-            victim: the network under attack.
+            encoded: the network under attack.
             given: by default what ``given`` gives.
             rows: the queries to attack, ascending; by default all.
             budget: by default that of the settings.
@@ -120,14 +120,14 @@ class Attacker:
         """
         positions = self.references.positions
         rows = np.arange(len(positions)) if rows is None else rows
-        given = given or self.given(name, victim)
+        given = given or self.given(name, encoded)
         budget = budget or budget_of(name, self.config.evaluate)
         if restart:
             budget = dataclasses.replace(budget, random_start=True)
-        program = self._program(name, budget, victim.model)
+        program = self._program(name, budget, encoded.model)
         purpose = f"{name}/restart {restart}" if restart else name
         key = device_stream(self.config.seed, purpose)
-        bank = self.references.bank(victim.codes)
+        bank = self.references.bank(encoded.codes)
         padded = np.concatenate([given.rows[rows], np.zeros_like(given.rows[:1])])
         gathered = _Gathered(keep, list(others or {}))
         for batch in self.batches(positions[rows], f"attack {name}", size):
@@ -136,7 +136,7 @@ class Attacker:
             split = sharding.by_row(self.mesh)
             inputs = batch.images, *sharding.put_whole(self.mesh, own, split)
             settings = key, np.float32(budget.epsilon)
-            network = (*victim.network, bank, given.generator)
+            network = (*encoded.network, bank, given.generator)
             signs, adversarial, perturbation = program(network, inputs, settings)
             transfer_codes = [
                 self._signs(other, adversarial) for other in (others or {}).values()
@@ -175,16 +175,16 @@ class Attacker:
         )
         return self._programs[kind]
 
-    def _signs(self, victim: EncodedNetwork, images: jax.Array) -> jax.Array:
+    def _signs(self, encoded: EncodedNetwork, images: jax.Array) -> jax.Array:
         """Binary codes that another network gives adversarial images."""
-        kind = "encode", victim.model
+        kind = "encode", encoded.model
         if kind not in self._programs:
 
             def encode(network, images):
-                return jnp.sign(victim.model.apply(*network, images)[0])
+                return jnp.sign(encoded.model.apply(*network, images)[0])
 
             self._programs[kind] = jax.jit(encode)
-        return self._programs[kind](victim.network, images)
+        return self._programs[kind](encoded.network, images)
 
 
 class _Gathered:

@@ -16,5 +16,5 @@ def budget_of(name: str, settings: Evaluate) -> Budget:
         preset=settings.preset,
         steps=settings.steps,
         step_size=settings.step_size,
-        surrogate=settings.surrogate,
+        relaxation=settings.surrogate,
     )

@@ -42,7 +42,7 @@ class Encoder:
         self.workdir, self.check_stop = workdir, check_stop
         self._programs: dict[HashModel, Callable] = {}
 
-    def victim(self, name: str, model: HashModel, network: Network) -> EncodedNetwork:
+    def encoded(self, name: str, model: HashModel, network: Network) -> EncodedNetwork:
         """A network with its codes, which are made once and kept under its name.
 
         Raises:

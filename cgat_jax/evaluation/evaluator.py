@@ -56,7 +56,7 @@ class Evaluator:
         """
         self.config, self.dataset, self.mesh = config, dataset, mesh
         self.encoder = Encoder(config, dataset, mesh, workdir, check_stop)
-        self.victim = self.encoder.victim
+        self.encoded = self.encoder.encoded
         self.references = References(config, dataset, workdir, check_stop)
         self.scorer = Scorer(self.references)
         generators = Generators(config, dataset, mesh, workdir, check_stop, saving)
@@ -65,16 +65,16 @@ class Evaluator:
         )
         self.folder = workdir / "evaluate"
 
-    def attacks(self, defense: str, victim: EncodedNetwork) -> list[Record]:
+    def attacks(self, defense: str, encoded: EncodedNetwork) -> list[Record]:
         """Records of the clean queries and of each attack of the list, in order."""
         self.references.check_kept()
         names = ["clean", *ordered_attacks(self.config.evaluate.attack_list)]
-        records = [self._record(defense, attack, victim) for attack in names]
+        records = [self._record(defense, attack, encoded) for attack in names]
         if names[-1] == WORST_CASE:
-            records[-1] = self._compared(records[-1], defense, victim)
+            records[-1] = self._compared(records[-1], defense, encoded)
         return records
 
-    def _record(self, defense: str, attack: str, victim: EncodedNetwork) -> Record:
+    def _record(self, defense: str, attack: str, encoded: EncodedNetwork) -> Record:
         """What was measured, now or before.
 
         Raises:
@@ -84,9 +84,9 @@ class Evaluator:
         path = folder / "record.json"
         record = from_first(lambda: _read_record(path, defense, attack))
         if record is None:
-            self._measure(folder, defense, attack, victim)
+            self._measure(folder, defense, attack, encoded)
             record = from_first(lambda: read_sealed(path))
-        if not is_of(record, network=victim.digest, data=self.dataset.digest.whole):
+        if not is_of(record, network=encoded.digest, data=self.dataset.digest.whole):
             raise InputError(
                 f"{folder} holds a record of another network or other data: move it "
                 "away to measure this one"
@@ -94,32 +94,32 @@ class Evaluator:
         return record
 
     def _measure(
-        self, folder: Path, defense, attack, victim: EncodedNetwork
+        self, folder: Path, defense, attack, encoded: EncodedNetwork
     ) -> np.ndarray:
         """Leaves the record and what belongs to it; the codes of the queries."""
         began = time.monotonic()
-        clean = self.references.own(victim.codes)
-        before = self.scorer.scores(clean, victim.codes)
-        record = self.describe(defense, attack, victim)
+        clean = self.references.own(encoded.codes)
+        before = self.scorer.scores(clean, encoded.codes)
+        record = self.describe(defense, attack, encoded)
         codes, shown = clean, None
         if attack == "clean":
             record |= records.retrieval_measures(before)
-            record["code_usage"] = code_usage(victim.codes["database"])._asdict()
+            record["code_usage"] = code_usage(encoded.codes["database"])._asdict()
         else:
             if attack == WORST_CASE:
-                result, special, goals = *self._worst_case(victim), None
+                result, special, goals = *self._worst_case(encoded), None
             else:
-                result, special, goals = self._attack(attack, victim)
-            after = self.scorer.scores(result.codes, victim.codes)
+                result, special, goals = self._attack(attack, encoded)
+            after = self.scorer.scores(result.codes, encoded.codes)
             record |= records.retrieval_measures(after)
             record |= records.change_measures(result, clean) | special
             codes = result.codes
-            shown = Shown(victim.codes, clean, result, before, after, goals)
+            shown = Shown(encoded.codes, clean, result, before, after, goals)
         record["seconds"] = round(time.monotonic() - began, 2)
 
         def keep() -> None:
             if shown is not None:
-                of = _codes_of(defense, attack, victim)
+                of = _codes_of(defense, attack, encoded)
                 self.encoder.save_codes(folder / "codes.npy", codes, of)
                 positions = self.references.positions
                 write_gallery(folder, self.config, self.dataset, positions, shown)
@@ -128,39 +128,43 @@ class Evaluator:
         from_first(keep)
         return codes
 
-    def _attacked_precision(self, defense: str, attack: str, victim: EncodedNetwork):
+    def _attacked_precision(self, defense: str, attack: str, encoded: EncodedNetwork):
         """Average precision of each query under an attack that was measured before."""
         folder = self.folder / f"{defense}-{attack}"
 
-        again = functools.partial(self._measure, folder, defense, attack, victim)
-        shape = len(self.references.positions), victim.codes["query"].shape[1]
-        of = _codes_of(defense, attack, victim)
+        again = functools.partial(self._measure, folder, defense, attack, encoded)
+        shape = len(self.references.positions), encoded.codes["query"].shape[1]
+        of = _codes_of(defense, attack, encoded)
         codes = self.encoder.kept_codes(folder / "codes.npy", shape, again, of)
-        return self.scorer.precision(codes, victim.codes)
+        return self.scorer.precision(codes, encoded.codes)
 
-    def _compared(self, record: Record, defense: str, victim: EncodedNetwork) -> Record:
+    def _compared(
+        self, record: Record, defense: str, encoded: EncodedNetwork
+    ) -> Record:
         """The worst case's record, compared with the other attacks of the list."""
         names = ordered_attacks(self.config.evaluate.attack_list)
         names = [n for n in names if n != WORST_CASE and ATTACKS[n].bounded]
         if record.get("others") == names:
             return record
-        precision = functools.partial(self._attacked_precision, defense, victim=victim)
+        precision = functools.partial(
+            self._attacked_precision, defense, encoded=encoded
+        )
         others = {name: precision(name) for name in names}
         record |= records.comparison_measures(precision(WORST_CASE), others)
         self.write(self.folder / f"{defense}-{WORST_CASE}" / "record.json", record)
         return record
 
     def _attack(
-        self, attack: str, victim: EncodedNetwork
+        self, attack: str, encoded: EncodedNetwork
     ) -> tuple[AttackResult, Record, np.ndarray | None]:
         """The worst of the restarts, how far it could go, and the codes aimed at."""
         settings = self.config.evaluate
-        given = self.attacker.given(attack, victim)
+        given = self.attacker.given(attack, encoded)
         worst = WorstCase(len(given.rows))
         for restart in range(settings.restarts):
             result = self.attacker.run(
                 attack,
-                victim,
+                encoded,
                 given=given,
                 restart=restart,
                 keep=settings.gallery,
@@ -168,26 +172,26 @@ class Evaluator:
             if settings.restarts == 1:
                 break
             worst.add(
-                restart, result, self.scorer.precision(result.codes, victim.codes)
+                restart, result, self.scorer.precision(result.codes, encoded.codes)
             )
         result = worst.result or result
         goals = goal_codes(attack, given.rows, self.config.model.bits)
         return (
             result,
-            self.scorer.map_bound(attack, goals, victim.codes, result.codes),
+            self.scorer.map_bound(attack, goals, encoded.codes, result.codes),
             goals,
         )
 
-    def _worst_case(self, victim: EncodedNetwork) -> tuple[AttackResult, Record]:
+    def _worst_case(self, encoded: EncodedNetwork) -> tuple[AttackResult, Record]:
         """The ensemble's result."""
         settings, given = self.config.evaluate, {}
 
         def attack(name, budget, rows, restart):
             if name not in given:
-                given[name] = self.attacker.given(name, victim)
+                given[name] = self.attacker.given(name, encoded)
             return self.attacker.run(
                 name,
-                victim,
+                encoded,
                 given=given[name],
                 rows=rows,
                 budget=dataclasses.replace(budget, epsilon=settings.epsilon),
@@ -196,16 +200,16 @@ class Evaluator:
             )
 
         def score(codes, rows):
-            return self.scorer.precision(codes, victim.codes, rows)
+            return self.scorer.precision(codes, encoded.codes, rows)
 
         found = standard_v1(attack, score, self.scorer.chances())
         return found.worst.result, records.ensemble_measures(found)
 
-    def describe(self, defense: str, attack: str, victim: EncodedNetwork) -> Record:
+    def describe(self, defense: str, attack: str, encoded: EncodedNetwork) -> Record:
         """The head of a record."""
         count = len(self.references.positions)
         return records.describe(
-            self.config, self.dataset, victim, defense, attack, count
+            self.config, self.dataset, encoded, defense, attack, count
         )
 
     def write(self, path: Path, content: Record) -> None:
@@ -222,9 +226,9 @@ def _read_record(path: Path, defense: str, attack: str) -> Record | None:
     return record
 
 
-def _codes_of(defense: str, attack: str, victim: EncodedNetwork) -> str:
+def _codes_of(defense: str, attack: str, encoded: EncodedNetwork) -> str:
     """What the codes of attacked queries are of."""
-    return f"{defense}-{attack} {victim.digest}"
+    return f"{defense}-{attack} {encoded.digest}"
 
 
 def is_named(record: Record, defense: str, attack: str, source=None) -> bool:

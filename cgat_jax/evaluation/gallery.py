@@ -56,7 +56,7 @@ def write_gallery(
     """
     crop, entries = config.data.crop_size, []
     codes, clean, result, before, after, goals = shown
-    for row, moved in enumerate(result.images):
+    for row, adversarial in enumerate(result.images):
         position = int(positions[row])
         original = center_crop(dataset.read(int(position)), crop)
         lists = {"before": clean[row], "after": result.codes[row]}
@@ -72,7 +72,7 @@ def write_gallery(
                 "average_precision_after": float(after.average_precision[row]),
                 "codes": {name: _bits(code) for name, code in strips.items()},
             }
-            | _pictures(folder, row, original, np.asarray(moved))
+            | _pictures(folder, row, original, np.asarray(adversarial))
             | {
                 moment: _retrieved(
                     folder,
@@ -90,13 +90,13 @@ def write_gallery(
     write_sealed(folder / "gallery.json", {"queries": entries, "pictures": digests})
 
 
-def _pictures(folder: Path, row: int, original, moved) -> dict[str, str]:
+def _pictures(folder: Path, row: int, original, adversarial) -> dict[str, str]:
     """The query, its adversarial image and the magnified difference, as files."""
-    change = (moved - original / 255) * MAGNIFIED
+    perturbation = (adversarial - original / 255) * MAGNIFIED
     pictures = {
         "clean": original,
-        "adversarial": np.round(moved * 255).astype(np.uint8),
-        "difference": np.round(np.clip(0.5 + change / 2, 0, 1) * 255),
+        "adversarial": np.round(adversarial * 255).astype(np.uint8),
+        "difference": np.round(np.clip(0.5 + perturbation / 2, 0, 1) * 255),
     }
     return {
         kind: _picture(folder, f"q{row}_{kind}.png", pixels)

@@ -30,15 +30,15 @@ def measure(
         InputError: what the folder holds is of other networks or other data.
     """
     own: dict[str, EncodedNetwork] = {
-        defense: evaluator.victim(defense, *network)
+        defense: evaluator.encoded(defense, *network)
         for defense, network in networks.items()
     }
     records = [
         record
-        for defense, victim in own.items()
-        for record in evaluator.attacks(defense, victim)
+        for defense, encoded in own.items()
+        for record in evaluator.attacks(defense, encoded)
     ]
-    sources = own | {name: evaluator.victim(name, *other) for name, *other in others}
+    sources = own | {name: evaluator.encoded(name, *other) for name, *other in others}
     doubts = Doubts(evaluator)
     return {
         "records": records,

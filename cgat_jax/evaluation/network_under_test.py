@@ -21,7 +21,7 @@ class NetworkUnderTest(Protocol):
         """What the network gives images."""
 
     def attack(self, name: str, **changes: Any) -> AttackResult:
-        """Attacks the queries and keeps all moved images.
+        """Attacks the queries and keeps all adversarial images.
 
         ``changes`` are fields of the budget, a number of the ``restart``, or ``size``:
         -1 attacks in batches of another size.
@@ -33,7 +33,7 @@ class NetworkUnderTest(Protocol):
     def agreement(self, images: np.ndarray) -> Float[np.ndarray, " n"]:
         """mean(tanh(z) * center code) of images."""
 
-    def zero_gradients(self, surrogate: str) -> float:
+    def zero_gradients(self, relaxation: str) -> float:
         """Share of exact zeros in the gradient of what the attack lowers.
 
         At the clean images, through ``tanh`` or ``logits``.

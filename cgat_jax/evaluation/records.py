@@ -30,7 +30,7 @@ from cgat_jax.workdir import config_digest
 def describe(
     config: Config,
     dataset: Dataset,
-    victim: EncodedNetwork,
+    encoded: EncodedNetwork,
     defense: str,
     attack: str,
     count,
@@ -40,7 +40,7 @@ def describe(
     Args:
         config: the run's settings.
         dataset: its data.
-        victim: the attacked network.
+        encoded: the attacked network.
         defense: what defends it.
         attack: its name.
         count: of the attacked queries.
@@ -49,10 +49,10 @@ def describe(
     contents = dataset.contents
     warnings = degeneracies(dataset.labels, split, contents)
     return {
-        "warnings": [*warnings, *code_warnings(victim.codes)],
+        "warnings": [*warnings, *code_warnings(encoded.codes)],
         "dataset": dataset.name,
         "data_sha256": dataset.digest.whole,
-        "network_sha256": victim.digest,
+        "network_sha256": encoded.digest,
         "split": split.name,
         "split_sha256": split.sha256,
         "num_queries": len(split.query),
@@ -108,6 +108,7 @@ def _own_settings(config: Config, attack: str) -> dict[str, Any]:
         found["prototype_steps"] = prototype_steps(given)
         return found | ({"epsilon": budget.epsilon} if entry.bounded else {})
     found = dataclasses.asdict(budget) | {"restarts": given.restarts}
+    found["surrogate"] = found.pop("relaxation")  # its name in records and settings
     if entry.references == PROTOTYPE:
         found["prototype_steps"] = prototype_steps(given)
     if entry.black_box:

@@ -44,125 +44,125 @@ class Curve(NamedTuple):
     bits_flipped: list[float]
 
 
-def examine(subject: NetworkUnderTest) -> tuple[list[Check], Curve]:
+def examine(network: NetworkUnderTest) -> tuple[list[Check], Curve]:
     """All checks in the order of ``CHECKS``, and the curve over the budget."""
-    curve = budget_curve(subject)
+    curve = budget_curve(network)
     checks = []
     for name, (measure, threshold, meaning) in CHECKS.items():
-        value = measure(subject, curve)
+        value = measure(network, curve)
         passed = None if value is None else bool(value <= threshold)
         checks.append(Check(name, passed, value, threshold, meaning))
     return checks, curve
 
 
-def budget_curve(subject: NetworkUnderTest) -> Curve:
+def budget_curve(network: NetworkUnderTest) -> Curve:
     """The main attack at 1, 2, 4, 8 and 16 / 255."""
     sizes = [level / 255 for level in BUDGETS]
-    found = [subject.attack(MAIN, steps=STEPS, epsilon=size).codes for size in sizes]
-    means = [_map(subject, codes) for codes in found]
-    return Curve(sizes, means, [_flipped(subject, codes) for codes in found])
+    found = [network.attack(MAIN, steps=STEPS, epsilon=size).codes for size in sizes]
+    means = [_map(network, codes) for codes in found]
+    return Curve(sizes, means, [_flipped(network, codes) for codes in found])
 
 
-def _map(subject: NetworkUnderTest, codes: np.ndarray) -> float:
-    return float(subject.average_precision(codes).mean())
+def _map(network: NetworkUnderTest, codes: np.ndarray) -> float:
+    return float(network.average_precision(codes).mean())
 
 
-def _flipped(subject: NetworkUnderTest, codes: np.ndarray) -> float:
-    return float((codes != subject.codes).mean())
+def _flipped(network: NetworkUnderTest, codes: np.ndarray) -> float:
+    return float((codes != network.codes).mean())
 
 
-def _main(subject: NetworkUnderTest, **changes) -> AttackResult:
-    return subject.attack(MAIN, **{"steps": STEPS} | changes)
+def _main(network: NetworkUnderTest, **changes) -> AttackResult:
+    return network.attack(MAIN, **{"steps": STEPS} | changes)
 
 
-def _zero_budget(subject: NetworkUnderTest, curve: Curve) -> float:
+def _zero_budget(network: NetworkUnderTest, curve: Curve) -> float:
     attacks = (MAIN, STRONG, "square")
-    result = [subject.attack(name, steps=10, epsilon=0.0).codes for name in attacks]
-    return max(_flipped(subject, codes) for codes in result)
+    result = [network.attack(name, steps=10, epsilon=0.0).codes for name in attacks]
+    return max(_flipped(network, codes) for codes in result)
 
 
-def _rise(subject: NetworkUnderTest, curve: Curve) -> float:
+def _rise(network: NetworkUnderTest, curve: Curve) -> float:
     return max(float(np.diff(curve.map).max()), 0.0)
 
 
-def _unbounded(subject: NetworkUnderTest, curve: Curve) -> float:
-    result = subject.attack(STRONG, steps=STEPS, epsilon=1.0)
-    return _map(subject, result.codes) / max(subject.chance, _SLACK)
+def _unbounded(network: NetworkUnderTest, curve: Curve) -> float:
+    result = network.attack(STRONG, steps=STEPS, epsilon=1.0)
+    return _map(network, result.codes) / max(network.chance, _SLACK)
 
 
-def _doubled(subject: NetworkUnderTest, curve: Curve) -> float:
-    twice = _main(subject, steps=2 * STEPS)
-    return abs(_map(subject, twice.codes) - _map(subject, _main(subject).codes))
+def _doubled(network: NetworkUnderTest, curve: Curve) -> float:
+    twice = _main(network, steps=2 * STEPS)
+    return abs(_map(network, twice.codes) - _map(network, _main(network).codes))
 
 
-def _restarted(subject: NetworkUnderTest, curve: Curve) -> float:
-    results = [_main(subject, restart=number) for number in range(RESTARTS + 1)]
-    found = [subject.average_precision(result.codes) for result in results]
+def _restarted(network: NetworkUnderTest, curve: Curve) -> float:
+    results = [_main(network, restart=number) for number in range(RESTARTS + 1)]
+    found = [network.average_precision(result.codes) for result in results]
     return float(found[0].mean() - np.min(found, axis=0).mean())
 
 
-def _order(subject: NetworkUnderTest, curve: Curve) -> float | None:
-    moved = subject.transferred(MAIN, steps=STEPS)
-    if moved is None:
+def _order(network: NetworkUnderTest, curve: Curve) -> float | None:
+    transferred = network.transferred(MAIN, steps=STEPS)
+    if transferred is None:
         return None
-    white, noise = _main(subject).codes, subject.attack("noise").codes
-    values = [_map(subject, codes) for codes in (white, moved, noise)]
+    white, noise = _main(network).codes, network.attack("noise").codes
+    values = [_map(network, codes) for codes in (white, transferred, noise)]
     return max(values[0] - values[1], values[1] - values[2], 0.0)
 
 
-def _square_wins(subject: NetworkUnderTest, curve: Curve) -> float:
-    found = subject.attack("square", steps=SQUARE_QUERIES).codes
-    return max(_map(subject, _main(subject).codes) - _map(subject, found), 0.0)
+def _square_wins(network: NetworkUnderTest, curve: Curve) -> float:
+    found = network.attack("square", steps=SQUARE_QUERIES).codes
+    return max(_map(network, _main(network).codes) - _map(network, found), 0.0)
 
 
-def _zero_gradients(subject: NetworkUnderTest, curve: Curve) -> float:
+def _zero_gradients(network: NetworkUnderTest, curve: Curve) -> float:
     """What tanh adds to the zeros; those of logits count above one half.
 
     Dead units and flat background make some zeros in an honest network (16 % in the
     quickstart's defended one); a network that is flat everywhere has nothing else.
     """
-    flat = subject.zero_gradients("logits")
-    return max(subject.zero_gradients("tanh") - flat, flat - 0.5, 0.0)
+    flat = network.zero_gradients("logits")
+    return max(network.zero_gradients("tanh") - flat, flat - 0.5, 0.0)
 
 
-def _saturation(subject: NetworkUnderTest, curve: Curve) -> float:
-    plain = _map(subject, _main(subject).codes)
-    unit = _map(subject, _main(subject, surrogate="unit").codes)
+def _saturation(network: NetworkUnderTest, curve: Curve) -> float:
+    plain = _map(network, _main(network).codes)
+    unit = _map(network, _main(network, relaxation="unit").codes)
     return max(plain - unit, 0.0)
 
 
-def _changing_output(subject: NetworkUnderTest, curve: Curve) -> float:
-    outputs = [subject.logits(subject.images) for _ in range(FORWARDS)]
+def _changing_output(network: NetworkUnderTest, curve: Curve) -> float:
+    outputs = [network.logits(network.images) for _ in range(FORWARDS)]
     return float(np.mean([outputs[0] != other for other in outputs[1:]]))
 
 
-def _outside(subject: NetworkUnderTest, curve: Curve) -> float:
+def _outside(network: NetworkUnderTest, curve: Curve) -> float:
     """Largest excess, of floats and of 8 bits, whose rounding may add half a level."""
     worst = 0.0
     for name in (MAIN, STRONG, "square"):
-        moved = np.asarray(subject.attack(name, steps=STEPS).images, np.float64)
-        rounded, half = np.round(moved * 255) / 255, 0.5 / 255
-        for pixels, slack in ((moved, 0.0), (rounded, half)):
-            change = np.abs(pixels - subject.images).max() - subject.epsilon - slack
+        adversarial = np.asarray(network.attack(name, steps=STEPS).images, np.float64)
+        rounded, half = np.round(adversarial * 255) / 255, 0.5 / 255
+        for pixels, slack in ((adversarial, 0.0), (rounded, half)):
+            change = np.abs(pixels - network.images).max() - network.epsilon - slack
             worst = max(worst, change, -pixels.min(), pixels.max() - 1)
     return float(worst)
 
 
-def _batch_dependence(subject: NetworkUnderTest, curve: Curve) -> float:
-    other = _main(subject, size=-1).codes
-    return float((other != _main(subject).codes).mean())
+def _batch_dependence(network: NetworkUnderTest, curve: Curve) -> float:
+    other = _main(network, size=-1).codes
+    return float((other != _main(network).codes).mean())
 
 
-def _not_descending(subject: NetworkUnderTest, curve: Curve) -> float:
+def _not_descending(network: NetworkUnderTest, curve: Curve) -> float:
     """Share of queries and intervals in which the objective rose by over 0.01."""
-    results = [_main(subject, steps=steps).images for steps in _CURVE]
-    values = np.stack([subject.agreement(images) for images in results])
+    results = [_main(network, steps=steps).images for steps in _CURVE]
+    values = np.stack([network.agreement(images) for images in results])
     return float((np.diff(values, axis=0) > 0.01).mean())
 
 
-def _noise_flips_more(subject: NetworkUnderTest, curve: Curve) -> float:
-    noise, main = subject.attack("noise").codes, _main(subject).codes
-    return _flipped(subject, noise) - _flipped(subject, main)
+def _noise_flips_more(network: NetworkUnderTest, curve: Curve) -> float:
+    noise, main = network.attack("noise").codes, _main(network).codes
+    return _flipped(network, noise) - _flipped(network, main)
 
 
 Measure = Callable[[NetworkUnderTest, Curve], float | None]

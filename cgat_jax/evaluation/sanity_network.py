@@ -28,25 +28,29 @@ class SanityNetwork:
         self,
         attacker: Attacker,
         scorer: Scorer,
-        victim: EncodedNetwork,
-        twin: EncodedNetwork | None,
+        encoded: EncodedNetwork,
+        transfer_source: EncodedNetwork | None,
     ):
         """Reads the first queries.
 
         Args:
             attacker: of the run's queries.
             scorer: of their codes.
-            victim: the network to examine.
-            twin: another network, for images made on it.
+            encoded: the network to examine.
+            transfer_source: another network, for images made on it.
         """
         self.config, self._scorer = attacker.config, scorer
         self.epsilon = self.config.evaluate.epsilon
-        self._attacker, self._victim, self._twin = attacker, victim, twin
+        self._attacker, self._encoded, self._transfer_source = (
+            attacker,
+            encoded,
+            transfer_source,
+        )
         wanted = self.config.evaluate.sanity_queries
         self._rows = np.arange(min(wanted, len(attacker.references.positions)))
         self.chance = float(scorer.chances(self._rows).mean())
         positions = attacker.references.positions[self._rows]
-        self.codes = attacker.references.own(victim.codes)[self._rows]
+        self.codes = attacker.references.own(encoded.codes)[self._rows]
         self._given: dict[str, AttackInputs] = {}
         self._known: dict[tuple, AttackResult] = {}
         pixels = [
@@ -57,44 +61,46 @@ class SanityNetwork:
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """The network's output for images."""
-        return self._in_blocks(_forward(self._victim.model), images)
+        return self._in_blocks(_forward(self._encoded.model), images)
 
     def attack(self, name: str, **changes: Any) -> AttackResult:
         """See ``NetworkUnderTest``; a ``size`` of -1 is another than the usual one."""
         key = (name, *sorted(changes.items()))
         if key not in self._known:
-            self._known[key] = self._run(name, self._victim, **changes)
+            self._known[key] = self._run(name, self._encoded, **changes)
         return self._known[key]
 
     def average_precision(self, codes: np.ndarray) -> np.ndarray:
         """AP of the queries, had they these codes."""
-        return self._scorer.precision(codes, self._victim.codes, self._rows)
+        return self._scorer.precision(codes, self._encoded.codes, self._rows)
 
     def agreement(self, images: np.ndarray) -> np.ndarray:
         """mean(tanh(z) * center code) of images."""
         return (np.tanh(self.logits(images)) * self._centers()).mean(axis=1)
 
-    def zero_gradients(self, surrogate: str) -> float:
+    def zero_gradients(self, relaxation: str) -> float:
         """Share of exact zeros in the gradient at the clean images."""
-        slope = _slope(self._victim.model, surrogate)
+        slope = _slope(self._encoded.model, relaxation)
         slopes = self._in_blocks(slope, self.images, self._centers())
         return float((slopes == 0).mean())
 
     def transferred(self, name: str, **changes: Any) -> np.ndarray | None:
-        """This network's codes of images made on the twin."""
-        if self._twin is None:
+        """This network's codes of images made on the other network."""
+        if self._transfer_source is None:
             return None
-        result = self._run(name, self._twin, others={"here": self._victim}, **changes)
+        result = self._run(
+            name, self._transfer_source, others={"here": self._encoded}, **changes
+        )
         return result.transfer_codes["here"]
 
     def _run(
-        self, name, victim, restart=0, size=0, others=None, **changes
+        self, name, encoded, restart=0, size=0, others=None, **changes
     ) -> AttackResult:
         budget = budget_of(name, self.config.evaluate)
         return self._attacker.run(
             name,
-            victim,
-            given=self._given_for(name, victim),
+            encoded,
+            given=self._given_for(name, encoded),
             rows=self._rows,
             budget=dataclasses.replace(budget, **changes),
             restart=restart,
@@ -103,15 +109,15 @@ class SanityNetwork:
             others=others,
         )
 
-    def _given_for(self, name: str, victim: EncodedNetwork) -> AttackInputs:
-        if victim is not self._victim:
-            return self._attacker.given(name, victim)
+    def _given_for(self, name: str, encoded: EncodedNetwork) -> AttackInputs:
+        if encoded is not self._encoded:
+            return self._attacker.given(name, encoded)
         if name not in self._given:
-            self._given[name] = self._attacker.given(name, victim)
+            self._given[name] = self._attacker.given(name, encoded)
         return self._given[name]
 
     def _centers(self) -> np.ndarray:
-        return self._given_for("cgat", self._victim).rows[self._rows]
+        return self._given_for("cgat", self._encoded).rows[self._rows]
 
     def _other_size(self) -> int:
         """Half the usual batch, or twice where that is no whole number a device."""
@@ -121,7 +127,7 @@ class SanityNetwork:
     def _in_blocks(self, function, images, *others) -> np.ndarray:
         """Applies a program to blocks of one size, the last one padded."""
         size, found = self.config.evaluate.batch_size, []
-        network = self._victim.network
+        network = self._encoded.network
         for start in range(0, len(images), size):
             blocks = [_padded(x[start : start + size], size) for x in (images, *others)]
             found.append(np.asarray(function(blocks[0], network, *blocks[1:])))
@@ -135,9 +141,9 @@ def _forward(model: HashModel) -> Callable:
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _slope(model: HashModel, surrogate: str) -> Callable:
+def _slope(model: HashModel, relaxation: str) -> Callable:
     """``(images, network, centers) ->`` gradient of what the main attack lowers."""
-    budget = Budget(surrogate=surrogate)
+    budget = Budget(relaxation=relaxation)
 
     def total(images, network, centers):
         logits = model.apply(*network, images)[0]

@@ -1,4 +1,4 @@
-"""What qualifies a robust number and takes two networks: transfers, and a twin."""
+"""What qualifies a robust number and takes two networks: transfers, checks."""
 
 import functools
 import time
@@ -26,7 +26,7 @@ class Doubts:
 
     def transfers(
         self,
-        victims: Mapping[str, EncodedNetwork],
+        networks: Mapping[str, EncodedNetwork],
         sources: Mapping[str, EncodedNetwork],
     ) -> list[Record]:
         """Records of every network under images that were made on every source."""
@@ -36,18 +36,22 @@ class Doubts:
                 paths = {
                     defense: self._evaluator.folder
                     / f"{defense}-{attack}@{source}/record.json"
-                    for defense in victims
+                    for defense in networks
                     if defense != source
                 }
                 has = functools.partial(
-                    self._have_transferred, paths, attack, (source, crafted_on), victims
+                    self._have_transferred,
+                    paths,
+                    attack,
+                    (source, crafted_on),
+                    networks,
                 )
                 if not from_first(has):
-                    self._transfer(paths, attack, source, crafted_on, victims)
+                    self._transfer(paths, attack, source, crafted_on, networks)
                 records += from_first(functools.partial(_read_all, paths))
         return records
 
-    def _have_transferred(self, paths, attack, made_on, victims) -> bool:
+    def _have_transferred(self, paths, attack, made_on, networks) -> bool:
         """Whether records are there, of both networks and the data as they are now."""
         (source, crafted_on), data = made_on, self._evaluator.dataset.digest.whole
         records = {defense: read_kept(path) for defense, path in paths.items()}
@@ -55,54 +59,60 @@ class Doubts:
             record is not None
             and is_named(record, defense, attack, source)
             and record.get("source_sha256") == crafted_on.digest
-            and is_of(record, network=victims[defense].digest, data=data)
+            and is_of(record, network=networks[defense].digest, data=data)
             for defense, record in records.items()
         )
 
     def examine(
         self,
-        victims: Mapping[str, EncodedNetwork],
+        networks: Mapping[str, EncodedNetwork],
         sources: Mapping[str, EncodedNetwork],
     ) -> list[Record]:
-        """The sanity checks of every network, each with another one as its twin.
+        """The sanity checks of every network, each with another one to transfer from.
 
-        Made again where more queries are wanted, or the twin is another one.
+        Made again where more queries are wanted, or the other network is another one.
         """
         if not self.config.evaluate.sanity_queries:
             return []
         found = []
-        for defense, victim in victims.items():
+        for defense, encoded in networks.items():
             path = self._evaluator.folder / f"{defense}-sanity" / "sanity.json"
-            twins = [name for name in sources if name != defense]
-            twin = twins[0] if twins else None
-            wanted = self._sanity_origin(victim, twin, sources)
+            others = [name for name in sources if name != defense]
+            transfer_source = others[0] if others else None
+            wanted = self._sanity_origin(encoded, transfer_source, sources)
             kept = from_first(functools.partial(read_kept, path))
             if kept is None or any(kept.get(k) != v for k, v in wanted.items()):
-                kept = self._examine(defense, victim, sources.get(twin)) | wanted
+                kept = (
+                    self._examine(defense, encoded, sources.get(transfer_source))
+                    | wanted
+                )
                 self._evaluator.write(path, kept)
             found.append(kept)
         return found
 
     def _sanity_origin(
-        self, victim: EncodedNetwork, twin: str | None, sources
+        self, encoded: EncodedNetwork, transfer_source: str | None, sources
     ) -> Record:
         """What the checks of a network depend on."""
         wanted = self.config.evaluate.sanity_queries
         return {
             "num_queries": min(wanted, len(self._evaluator.references.positions)),
-            "network_sha256": victim.digest,
-            "twin": twin,
-            "twin_sha256": sources[twin].digest if twin else None,
+            "network_sha256": encoded.digest,
+            "twin": transfer_source,
+            "twin_sha256": sources[transfer_source].digest if transfer_source else None,
         }
 
     def _examine(
-        self, defense: str, victim: EncodedNetwork, twin: EncodedNetwork | None
+        self,
+        defense: str,
+        encoded: EncodedNetwork,
+        transfer_source: EncodedNetwork | None,
     ) -> Record:
         began = time.monotonic()
-        subject = SanityNetwork(
-            self._evaluator.attacker, self._evaluator.scorer, victim, twin
+        network = SanityNetwork(
+            self._evaluator.attacker, self._evaluator.scorer, encoded, transfer_source
         )
-        checks, curve = examine(subject)
+        checks, curve = examine(network)
         return {
             "defense": defense,
             "seed": self.config.seed,
@@ -112,25 +122,25 @@ class Doubts:
         }
 
     def _transfer(
-        self, paths, attack, source, crafted_on: EncodedNetwork, victims
+        self, paths, attack, source, crafted_on: EncodedNetwork, networks
     ) -> None:
         began = time.monotonic()
-        others = {defense: victims[defense] for defense in paths}
+        others = {defense: networks[defense] for defense in paths}
         result = self._evaluator.attacker.run(attack, crafted_on, others=others)
         seconds = round(time.monotonic() - began, 2)
         for defense, path in paths.items():
-            codes, victim = result.transfer_codes[defense], victims[defense]
-            clean = self._evaluator.references.own(victim.codes)
-            record = self._evaluator.describe(defense, attack, victim)
+            codes, encoded = result.transfer_codes[defense], networks[defense]
+            clean = self._evaluator.references.own(encoded.codes)
+            record = self._evaluator.describe(defense, attack, encoded)
             record |= {"source": source, "source_sha256": crafted_on.digest}
             record |= records.retrieval_measures(
-                self._evaluator.scorer.scores(codes, victim.codes)
+                self._evaluator.scorer.scores(codes, encoded.codes)
             )
             record |= records.change_measures(result._replace(codes=codes), clean)
             if ATTACKS[attack].targeted:
                 targets = self._evaluator.references.targets()
                 record["t_map"] = self._evaluator.scorer.scores(
-                    codes, victim.codes, targets
+                    codes, encoded.codes, targets
                 ).map
             if settings := record["attack_settings"]:
                 settings["restarts"] = 1

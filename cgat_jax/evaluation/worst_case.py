@@ -17,10 +17,10 @@ VERSION = "standard-v1"
 RESTARTS, QUERIES = 4, 1_000
 RESTARTED = ("apgd", "apgd_ap")
 ENSEMBLE = (*RESTARTED, "apgd_anchor", "apgd_opposite", "square")
-_GRADIENTS = Budget(steps=100, random_start=True, surrogate="unit")
-_SEARCH = Budget(steps=QUERIES, surrogate="tanh")
+_GRADIENTS = Budget(steps=100, random_start=True, relaxation="unit")
+_SEARCH = Budget(steps=QUERIES, relaxation="tanh")
 
-Attack = Callable[[str, Budget, np.ndarray, int], AttackResult]
+RunAttack = Callable[[str, Budget, np.ndarray, int], AttackResult]
 Score = Callable[[np.ndarray, np.ndarray], Float64[np.ndarray, " n"]]
 _PARTS = ("codes", "images", "linf", "mse")
 
@@ -78,7 +78,7 @@ class EnsembleResult(NamedTuple):
 
 
 def standard_v1(
-    attack: Attack, score: Score, holds_above: Float64[np.ndarray, " Q"]
+    attack: RunAttack, score: Score, holds_above: Float64[np.ndarray, " Q"]
 ) -> EnsembleResult:
     """Attacks all queries with the ensemble and restarts for those that still hold.
 

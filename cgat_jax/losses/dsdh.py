@@ -11,12 +11,12 @@ from cgat_jax.types import Bank, Batch, HashLoss, Logits, masked_mean, similarit
 MU, NU, ETA = 1.0, 1.0, 55.0
 SWEEPS = 10
 
-Codes = Float[Array, "N K"]
-Labels = Float[Array, "N C"]
+BankCodes = Float[Array, "N K"]
+BankLabels = Float[Array, "N C"]
 Classifier = Float[Array, "K C"]
 
 
-def fit_classifier(codes: Codes, labels: Labels) -> Classifier:
+def fit_classifier(codes: BankCodes, labels: BankLabels) -> Classifier:
     """Ridge regression of labels on codes: (B^T B + nu/mu I)^-1 B^T Y."""
     bits = codes.shape[1]
     gram = codes.T @ codes + NU / MU * jnp.eye(bits, dtype=codes.dtype)
@@ -24,8 +24,8 @@ def fit_classifier(codes: Codes, labels: Labels) -> Classifier:
 
 
 def sweep(
-    codes: Codes, relaxed: Codes, labels: Labels, classifier: Classifier
-) -> Codes:
+    codes: BankCodes, relaxed: BankCodes, labels: BankLabels, classifier: Classifier
+) -> BankCodes:
     """One pass of discrete cyclic coordinate descent over the bits of all codes.
 
     Each bit in turn takes the sign that minimizes, the others fixed,

@@ -30,11 +30,11 @@ def discriminator_loss(
         target_labels: y_t of the generated images, multi-hot.
         mask: rows that count.
     """
-    real = judged(original, labels, 0.0, mask)
-    return (real + judged(generated, target_labels, 1.0, mask)) / 2
+    real = discriminator_error(original, labels, 0.0, mask)
+    return (real + discriminator_error(generated, target_labels, 1.0, mask)) / 2
 
 
-def judged(
+def discriminator_error(
     outputs: Float[Array, "B O"], labels: Labels, generated: float, mask: Mask
 ) -> Scalar:
     """MSE of a discriminator's C + 1 outputs against [labels, generated]."""
@@ -43,9 +43,9 @@ def judged(
     return masked_mean((outputs - wanted) ** 2, mask)
 
 
-def reconstruction(moved: Images, images: Images, mask: Mask) -> Scalar:
+def reconstruction(adversarial: Images, images: Images, mask: Mask) -> Scalar:
     """MSE of images in [0, 1], their pixels being scaled to [-1, 1]."""
-    return _SCALED * masked_mean((moved - images) ** 2, mask)
+    return _SCALED * masked_mean((adversarial - images) ** 2, mask)
 
 
 def disagreement(codes: Codes, target_codes: Codes, mask: Mask) -> Scalar:

@@ -174,9 +174,9 @@ def test_settings_and_presets_change_the_budget():
     assert budget_of("hag", Evaluate(step_size=0.5)).step_size == 100 / 32
     assert budget_of("p2p", Evaluate(step_size=0.5)).step_size == 0.5
     for name, own in (("cgat", "tanh"), ("apgd", "unit")):
-        assert budget_of(name, Evaluate()).surrogate == own
+        assert budget_of(name, Evaluate()).relaxation == own
         for asked in ("logits", "tanh"):
-            assert budget_of(name, Evaluate(surrogate=asked)).surrogate == asked
+            assert budget_of(name, Evaluate(surrogate=asked)).relaxation == asked
     with pytest.raises(ValueError, match="unknown preset 'fats'.*did you mean 'fast'"):
         budget_of("hag", Evaluate(preset="fats"))
 
@@ -187,25 +187,27 @@ def test_a_preset_does_not_cut_what_needs_all_its_iterations(name, steps):
     assert budget_of(name, Evaluate(preset="fast", steps=7)).steps == 7
 
 
-def test_the_unit_surrogate_sees_no_scale(problem):
+def test_the_unit_relaxation_sees_no_scale(problem):
     encode, images, _, _ = problem
     logits = encode(images[1:], 0)
-    unit = relax(logits, 0, Budget(surrogate="unit"))
+    unit = relax(logits, 0, Budget(relaxation="unit"))
     np.testing.assert_allclose(jnp.square(unit).sum(axis=1), 6, rtol=1e-5)
-    scaled = relax(1e3 * logits, 0, Budget(surrogate="unit"))
+    scaled = relax(1e3 * logits, 0, Budget(relaxation="unit"))
     np.testing.assert_allclose(scaled, unit, rtol=1e-5)
-    assert not relax(jnp.zeros((1, 6)), 0, Budget(surrogate="unit")).any()
+    assert not relax(jnp.zeros((1, 6)), 0, Budget(relaxation="unit")).any()
 
 
-def test_saturated_codes_stop_the_tanh_surrogate_but_not_the_logits(problem):
+def test_saturated_codes_stop_the_tanh_relaxation_but_not_the_logits(problem):
     encode, *rest = problem
 
     def saturated(images, iteration):
         return 1e4 * encode(images, iteration)
 
     budget = Budget(epsilon=EPSILON, steps=5, random_start=False)
-    for surrogate, moves in (("tanh", False), ("logits", True), ("unit", True)):
-        attack = away_from_references(dataclasses.replace(budget, surrogate=surrogate))
+    for relaxation, moves in (("tanh", False), ("logits", True), ("unit", True)):
+        attack = away_from_references(
+            dataclasses.replace(budget, relaxation=relaxation)
+        )
         changed = attack(saturated, *rest) != problem[1]
         assert (changed[2:].mean() > 0.9) == moves
 

@@ -150,7 +150,9 @@ def test_losses_equal_the_papers_in_numpy(rng, x64, pad):
     terms = {
         "reconstruction": losses.reconstruction(padded(moved), padded(images), mask),
         "code": losses.disagreement(padded(codes), padded(goal), mask),
-        "class": losses.judged(padded(second), padded(target_labels), 0.0, mask),
+        "class": losses.discriminator_error(
+            padded(second), padded(target_labels), 0.0, mask
+        ),
     }
     expected = reference.generator_loss(
         moved, images, codes, goal, second, target_labels, 50
@@ -169,8 +171,10 @@ def test_losses_by_hand():
     assert losses.disagreement(-codes, codes, mask) == 2
     perfect = jnp.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
     labels = perfect[:, :2]
-    assert losses.judged(perfect, labels, 1.0, mask) == 0
-    assert losses.judged(perfect, labels, 0.0, mask) == pytest.approx(1 / 3)
+    assert losses.discriminator_error(perfect, labels, 1.0, mask) == 0
+    assert losses.discriminator_error(perfect, labels, 0.0, mask) == pytest.approx(
+        1 / 3
+    )
 
 
 def test_the_prototype_loss_equals_the_loop(rng, x64):

@@ -46,24 +46,24 @@ def evaluation(tmp_path_factory):
     model = build_network(config, config.model.bits)
     params, stats = fresh_weights(model, config)
     params["head"] = params["head"] | {"kernel": 30 * params["head"]["kernel"]}
-    victim = evaluator.victim("none", model, (params, stats))
+    encoded = evaluator.encoded("none", model, (params, stats))
     side = config.data.crop_size
     pixels = [center_crop(dataset.read(int(p)), side) for p in dataset.split.query]
-    return evaluator, victim, np.stack(pixels)
+    return evaluator, encoded, np.stack(pixels)
 
 
 @pytest.mark.parametrize("name", ["noise", "cgat", "sdha"])
 def test_images_are_the_evaluations_to_the_bit(evaluation, name):
-    evaluator, victim, pixels = evaluation
-    result = evaluator.attacker.run(name, victim, keep=len(pixels))
-    given = evaluator.attacker.given(name, victim).rows
+    evaluator, encoded, pixels = evaluation
+    result = evaluator.attacker.run(name, encoded, keep=len(pixels))
+    given = evaluator.attacker.given(name, encoded).rows
     labels = ATTACKS[name].references == kinds.LABELS
     found = attack(
         name,
-        lambda images: victim.model.apply(*victim.network, images)[0],
+        lambda images: encoded.model.apply(*encoded.network, images)[0],
         pixels,
         None if name == "noise" else given,
-        bank=evaluator.references.bank(victim.codes) if labels else None,
+        bank=evaluator.references.bank(encoded.codes) if labels else None,
         steps=evaluator.config.evaluate.steps,
         key=device_stream(evaluator.config.seed, name),
         settings=AttackSettings(batch_size=evaluator.config.evaluate.batch_size),
@@ -185,10 +185,12 @@ REFUSED = {
     },
     "epsilon: expected a radius from 0 to 1.*got 8; eight": {"epsilon": 8.0},
     "steps: expected 0 or more": {"steps": -1},
-    "settings.surrogate: expected one of": {"settings": AttackSettings(surrogate="x")},
+    "settings.relaxation: expected one of": {
+        "settings": AttackSettings(relaxation="x")
+    },
     "saat compares codes of about 1": {
         "name": "saat",
-        "settings": AttackSettings(surrogate="logits"),
+        "settings": AttackSettings(relaxation="logits"),
     },
     "batch_size: expected 1 or more": {"settings": AttackSettings(batch_size=0)},
 }

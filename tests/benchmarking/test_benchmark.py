@@ -137,9 +137,9 @@ def test_the_same_call_reads_what_is_there_and_measures_the_rest(copy, monkeypat
     shutil.rmtree(copy / "evaluate" / "given-noise")
     seen, measure_one = [], Evaluator._measure
 
-    def watch(self, folder, defense, attack, victim):
+    def watch(self, folder, defense, attack, encoded):
         seen.append(attack)
-        measure_one(self, folder, defense, attack, victim)
+        measure_one(self, folder, defense, attack, encoded)
 
     monkeypatch.setattr(Evaluator, "_measure", watch)
     benchmark(encode, DATA, workdir=str(copy), **GIVEN_ARGUMENTS)
@@ -200,7 +200,7 @@ def test_a_saved_folder_has_a_page_and_is_a_workdir(measured, tmp_path):
 def _one_attack(attack, score, holds_above):
     """An ensemble of one, quick to compile."""
     rows, worst = np.arange(len(holds_above)), WorstCase(len(holds_above))
-    result = attack("apgd_opposite", Budget(steps=2, surrogate="unit"), rows, 0)
+    result = attack("apgd_opposite", Budget(steps=2, relaxation="unit"), rows, 0)
     worst.add(0, result, score(result.codes, rows))
     map_per_attack = dict.fromkeys(ENSEMBLE, float(worst.average_precision.mean()))
     return EnsembleResult(worst, map_per_attack, 0)

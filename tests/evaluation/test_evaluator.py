@@ -57,8 +57,8 @@ def _evaluator(config, dataset, folder):
 
 def _measure(config, dataset, network, folder):
     evaluator = _evaluator(config, dataset, folder)
-    victim = evaluator.victim("none", *network)
-    return evaluator, victim, evaluator.attacks("none", victim)
+    encoded = evaluator.encoded("none", *network)
+    return evaluator, encoded, evaluator.attacks("none", encoded)
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +147,8 @@ def test_a_network_of_another_code_length_keeps_its_codes(config, dataset, tmp_p
     network = fresh_weights(model, config)
     for _ in range(2):
         evaluator = _evaluator(config, dataset, tmp_path)
-        victim = evaluator.victim("other.none", model, network)
-        assert victim.codes["query"].shape == (20, 16)
+        encoded = evaluator.encoded("other.none", model, network)
+        assert encoded.codes["query"].shape == (20, 16)
     assert not list(tmp_path.rglob("*.damaged-1"))
 
 
@@ -206,7 +206,7 @@ def test_an_encode_function_that_holds_its_weights_is_known_by_its_outputs(
 def _one_attack(attack, score, holds_above):
     """An ensemble of one, quick to compile."""
     rows, worst = np.arange(len(holds_above)), WorstCase(len(holds_above))
-    result = attack("apgd_opposite", Budget(steps=2, surrogate="unit"), rows, 0)
+    result = attack("apgd_opposite", Budget(steps=2, relaxation="unit"), rows, 0)
     worst.add(0, result, score(result.codes, rows))
     map_per_attack = dict.fromkeys(ENSEMBLE, float(worst.average_precision.mean()))
     return EnsembleResult(worst, map_per_attack, 0)
@@ -249,21 +249,21 @@ def test_sanity_names_its_twin_and_is_made_again_with_another(
     evaluator = _evaluator(config, dataset, tmp_path)
     model, (params, stats) = network
     other = jax.tree.map(lambda x: 1.5 * x, params), stats
-    victim = evaluator.victim("none", model, (params, stats))
-    twin = evaluator.victim("twin", model, other)
+    encoded = evaluator.encoded("none", model, (params, stats))
+    twin = evaluator.encoded("twin", model, other)
     found = transfer.Doubts(evaluator)
     path = tmp_path / "evaluate" / "none-sanity" / "sanity.json"
 
-    (map_per_attack,) = found.examine({"none": victim}, {"none": victim})
+    (map_per_attack,) = found.examine({"none": encoded}, {"none": encoded})
     assert map_per_attack["twin"] is None and twins == [None]
-    sources = {"none": victim, "twin": twin}
-    (both,) = found.examine({"none": victim}, sources)
+    sources = {"none": encoded, "twin": twin}
+    (both,) = found.examine({"none": encoded}, sources)
     assert both["twin"] == "twin" and both["twin_sha256"] == twin.digest
     before = path.read_bytes()
-    assert found.examine({"none": victim}, sources) == [both]
+    assert found.examine({"none": encoded}, sources) == [both]
     assert path.read_bytes() == before and twins == [None, "twin"]
-    changed = {"none": victim, "twin": twin._replace(digest="0" * 64)}
-    (again,) = found.examine({"none": victim}, changed)
+    changed = {"none": encoded, "twin": twin._replace(digest="0" * 64)}
+    (again,) = found.examine({"none": encoded}, changed)
     assert again["twin_sha256"] == "0" * 64 and len(twins) == 3
 
 
@@ -274,17 +274,17 @@ def test_transfers_are_of_the_networks_and_data_of_now(
     settings = dataclasses.replace(config.evaluate, transfer="noise")
     changed = dataclasses.replace(config, evaluate=settings)
     evaluator = _evaluator(changed, dataset, tmp_path)
-    victims = {"none": evaluator.victim("none", *network)}
-    sources = {"other": victims["none"]._replace(digest="1" * 64)}
+    networks = {"none": evaluator.encoded("none", *network)}
+    sources = {"other": networks["none"]._replace(digest="1" * 64)}
     found = transfer.Doubts(evaluator)
-    (first,) = found.transfers(victims, sources)
+    (first,) = found.transfers(networks, sources)
     path = tmp_path / "evaluate" / "none-noise@other" / "record.json"
     before = path.read_bytes()
-    assert found.transfers(victims, sources) == [first]
+    assert found.transfers(networks, sources) == [first]
     assert path.read_bytes() == before
 
     write_sealed(path, first | {"map": 0.9876, f"{key}_sha256": "0" * 64})
-    (again,) = found.transfers(victims, sources)
+    (again,) = found.transfers(networks, sources)
     assert _timeless([again]) == _timeless([first])
     assert read_sealed(path) == again
 
@@ -304,14 +304,14 @@ def test_rounded_images_are_of_256_levels_in_the_ball(
     settings = dataclasses.replace(config.evaluate, round_images=True, attacks="cgat")
     config = dataclasses.replace(config, evaluate=settings)
     evaluator = _evaluator(config, dataset, tmp_path)
-    victim = evaluator.victim("none", *network)
-    result = evaluator.attacker.run("cgat", victim, keep=20)
+    encoded = evaluator.encoded("none", *network)
+    result = evaluator.attacker.run("cgat", encoded, keep=20)
     levels = np.asarray(result.images, np.float64) * 255
     np.testing.assert_allclose(levels, np.round(levels), atol=1e-4)
     assert result.linf.max() <= 8 / 255 + 1e-6
-    logits = victim.model.apply(*victim.network, jnp.asarray(result.images))[0]
+    logits = encoded.model.apply(*encoded.network, jnp.asarray(result.images))[0]
     np.testing.assert_array_equal(np.sign(logits), result.codes)
-    record = evaluator.attacks("none", victim)[-1]
+    record = evaluator.attacks("none", encoded)[-1]
     assert record["attack_settings"]["rounded"] == "8 bits"
 
 

@@ -97,11 +97,11 @@ def test_a_network_of_someone_else_is_evaluated_end_to_end(tmp_path):
     )
     mesh = sharding.make_mesh()
     evaluator = Evaluator(config, dataset, mesh, tmp_path / "run", lambda: None)
-    victim = evaluator.victim("foreign", network, ({}, {}))
-    clean, cgat = evaluator.attacks("foreign", victim)
+    encoded = evaluator.encoded("foreign", network, ({}, {}))
+    clean, cgat = evaluator.attacks("foreign", encoded)
 
     print([(record["map"], record["chance"]) for record in (clean, cgat)])
-    assert victim.codes["database"].shape == (400, BITS) and not clean["warnings"]
+    assert encoded.codes["database"].shape == (400, BITS) and not clean["warnings"]
     assert clean["map"] > clean["chance"] + 0.07
     assert cgat["map"] < clean["map"] - 0.1
     assert cgat["perturbation"]["linf"] <= 8 / 255 + 1e-6

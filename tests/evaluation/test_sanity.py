@@ -54,7 +54,7 @@ class Honest:
         linf, mse = np.abs(change).max(axis=1), (change**2).mean(axis=1)
         return AttackResult(self.signs(moved), moved, linf, mse, {})
 
-    def move(self, name, epsilon, steps=100, restart=0, size=0, surrogate="tanh"):
+    def move(self, name, epsilon, steps=100, restart=0, size=0, relaxation="tanh"):
         rng = np.random.default_rng([3, restart])
         slope = np.sign(self.weights @ self.centers.T).T.reshape(self.images.shape)
         if name == "noise":
@@ -68,10 +68,10 @@ class Honest:
     def agreement(self, images):
         return (np.tanh(self.logits(images)) * self.centers).mean(axis=1)
 
-    def zero_gradients(self, surrogate):
+    def zero_gradients(self, relaxation):
         logits = self.logits(self.images).astype(np.float32)
         slope = (
-            1 - np.tanh(logits) ** 2 if surrogate == "tanh" else np.ones_like(logits)
+            1 - np.tanh(logits) ** 2 if relaxation == "tanh" else np.ones_like(logits)
         )
         return float((slope * self.centers @ self.weights.T == 0).mean())
 
@@ -141,17 +141,17 @@ class SaturatedTanh(Honest):
 
 
 class FlatEverywhere(Honest):
-    """Rounded inputs: no gradient reaches the image, through whatever surrogate."""
+    """Rounded inputs: no gradient reaches the image, through whatever relaxation."""
 
-    def zero_gradients(self, surrogate):
+    def zero_gradients(self, relaxation):
         return 1.0
 
 
 class LogitsHelp(Honest):
     """The attack on tanh hardly moves, that on logits does."""
 
-    def move(self, name, epsilon, surrogate="tanh", **changes):
-        epsilon = epsilon if surrogate == "unit" else 0.1 * epsilon
+    def move(self, name, epsilon, relaxation="tanh", **changes):
+        epsilon = epsilon if relaxation == "unit" else 0.1 * epsilon
         return super().move(name, epsilon, **changes)
 
 

@@ -40,8 +40,8 @@ def evaluator(tmp_path_factory):
 def _subject(evaluator, name, **changes):
     model, weights = _model(**changes)
     made = evaluator(name)
-    victim = made.victim("none", model, (weights, {}))
-    return SanityNetwork(made.attacker, made.scorer, victim, None)
+    encoded = made.encoded("none", model, (weights, {}))
+    return SanityNetwork(made.attacker, made.scorer, encoded, None)
 
 
 def _value(subject, name):

@@ -92,8 +92,8 @@ def measured(config, folder, encode):
     data = load_dataset(config.data, folder / "data", progress=False)
     mesh = sharding.make_mesh()
     evaluator = Evaluator(config, data, mesh, folder, lambda: None)
-    victim = evaluator.victim("none", as_model(encode), ({}, {}))
-    return victim.codes, evaluator.attacks("none", victim)
+    encoded = evaluator.encoded("none", as_model(encode), ({}, {}))
+    return encoded.codes, evaluator.attacks("none", encoded)
 
 
 def compare(config, networks, folder):

@@ -111,7 +111,7 @@ def test_standard_v1_is_frozen():
     for name, budget in budgets.items():
         square = name == "square"
         assert budget.steps == (1000 if square else 100)
-        assert budget.surrogate == ("tanh" if square else "unit")
+        assert budget.relaxation == ("tanh" if square else "unit")
         assert budget.random_start and budget.alpha == "one"
         assert name in ATTACKS
     assert sum(restart > 0 for _, restart, _, _ in attack.calls) == 8

@@ -187,11 +187,11 @@ def test_a_finished_run_goes_on_with_more_to_measure(finished, doubted):
     }
     assert set(found) == {
         *(("cgat", "none"), ("none", "cgat")),
-        *((victim, f"other.{name}") for victim in own for name in own),
+        *((encoded, f"other.{name}") for encoded in own for name in own),
     }
     # The other run's networks are the same: made there, it is the white-box attack.
-    for victim, value in own.items():
-        assert found[victim, f"other.{victim}"] == value
+    for encoded, value in own.items():
+        assert found[encoded, f"other.{encoded}"] == value
     assert found["cgat", "none"] == found["cgat", "other.none"]
 
 

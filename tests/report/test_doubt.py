@@ -55,8 +55,8 @@ def test_a_transfer_matrix_has_the_white_box_attack_on_its_diagonal(rng):
         [_record(rng, d, "cgat", map=m) for d, m in (("none", 0.2), ("cgat", 0.4))]
     )
     transfers = [
-        _record(rng, victim, "cgat", map=value, source=source)
-        for victim, source, value in (
+        _record(rng, encoded, "cgat", map=value, source=source)
+        for encoded, source, value in (
             ("cgat", "none", 0.55),
             ("none", "cgat", 0.38),
             ("none", "csq.none", 0.3),

@@ -111,7 +111,7 @@ def test_its_codes_are_the_evaluations_to_the_bit(run, config, dataset, defense)
     mesh = sharding.make_mesh()
     encoder = Encoder(config, dataset, mesh, workdir, lambda: None)
     model = build_network(config, config.model.bits)
-    encoder.victim(defense, model, networks[defense])
+    encoder.encoded(defense, model, networks[defense])
     net = load_network(workdir, defense)
     for part in ("query", "database"):
         codes = np.load(workdir / "codes" / defense / f"{part}.npy")
