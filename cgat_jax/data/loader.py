@@ -6,6 +6,7 @@ in the order: so any step can be made without the steps before, and the number o
 threads and of hosts changes nothing.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 
@@ -35,21 +36,33 @@ def steps_per_epoch(num_rows: int, batch_size: int, *, drop_last: bool) -> int:
     return num_steps
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batching:
+    """How the training images of a stage become batches.
+
+    Attributes:
+        crop_size: side of the square images.
+        batch_size: rows of the whole batch, over all hosts.
+        seed: of the order and the crops.
+        stage: of training; each has an order and crops of its own.
+        augment: random crop and mirror image instead of the center crop.
+        drop_last: leaves out the partial batch of each epoch.
+        threads: batches made at the same time; 0 makes them when they are asked for.
+    """
+
+    crop_size: int
+    batch_size: int
+    seed: int
+    stage: str
+    augment: bool = True
+    drop_last: bool = False
+    threads: int = 0
+
+
 def train_batches(
-    dataset: Dataset,
-    *,
-    crop_size: int,
-    batch_size: int,
-    seed: int,
-    stage: str,
-    num_steps: int,
-    start_step: int = 0,
-    augment: bool = True,
-    drop_last: bool = False,
-    threads: int = 0,
-    rows: slice = EVERY_ROW,
+    dataset: Dataset, how: Batching, steps: range, *, rows: slice = EVERY_ROW
 ) -> Iterator[Batch]:
-    """Yields the batches of ``num_steps`` steps from ``start_step`` on.
+    """Yields the batches of those steps.
 
     Images are uint8 [B, crop_size, crop_size, 3], for the step to divide by 255 on the
     device; labels float32 [B, C]; ``indices`` int32 [B] are rows of ``split.train``.
@@ -57,42 +70,36 @@ def train_batches(
 
     Args:
         dataset: whose ``split.train`` is read, each row once an epoch.
-        crop_size: side of the square images.
-        batch_size: rows of the whole batch, over all hosts.
-        seed: of the order and the crops.
-        stage: of training; each has an order and crops of its own.
-        num_steps: how many batches to yield.
-        start_step: the first step, counted over all epochs; costs nothing.
-        augment: random crop and mirror image instead of the center crop.
-        drop_last: leaves out the partial batch of each epoch.
-        threads: batches made at the same time; 0 makes them when they are asked for.
+        how: the batches are made.
+        steps: counted over all epochs; those that are left out cost nothing.
         rows: the part of each batch that this host feeds.
 
     Raises:
         DataError: an image is smaller than ``crop_size``; or no batch is full.
     """
-    train = dataset.split.train
-    epoch_steps = steps_per_epoch(len(train), batch_size, drop_last=drop_last)
+    train, batch_size, stage = dataset.split.train, how.batch_size, how.stage
+    epoch_steps = steps_per_epoch(len(train), batch_size, drop_last=how.drop_last)
 
     @functools.lru_cache(maxsize=4)
     def draw(epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        order = host_stream(seed, f"order/{stage}", epoch).permutation(len(train))
-        return order, host_stream(seed, f"crops/{stage}", epoch).random((len(train), 3))
+        order = host_stream(how.seed, f"order/{stage}", epoch).permutation(len(train))
+        crops = host_stream(how.seed, f"crops/{stage}", epoch)
+        return order, crops.random((len(train), 3))
 
-    def make(step: int) -> Batch:
-        epoch, place = divmod(start_step + step, epoch_steps)
+    def make(number: int) -> Batch:
+        epoch, place = divmod(steps[number], epoch_steps)
         order, draws = draw(epoch)
         indices = _window(order, place, batch_size)[rows]
 
         def crop(row: int) -> np.ndarray:
-            image = _large_enough(dataset, int(train[row]), crop_size)
-            if not augment:
-                return center_crop(image, crop_size)
-            return random_crop(image, crop_size, draws[row])
+            image = _large_enough(dataset, int(train[row]), how.crop_size)
+            if not how.augment:
+                return center_crop(image, how.crop_size)
+            return random_crop(image, how.crop_size, draws[row])
 
-        return _assemble(dataset, train, indices, crop, crop_size)
+        return _assemble(dataset, train, indices, crop, how.crop_size)
 
-    return in_threads(make, num_steps, threads)
+    return in_threads(make, len(steps), how.threads)
 
 
 def eval_batches(

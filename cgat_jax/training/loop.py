@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from cgat_jax import processes, sharding
 from cgat_jax.config import Config, Training
 from cgat_jax.data.dataset import Dataset
-from cgat_jax.data.loader import steps_per_epoch, train_batches
+from cgat_jax.data.loader import Batching, steps_per_epoch, train_batches
 from cgat_jax.rng import device_stream
 from cgat_jax.training import checkpoint
 from cgat_jax.training.interrupts import StopSignal
@@ -50,8 +50,7 @@ def batches_of(
     stage: str,
 ) -> Iterator[Batch]:
     """Global batches of uint8 images of a stage's steps, counted over all epochs."""
-    local = train_batches(
-        dataset,
+    how = Batching(
         crop_size=config.data.crop_size,
         batch_size=settings.batch_size,
         seed=config.seed,
@@ -59,10 +58,9 @@ def batches_of(
         augment=settings.augment,
         drop_last=settings.drop_last,
         threads=config.data.threads,
-        start_step=steps.start,
-        num_steps=len(steps),
-        rows=sharding.process_rows(settings.batch_size),
     )
+    rows = sharding.process_rows(settings.batch_size)
+    local = train_batches(dataset, how, steps, rows=rows)
     return (sharding.put_rows(mesh, batch) for batch in local)
 
 

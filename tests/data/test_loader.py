@@ -8,7 +8,12 @@ import pytest
 from cgat_jax.data.cache import cached
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.images import random_crop
-from cgat_jax.data.loader import eval_batches, steps_per_epoch, train_batches
+from cgat_jax.data.loader import (
+    Batching,
+    eval_batches,
+    steps_per_epoch,
+    train_batches,
+)
 from cgat_jax.rng import host_stream
 from tests.data.sources import in_memory
 
@@ -20,7 +25,6 @@ OPTIONS = {
     "augment": True,
     "drop_last": False,
     "threads": 2,
-    "num_steps": 9,
 }
 
 
@@ -33,8 +37,13 @@ def dataset(rng):
     return in_memory(images, train=train)
 
 
+def iterate(dataset, *, start_step=0, num_steps=9, rows=slice(None), **changes):
+    steps = range(start_step, start_step + num_steps)
+    return train_batches(dataset, Batching(**OPTIONS | changes), steps, rows=rows)
+
+
 def batches(dataset, **changes):
-    return list(train_batches(dataset, **OPTIONS | changes))
+    return list(iterate(dataset, **changes))
 
 
 def assert_equal(first, second):
@@ -205,7 +214,7 @@ def test_threads_end_with_the_iterator(dataset, consume):
         names = [thread.name for thread in threading.enumerate()]
         return sum(name.startswith("grain-prefetch") for name in names)
 
-    iterator = train_batches(dataset, **OPTIONS)
+    iterator = iterate(dataset)
     assert len(list(itertools.islice(iterator, consume))) == consume
     workers = [t for t in threading.enumerate() if t.name.startswith("grain-")]
     iterator.close()
