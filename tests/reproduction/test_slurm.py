@@ -346,10 +346,10 @@ def _cell(root, job, tag="t"):
     return CellJob(job, root, tag, 0)
 
 
-def test_a_job_that_is_not_the_cells_latest_runs_nothing(root, capsys):
+def test_a_job_that_is_not_the_cells_latest_runs_nothing(root, caplog):
     claim_folder(root / "cluster", "queue")
     _cell(root, Job("a", ["/no/such/program"], ""), tag="older")()
-    assert "submitted again since: not run" in capsys.readouterr().out
+    assert "submitted again since: not run" in caplog.text
     assert ledger.read_note(root, Entry("older", 0, "")) is None
 
 
