@@ -105,7 +105,8 @@ def change(path, name, other):
 
 def state(root, **settings):
     """All that a run gets from a prepared folder; last, the digest of the images."""
-    data = Data(name="flickr25k", image_size=8, num_queries=2, num_train=3, **settings)
+    sizes = {} if "split" in settings else {"num_queries": 2, "num_train": 3}
+    data = Data(name="flickr25k", image_size=8, **sizes | settings)
     dataset = load_dataset(data, root, progress=False)
     images = [dataset.read(i).tobytes() for i in range(len(dataset.image_ids))]
     sizes, digest = dataset.sizes().tobytes(), dataset.digest
