@@ -25,7 +25,6 @@ from pathlib import Path
 from absl import flags, logging
 
 from cgat_jax.config import Config
-from cgat_jax.config.settings import validate
 from cgat_jax.training.interrupts import PARENT
 from experiments import cli
 from experiments.xla import prefer_fast_cpu_convolutions
@@ -79,10 +78,12 @@ def check(config: Config, workdir: Path) -> None:
     import jax  # after the flags that it reads when it starts
 
     from cgat_jax.evaluation import preflight
+    from cgat_jax.files.ownership import check_folder
+    from cgat_jax.report.writer import is_report
     from cgat_jax.workdir import check_workdir
 
-    validate(config)
     check_workdir(workdir, config)
+    check_folder(workdir / "report", "report", is_own=is_report)
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
     if config.compilation_cache:

@@ -18,7 +18,7 @@ from cgat_jax.attacks.pgd import (
 from cgat_jax.attacks.prosgan import prosgan
 from cgat_jax.attacks.square import square
 from cgat_jax.attacks.untargeted import hag, sdha
-from cgat_jax.errors import lookup
+from cgat_jax.errors import check_all, lookup
 from cgat_jax.models.gan import make_generator
 from cgat_jax.types import Attack, Bank, PyTree
 
@@ -222,9 +222,9 @@ def parse_attacks(names: str) -> list[str]:
     ['noise', 'cgat', 'worst_case']
 
     Raises:
-        ValueError: a name is unknown; the message lists the known ones.
+        InputError: names are unknown; the message lists the known ones.
     """
     attacks = list(dict.fromkeys(n.strip() for n in names.split(",") if n.strip()))
-    for name in attacks:
-        lookup("attack", name, dict.fromkeys([*ATTACKS, WORST_CASE]))
+    known = dict.fromkeys([*ATTACKS, WORST_CASE])
+    check_all(functools.partial(lookup, "attack", name, known) for name in attacks)
     return sorted(attacks, key=lambda name: name == WORST_CASE)

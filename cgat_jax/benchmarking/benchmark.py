@@ -24,8 +24,10 @@ from cgat_jax.evaluation.other_runs import other_networks
 from cgat_jax.files.claimed import claimed_folder
 from cgat_jax.files.io import write_bytes, write_sealed
 from cgat_jax.files.kept import belongs
+from cgat_jax.files.ownership import check_folder
 from cgat_jax.report import write_report
 from cgat_jax.report.export import records_markdown
+from cgat_jax.report.writer import is_report
 from cgat_jax.workdir import check_workdir, claim_workdir, remember
 
 RESULTS = "results.json"
@@ -96,6 +98,7 @@ class Benchmark:
         """
         folder, own = Path(folder), self.clean
         origin = {"network": own["network_sha256"], "data": own["data_sha256"]}
+        check_folder(folder / "report", "report", is_own=is_report)
         with _claimed(folder, self.config):
             remember(folder, self.config, dict(self.inputs))
             belongs(folder / "codes" / own["defense"], origin)
