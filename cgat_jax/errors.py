@@ -5,7 +5,7 @@ exit with code 2; any other exception is a mistake of ours and keeps its traceba
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -37,6 +37,22 @@ class Stopped(SystemExit):
 
 class NonFiniteError(ArithmeticError):
     """Training met a number that is not finite; the message says which and where."""
+
+
+def check_all(checks: Iterable[Callable[[], object]]) -> None:
+    """Runs every check, and raises what all of them found as one error.
+
+    Raises:
+        InputError: their messages in order, each once.
+    """
+    wrong: dict[str, None] = {}
+    for check in checks:
+        try:
+            check()
+        except (ValueError, FileNotFoundError) as error:
+            wrong.setdefault(str(error))
+    if wrong:
+        raise InputError("; ".join(wrong))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from absl import flags
 
 from cgat_jax.errors import InputError
 from cgat_jax.reproduction.launchers import LOG, Job, last_line
-from cgat_jax.reproduction.slurm import states, submission
+from cgat_jax.reproduction.slurm import ledger, states, submission
 from experiments import cells, cli
 
 _LAUNCHER = flags.DEFINE_enum(
@@ -80,6 +80,7 @@ def run_missing(
         are not among them.
     """
     if _LAUNCHER.value == "local":
+        _check_none_is_queued(missing, root)
         return cells.run_missing(program, missing, root, _JOBS.value or 1, after_each)
     with cli.stop().deferred():  # what is in the queue is written down
         failed = submission.submit(missing, root, _resources())
@@ -111,6 +112,28 @@ def run_missing(
             why = cells.with_folder(found.why, root / name)
             failed[name] = found._replace(why=why).line
     return failed
+
+
+def _check_none_is_queued(missing: list[Job], root: Path) -> None:
+    """Finds that no cell lives in a queue that is to be run here.
+
+    Raises:
+        InputError: one does, or that cannot be known here.
+    """
+    try:
+        found = states.states_of([job.name for job in missing], root)
+    except InputError as error:
+        folder = root / ledger.FOLDER
+        raise InputError(
+            f"{error}; {folder} says that cells were put into a queue: if none lives "
+            "there any more, move that folder away"
+        ) from error
+    for name, state in found.items():
+        if state.state in (states.WAITING, states.RUNNING):
+            raise InputError(
+                f"{root / name} is {state.state} in the queue ({state.line}): come "
+                "back with --launcher=slurm, or end it with scancel"
+            )
 
 
 def status(names: list[str], missing: list[Job], root: Path) -> str:

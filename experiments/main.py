@@ -26,7 +26,6 @@ from pathlib import Path
 from absl import flags, logging
 
 from cgat_jax.config import Config
-from cgat_jax.config.settings import validate
 from cgat_jax.errors import InputError
 from cgat_jax.training.interrupts import PARENT
 from experiments import cli
@@ -56,7 +55,6 @@ def main() -> int:
     prefer_fast_cpu_convolutions()
     config, workdir = flags.FLAGS.config, Path(_WORKDIR.value)
     with cli.stop().deferred():  # nothing of JAX is to be cut off in the middle
-        validate(config)
         join()
         check(config, workdir)
         with claimed(workdir), out_of_memory():
@@ -107,10 +105,13 @@ def check(config: Config, workdir: Path) -> None:
 
     from cgat_jax import processes
     from cgat_jax.evaluation import preflight
+    from cgat_jax.files.ownership import check_folder
+    from cgat_jax.report.writer import is_report
     from cgat_jax.workdir import check_workdir
 
     with processes.together():
         check_workdir(workdir, config)
+        check_folder(workdir / "report", "report", is_own=is_report)
         if config.compilation_cache:
             jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
         preflight.check_settings(config)

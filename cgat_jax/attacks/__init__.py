@@ -32,7 +32,7 @@ from cgat_jax.attacks.references import (
 )
 from cgat_jax.attacks.square import square
 from cgat_jax.attacks.untargeted import hag, sdha
-from cgat_jax.errors import lookup
+from cgat_jax.errors import check_all, lookup
 from cgat_jax.models.gan import make_generator
 from cgat_jax.types import Attack, Bank, PyTree
 
@@ -226,9 +226,8 @@ def ordered_attacks(names: Iterable[str]) -> list[str]:
     ['noise', 'cgat', 'worst_case']
 
     Raises:
-        ValueError: a name is unknown; the message lists the known ones.
+        InputError: names are unknown; the message lists the known ones.
     """
-    attacks = dict.fromkeys(names)
-    for name in attacks:
-        lookup("attack", name, dict.fromkeys([*ATTACKS, WORST_CASE]))
+    attacks, known = dict.fromkeys(names), dict.fromkeys([*ATTACKS, WORST_CASE])
+    check_all(functools.partial(lookup, "attack", name, known) for name in attacks)
     return sorted(attacks, key=lambda name: name == WORST_CASE)

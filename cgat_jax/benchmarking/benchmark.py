@@ -24,9 +24,11 @@ from cgat_jax.evaluation.other_runs import other_networks
 from cgat_jax.files.claimed import claimed_folder
 from cgat_jax.files.io import write_bytes, write_sealed
 from cgat_jax.files.kept import belongs
+from cgat_jax.files.ownership import check_folder
 from cgat_jax.processes import from_first, is_first, together
 from cgat_jax.report import write_report
 from cgat_jax.report.export import records_markdown
+from cgat_jax.report.writer import is_report
 from cgat_jax.workdir import check_workdir, claim_workdir, remember
 
 RESULTS = "results.json"
@@ -96,6 +98,7 @@ class Benchmark:
             InUseError: another process works in it.
         """
         folder = Path(folder)
+        check_folder(folder / "report", "report", is_own=is_report)
         with _claimed(folder, self.config):
             return Path(from_first(lambda: str(self._write(folder))))
 

@@ -1,19 +1,23 @@
 """What is checked before a run is claimed: its settings, then its data."""
 
-import functools
 import hashlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import optax
 
 from cgat_jax import sharding
-from cgat_jax.attacks import BOUNDED_CODES, WORST_CASE, ordered_attacks
+from cgat_jax.attacks import ATTACKS, BOUNDED_CODES, WORST_CASE, ordered_attacks
 from cgat_jax.config import Config
+from cgat_jax.config.settings import validate
 from cgat_jax.data import check_sizes
+from cgat_jax.data.checks import unused
 from cgat_jax.data.dataset import Dataset
-from cgat_jax.defenses import make_defense_step
-from cgat_jax.errors import InputError
+from cgat_jax.defenses import DEFENSES, make_defense_step
+from cgat_jax.errors import InputError, check_all, lookup
 from cgat_jax.evaluation import other_runs
 from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.evaluation.generators import check_generators
@@ -41,87 +45,126 @@ def check_settings(config: Config) -> None:
     Raises:
         InputError: all that is wrong, and what to do.
     """
-    wrong: dict[str, None] = {}  # in order, each once
-    for check in (
-        _check_training,
-        check_attacks,
-        other_runs.check_sources,
-        _check_start,
-    ):
-        try:
-            check(config)
-        except (ValueError, FileNotFoundError) as error:
-            wrong.setdefault(str(error))
-    if wrong:
-        raise InputError("; ".join(wrong))
+    checks = _checks(config)
+    try:
+        validate(config)
+    except InputError:
+        checks = [partial(_own_words, check) for check in checks]
+    check_all([partial(validate, config), *checks])
 
 
-def _check_training(config: Config) -> None:
-    loss, model = build_loss(config), build_network(config, config.model.bits)
+def _own_words(check: Callable[[], object]) -> None:
+    """A check of settings out of range, on which a library may break in its words."""
+    try:
+        check()
+    except (InputError, FileNotFoundError):
+        raise
+    except Exception:
+        return
+
+
+def _checks(config: Config) -> list[Callable[[], object]]:
+    checks = [
+        partial(unused.check_settings, config.data),
+        partial(build_loss, config),
+        partial(lookup, "defense", config.defense.name, DEFENSES),
+    ]
     for name in ("backbone", "pretrain", "defense"):
         settings = getattr(config, name)
-        schedule = make_schedule(settings, steps_per_epoch=1)
-        tx = make_optimizer(settings, schedule)
-        sharding.process_rows(settings.batch_size)
-        if name != "backbone" and settings.batch_size < loss.min_batch:
-            raise InputError(
-                f"{config.loss.name} compares the images of a batch: set "
-                f"{name}.batch_size to at least {loss.min_batch}"
-            )
-    make_defense_step(model, loss, tx, config.defense, 1)
+        checks += [
+            partial(make_schedule, settings, steps_per_epoch=1),
+            partial(make_optimizer, settings, optax.constant_schedule(1.0)),
+            partial(sharding.process_rows, settings.batch_size),
+            partial(_check_batch, config, name),
+        ]
+    parts = (check_attacks, other_runs.check_sources, _check_network, _check_defense)
+    return checks + [partial(check, config) for check in (*parts, _check_start)]
+
+
+def _check_batch(config: Config, stage: str) -> None:
+    smallest = build_loss(config).min_batch
+    if stage != "backbone" and 0 < getattr(config, stage).batch_size < smallest:
+        raise InputError(
+            f"{config.loss.name} compares the images of a batch: set "
+            f"{stage}.batch_size to at least {smallest}"
+        )
 
 
 def check_attacks(config: Config) -> None:
     """Finds that the attacks of the settings can be made as they say.
 
     Raises:
-        ValueError: which cannot, and why.
+        InputError: all that cannot, and why.
     """
-    sharding.process_rows(config.evaluate.batch_size)
-    for attack in ordered_attacks(config.evaluate.attack_list):
-        if attack != WORST_CASE:
-            budget_of(attack, config.evaluate)
-        if config.evaluate.surrogate == "logits" and attack in BOUNDED_CODES:
-            raise InputError(
-                f"evaluate.surrogate: {attack} compares codes of about 1, so it takes "
-                "tanh or unit, not logits"
-            )
+    given = config.evaluate
+    names = (*given.attack_list, *given.transfer_list)
+    checks = [
+        partial(sharding.process_rows, given.batch_size),
+        partial(ordered_attacks, given.attack_list),
+        partial(_check_transfer, config),
+    ]
+    for name in given.attack_list:
+        if name in ATTACKS:
+            checks.append(partial(budget_of, name, given))
+            checks.append(partial(_check_surrogate, config, name))
+    if any(name.startswith("prosgan") for name in names):
+        checks.append(partial(check_generators, config))
+    check_all(checks)
+
+
+def _check_surrogate(config: Config, attack: str) -> None:
+    if config.evaluate.surrogate == "logits" and attack in BOUNDED_CODES:
+        raise InputError(
+            f"evaluate.surrogate: {attack} compares codes of about 1, so it takes "
+            "tanh or unit, not logits"
+        )
+
+
+def _check_transfer(config: Config) -> None:
     if WORST_CASE in ordered_attacks(config.evaluate.transfer_list):
         raise InputError(f"evaluate.transfer: {WORST_CASE} is no single attack")
-    names = (*config.evaluate.attack_list, *config.evaluate.transfer_list)
-    if any(name.startswith("prosgan") for name in names):
-        check_generators(config)
+
+
+def _check_network(config: Config) -> None:
+    model = build_network(config, config.model.bits)
+    jax.eval_shape(partial(fresh_weights, model, config))
+
+
+def _check_defense(config: Config) -> None:
+    loss, model = build_loss(config), build_network(config, config.model.bits)
+    make_defense_step(model, loss, optax.identity(), config.defense, 1)
 
 
 def _check_start(config: Config) -> None:
-    model = build_network(config, config.model.bits)
-    jax.eval_shape(functools.partial(fresh_weights, model, config))
     file = network_path(Path(config.pretrained)) if config.pretrained else None
     if file is not None:
         check_network(file, config)
     elif config.pretrained:
         check_pretrained(config)
     else:
-        check_weights(model, config)
+        check_weights(build_network(config, config.model.bits), config)
 
 
 def check_data(config: Config, dataset: Dataset) -> None:
     """Finds what cannot work on these data before anything is trained.
 
     Raises:
-        InputError: images are too small, or the loss, a stage or an attack cannot use
-            the data; what to do about it.
+        InputError: images are too small, the loss, a stage or an attack cannot use the
+            data: all that is wrong, and what to do about it.
     """
-    check_sizes(dataset, config.data.crop_size)
-    for settings in (config.backbone, config.pretrain, config.defense):
-        if settings.epochs:
-            epoch_steps(dataset, settings)
     bank = empty_bank(dataset, config.model.bits)
-    build_loss(config).init(device_stream(config.seed, "loss"), bank)
-    attacked_rows(config, dataset)
-    check_other_runs(config, dataset)
+    loss, key = build_loss(config), device_stream(config.seed, "loss")
+    stages = (config.backbone, config.pretrain, config.defense)
+    checks = [
+        partial(check_sizes, dataset, config.data.crop_size),
+        *(partial(epoch_steps, dataset, s) for s in stages if s.epochs),
+        partial(loss.init, key, bank),
+        partial(attacked_rows, config, dataset),
+        partial(check_other_runs, config, dataset),
+    ]
     if needs_targets(config):
-        check_targets(config, dataset)
+        checks.append(partial(check_targets, config, dataset))
+    check_all(checks)
 
 
 def check_other_runs(config: Config, dataset: Dataset) -> None:

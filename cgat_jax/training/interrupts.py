@@ -14,9 +14,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from cgat_jax.errors import Stopped
+
+Started = TypeVar("Started")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE, SAVING_PATIENCE = 9.0, 28.0
@@ -142,6 +145,31 @@ class StopSignal:
                 parent = 0
                 if not first:
                     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def start_deaf(
+    number: int, start: Callable[[], Started]
+) -> tuple[Started, list[int], Callable[[int, object], object]]:
+    """Starts a program to which a signal is nothing, and which is noted here instead.
+
+    For a signal that a queue sends to all of a job, and that means its first process.
+
+    Args:
+        number: the signal.
+        start: starts the program, which inherits that it is blocked.
+
+    Returns:
+        What ``start`` returned; a list that grows by each signal that comes; and the
+        handler that the signal had.
+    """
+    before = signal.getsignal(number)
+    handler = before if callable(before) else lambda number, frame: None
+    asked: list[int] = []
+    signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+    started = start()
+    signal.signal(number, lambda number, frame: asked.append(number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+    return started, asked, handler
 
 
 def _arrived(reading: int) -> list[int]:

@@ -28,6 +28,7 @@ from cgat_jax.evaluation.sanity import Curve
 from cgat_jax.evaluation.worst_case import ENSEMBLE, EnsembleResult, WorstCase
 from cgat_jax.files.io import read_sealed
 from cgat_jax.files.locks import locked
+from cgat_jax.files.ownership import claim_folder
 from cgat_jax.report.names import GIVEN
 from cgat_jax.training import checkpoint
 from cgat_jax.types import HashModel
@@ -195,6 +196,13 @@ def test_a_saved_folder_has_a_page_and_is_a_workdir(measured, tmp_path):
     with pytest.raises(ForeignFilesError, match="not empty"):
         result.save(tmp_path / "mine")
     assert json.loads((tmp_path / "mine" / "results.json").read_text()) == {}
+    claim_folder(tmp_path / "ours", "run")
+    (tmp_path / "ours" / "report").mkdir()
+    (tmp_path / "ours" / "report" / "index.html").write_text("mine")
+    before = sorted((tmp_path / "ours").rglob("*"))
+    with pytest.raises(ForeignFilesError, match="not empty"):
+        result.save(tmp_path / "ours")
+    assert sorted((tmp_path / "ours").rglob("*")) == before
 
 
 def _one_attack(attack, score, holds_above):

@@ -14,11 +14,17 @@ from absl import flags
 
 from cgat_jax.config import Data
 from cgat_jax.data import SCANS, load_dataset
-from cgat_jax.data.prepare import prepared, shards
+from cgat_jax.data.prepare import manifest, prepared, shards
 from cgat_jax.errors import InputError
 from experiments import check_data
 from tests.data import layouts
-from tests.data.sources import as_format_1, small_coco, small_lists, write_lists
+from tests.data.sources import (
+    as_format_1,
+    small_coco,
+    small_lists,
+    write_images,
+    write_lists,
+)
 
 NESTED = b"[" * 100_000 + b"]" * 100_000
 
@@ -99,7 +105,8 @@ def change(path, name, other):
 
 def state(root, **settings):
     """All that a run gets from a prepared folder; last, the digest of the images."""
-    data = Data(name="flickr25k", image_size=8, num_queries=2, num_train=3, **settings)
+    sizes = {} if "split" in settings else {"num_queries": 2, "num_train": 3}
+    data = Data(name="flickr25k", image_size=8, **sizes | settings)
     dataset = load_dataset(data, root, progress=False)
     images = [dataset.read(i).tobytes() for i in range(len(dataset.image_ids))]
     sizes, digest = dataset.sizes().tobytes(), dataset.digest
@@ -192,9 +199,38 @@ def test_files_of_two_parts_that_changed_places_are_noticed(tmp_path, monkeypatc
     for path, content in ((first, two), (second, one)):
         path.unlink()
         path.write_bytes(content)
+    with pytest.raises(InputError, match="record.*not as it was written.*choose"):
+        load_dataset(settings, tmp_path / "root", progress=False)
+    as_format_1(tmp_path / "root")  # which has no digests of its files
     dataset = load_dataset(settings, tmp_path / "root", progress=False)
     with pytest.raises(InputError, match="image images/d3.jpg is damaged .*its place"):
         dataset.read(0)
+
+
+def test_images_of_another_preparation_are_noticed(tmp_path, monkeypatch):
+    """Of the same names and labels; a whole file, each of whose records is sound."""
+    read, digest_file = [], manifest.digest_file
+    monkeypatch.setattr(
+        manifest, "digest_file", lambda path: read.append(path) or digest_file(path)
+    )
+    settings, files = Data(name="lists", image_size=8), []
+    for name in ("a", "b"):
+        settings.source = str(small_lists(tmp_path / name))
+        if name == "b":  # other pixels
+            write_images(tmp_path / "b", ["images/d3.jpg"])
+        load_dataset(settings, tmp_path / f"root {name}", progress=False)
+        files += (tmp_path / f"root {name}" / "images").glob("*record*")
+    settings.source, root = "", tmp_path / "root a"
+    read.clear()
+    load_dataset(settings, root, progress=False)
+    assert files[0] not in read  # once found sound, it is not read again
+    first, other = (path.read_bytes() for path in files)
+    assert first != other
+    files[0].write_bytes(other)
+    with pytest.raises(InputError, match="record.*not as it was written.*choose"):
+        load_dataset(settings, root, progress=False)
+    files[0].write_bytes(first)
+    load_dataset(settings, root, progress=False)
 
 
 SOURCES = {

@@ -37,6 +37,7 @@ SETTINGS = {
     "evaluate.gallery": 1,
     "checkpoint_seconds": 0,
 }
+DRAWN = ("data.num_queries", "data.num_train")
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +87,11 @@ def check(records, name, workdir, split):
     assert {record["attack"] for record in records} == {"clean", "noise"}
     config = importlib.import_module(f"experiments.configs.{name}").get_config()
     settings = config.data
+    released = split.endswith("released")
     for key, value in SETTINGS.items():
-        if key.startswith("data."):
+        if key.startswith("data.") and not (released and key in DRAWN):
             setattr(settings, key.removeprefix("data."), value)
-    settings.split = "released" if split.endswith("released") else "paper"
+    settings.split = "released" if released else "paper"
     dataset = load_dataset(settings, workdir / "data", progress=False)
     bounds = map_bounds(
         dataset.labels[dataset.split.query], dataset.labels[dataset.split.database]
@@ -110,6 +112,7 @@ def test_the_released_split_of_flickr_from_the_original_files(tmp_path, cache):
     lists = {"test": rows[:10], "train": rows[10:30], "database": rows[10:]}
     write_lists(tmp_path / "lists", lists)
     changes = {"data.splits": tmp_path / "lists", "data.split": "released"}
+    changes |= dict(zip(DRAWN, (1_000, 5_000), strict=True))  # the configuration's
     changes |= {"model.weights": "random", "backbone.epochs": 0, "defense.epochs": 0}
     workdir = tmp_path / "run"
     records = run("flickr25k", source, workdir, cache, **changes)

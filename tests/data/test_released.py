@@ -45,9 +45,8 @@ def lists(folder, root, *, query=(1, 12), train=(2, 2, 3), database=range(2, 12)
 
 
 def load(root, **changes):
-    settings = Data(name="flickr25k", image_size=32, num_queries=2, num_train=3)
-    for key, value in changes.items():
-        setattr(settings, key, value)
+    sizes = {} if "split" in changes else {"num_queries": 2, "num_train": 3}
+    settings = Data(name="flickr25k", image_size=32, **sizes | changes)
     return load_dataset(settings, root, progress=False)
 
 

@@ -188,16 +188,24 @@ def test_a_run_belongs_to_its_data(photos, cache, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_what_cannot_work_is_refused_before_the_workdir_is_claimed(cache, tmp_path):
+@pytest.mark.parametrize("root", ["elsewhere", "in the workdir"])
+def test_what_cannot_work_is_refused_and_the_corrected_command_goes_on(
+    cache, tmp_path, root
+):
+    """All at once; the workdir is not claimed, or for the prepared data alone."""
     source, run = listed_photos(tmp_path / "source", size=(20, 50)), tmp_path / "run"
-    flags = [*_LISTS, f"--config.data.source={source}", "--config.data.enlarge=false"]
-    flags.append(f"--config.data.root={tmp_path / 'root'}")
-    done = run_main(run, cache, *flags)
+    flags = [*_LISTS, f"--config.data.source={source}"]
+    if root == "elsewhere":
+        flags.append(f"--config.data.root={tmp_path / 'root'}")
+    wrong = ["--config.data.enlarge=false", "--config.pretrain.drop_last=true"]
+    wrong.append("--config.pretrain.batch_size=64")
+    done = run_main(run, cache, *flags, *wrong)
     assert done.returncode == 2, done.stderr
     assert "24 of 24 images are smaller than data.crop_size=32" in done.stderr
     assert "p08.jpg (50 x 20)" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1 and not run.exists()
-    flags[-2] = "--config.data.enlarge=true"
+    assert "drop_last" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert run.exists() == (root == "in the workdir")
     done = run_main(run, cache, *flags, "--config.pretrain.epochs=0")
     assert done.returncode == 0, done.stderr
 
@@ -253,21 +261,26 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
 
 
 def test_all_wrong_settings_are_named_at_once(cache, tmp_path):
+    """Ranges, names of parts, what the data ignore, other runs, weights: a line."""
     wrong = {
-        "model.bits=0": "model.bits",
+        "log_steps=0": "log_steps: expected a number from 1",
         "defense.epsilon=8": "defense.epsilon",
-    }
-    done = run_main(tmp_path / "run", cache, *(f"--config.{key}" for key in wrong))
-    assert done.returncode == 2 and all(m in done.stderr for m in wrong.values())
-    wrong = {
-        "evaluate.attacks=cgta": "did you mean 'cgat'",
         "loss.name=dpshh": "did you mean 'dpsh'",
+        "defense.name=cgta": "unknown defense 'cgta'",
+        "pretrain.optimizer=sdg": "did you mean 'sgd'",
+        "pretrain.schedule=cosinus": "did you mean 'cosine'",
+        "evaluate.attacks=cgta,hog": "did you mean 'cgat'",
+        "evaluate.transfer=saatt": "did you mean 'saat'",
         "evaluate.sources=nowhere": "nowhere: no config.json",
-        "model.weights=nowhere": "nowhere",
+        "model.weights=no.safetensors": "no weights file: no.safetensors",
+        "data.source=x": "data.source=x is not used with quickstart",
     }
     done = run_main(tmp_path / "run", cache, *(f"--config.{key}" for key in wrong))
-    assert done.returncode == 2 and all(m in done.stderr for m in wrong.values())
+    assert done.returncode == 2, done.stderr
+    for message in [*wrong.values(), "did you mean 'hag'"]:
+        assert message in done.stderr, message
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_help_shows_every_setting_with_its_default():

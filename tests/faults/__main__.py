@@ -6,6 +6,7 @@ python -m tests.faults --kills=100 --damages=100 --seed=0 --out=docs/reliability
 import argparse
 import datetime
 import functools
+import os
 import shutil
 import tempfile
 import time
@@ -15,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cgat_jax.errors import ForeignFilesError, InputError
 from cgat_jax.evaluation.provenance import provenance
-from cgat_jax.files.io import read_sealed, write_sealed, write_text
+from cgat_jax.files.io import SEAL, read_json, unsealed, write_sealed, write_text
 from cgat_jax.files.ownership import check_out_file
 from tests.faults import hurt, subjects
 from tests.faults.hurt import ASIDE, NAMED, REFUSED, SAME
@@ -51,8 +53,12 @@ def main() -> None:
     parser.add_argument("--records", type=Path, help="JSON file, to go on from")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    check_out_file(options.out, TITLE)
     records = options.records or options.out.with_suffix(".json")
+    try:
+        check_out_file(options.out, TITLE)
+        on_record(records)
+    except (InputError, OSError) as error:
+        parser.error(str(error))
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         folder = Path(name)
         if options.cache is not None:
@@ -60,7 +66,7 @@ def main() -> None:
         found = {}
         for part, run in parts(options, folder).items():
             key = f"{part}, seed {options.seed}"
-            found[part] = on_record(records, key) or record(records, key, run())
+            found[part] = on_record(records).get(key) or record(records, key, run())
     write_text(options.out, page(options, found))
 
 
@@ -87,9 +93,18 @@ def _rng(seed: int, number: int) -> np.random.Generator:
     return np.random.default_rng([seed, number])
 
 
-def on_record(path: Path, key: str) -> dict | None:
-    """What came of a part before, and what it was made with."""
-    return read_sealed(path).get(key) if path.is_file() else None
+def on_record(path: Path) -> dict[str, dict]:
+    """What came of each part before, and what it was made with.
+
+    Raises:
+        InputError: the file is damaged, or not one of these.
+    """
+    if not os.path.lexists(path):
+        return {}
+    known = read_json(path)
+    if SEAL not in known or not all(", seed " in key for key in known.keys() - {SEAL}):
+        raise ForeignFilesError(f"{path}: was not made by this program; choose another")
+    return unsealed(known, path)
 
 
 def record(path: Path, key: str, counts: dict) -> dict:
@@ -98,8 +113,7 @@ def record(path: Path, key: str, counts: dict) -> dict:
     how = {"commit": made["commit"], "device": made["device"]}
     how |= {"jax": made["versions"]["jax"], "date": str(datetime.date.today())}
     entry = {"counts": counts, "made": how}
-    known = read_sealed(path) if path.is_file() else {}
-    write_sealed(path, known | {key: entry})
+    write_sealed(path, on_record(path) | {key: entry})
     return entry
 
 

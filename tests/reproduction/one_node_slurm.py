@@ -8,7 +8,7 @@ import subprocess
 import time
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
-_PATIENCE = 30.0
+_PATIENCE = 120.0
 _CONF = """\
 ClusterName=one
 SlurmctldHost={host}(127.0.0.1)

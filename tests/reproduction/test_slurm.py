@@ -346,10 +346,10 @@ def _cell(root, job, tag="t"):
     return CellJob(job, root, tag, 0)
 
 
-def test_a_job_that_is_not_the_cells_latest_runs_nothing(root, capsys):
+def test_a_job_that_is_not_the_cells_latest_runs_nothing(root, caplog):
     claim_folder(root / "cluster", "queue")
     _cell(root, Job("a", ["/no/such/program"], ""), tag="older")()
-    assert "submitted again since: not run" in capsys.readouterr().out
+    assert "submitted again since: not run" in caplog.text
     assert ledger.read_note(root, Entry("older", 0, "")) is None
 
 
@@ -480,6 +480,12 @@ def test_the_command_leaves_comes_back_and_says_how_cells_stand(slurm, tmp_path)
     assert f"running: {pretrained} (job 10: n1)" in status
     assert f"waiting: {defended} (job 20: Dependency)" in status
     assert "2 cells: 1 running, 1 waiting" in status
+    local = _study(root)
+    assert local.returncode == 2
+    assert f"{root / pretrained} is running in the queue (job 10: n1)" in local.stderr
+    slurm.has("squeue_fails")
+    local = _study(root)
+    assert local.returncode == 2 and "move that folder away" in local.stderr
     arguments = _submitted(root, "20").job.arguments
     assert arguments[1:3] == ["-m", "experiments.main"]
     assert arguments[-1] == "--distributed"

@@ -15,6 +15,7 @@ from cgat_jax.data.prepare.manifest import (
     read_manifest,
 )
 from cgat_jax.data.prepare.stored import reader, sizes_of
+from cgat_jax.data.prepare.unchanged import check_unchanged
 from cgat_jax.data.sources.source_index import SourceIndex
 
 
@@ -64,6 +65,7 @@ def dataset_of(
         DataError: damaged.
     """
     manifest = read_manifest(root)
+    check_unchanged(root, manifest)
     contents = read_contents(root, manifest)
     enlarge_to = settings.image_size if settings.enlarge else 0
     kept = read_arrays(root, manifest).get("sizes")

@@ -1,8 +1,8 @@
 """A cell as submitit runs it on a node: the program, with the queue's signals."""
 
+import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +22,10 @@ from cgat_jax.reproduction.slurm.ledger import (
     read_entries,
     write_note,
 )
+from cgat_jax.training.interrupts import start_deaf
 from cgat_jax.workdir import is_trained
 
+_log = logging.getLogger(__name__)
 SIGNAL = signal.SIGUSR2
 """With which the queue says, a minute before, that the time is up."""
 _STOPPED = {128 + signal.SIGTERM, -signal.SIGTERM, -signal.SIGKILL}
@@ -50,7 +52,7 @@ class CellJob(NamedTuple):
         """
         entry = read_entries(self.root).get(self.job.name)
         if entry is None or (entry.tag, entry.index) != (self.tag, self.index):
-            print(f"{self.job.name} has been submitted again since: not run")
+            _log.warning("%s was submitted again since: not run", self.job.name)
             return
         rank = int(os.environ.get("SLURM_PROCID", 0))
         path = note_path(self.root, self.tag, self.index, rank)
@@ -77,18 +79,13 @@ class CellJob(NamedTuple):
         if rank:  # two hosts do not write to one file
             log = path.with_suffix(".log")
         os.environ.setdefault("JAX_CPU_COLLECTIVES_IMPLEMENTATION", "gloo")
-        begin_again = signal.getsignal(SIGNAL)
-        # All of a job get the signal; blocked, it is nothing to the program, which
-        # inherits that, and comes to us afterwards.
-        signal.pthread_sigmask(signal.SIG_BLOCK, [SIGNAL])
-        program = start_process(self.job, log)
-        asked: list[int] = []
-        signal.signal(SIGNAL, lambda number, frame: asked.append(number))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [SIGNAL])
+        program, asked, begin_again = start_deaf(
+            SIGNAL, lambda: start_process(self.job, log)
+        )
         if not (code := _wait(program, asked)):
             return 0, ""
         why = f"exit code {code}: {last_line(log)}"
-        if asked and code in _STOPPED and callable(begin_again):
+        if asked and code in _STOPPED:
             why = f"{why}; the queue did not begin it again: {_try(begin_again)}"
         return code, why
 
@@ -112,9 +109,9 @@ def _try(begin_again: Callable) -> str:
     Returns:
         Why it is still here. Processes but the first wait to be ended by the queue.
     """
-    sys.stdout.flush()
     try:
         begin_again(SIGNAL, None)
     except Exception as error:  # submitit's or scontrol's
         return " ".join(str(error).split())
+    time.sleep(PATIENCE)  # some clusters end a job with the first of its processes
     return "left to the job's first process"
