@@ -10,7 +10,8 @@ PACKAGE = ROOT / "cgat_jax"
 FLOORS = [
     {"errors", "precision", "rng"},
     {"types", "retrieval"},
-    {"files", "centers", "sharding", "processes"},
+    {"files", "centers", "sharding"},
+    {"processes"},
     {"config"},
     {"workdir", "data", "models", "losses"},
     {"attacks"},
