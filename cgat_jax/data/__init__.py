@@ -19,7 +19,7 @@ from cgat_jax.data.datasets.lists import load_lists, scan_lists
 from cgat_jax.data.datasets.nus_wide import load_nus_wide, scan_nus_wide
 from cgat_jax.data.datasets.quickstart import load_quickstart
 from cgat_jax.data.datasets.released import add_released
-from cgat_jax.data.digest import DataDigest, describe_difference
+from cgat_jax.data.digest import DataDigest
 from cgat_jax.data.prepare.prepared import is_prepared, open_prepared, prepare
 from cgat_jax.errors import lookup
 
@@ -33,7 +33,6 @@ __all__ = [
     "check_settings",
     "check_sizes",
     "degeneracies",
-    "describe_difference",
     "load_dataset",
 ]
 
