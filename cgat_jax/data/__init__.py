@@ -56,6 +56,15 @@ SCANS = {
 def load_dataset(settings: Data, root: Path, *, progress: bool) -> Dataset:
     """The data set that the settings name, with its split.
 
+    >>> from pathlib import Path
+    >>> from cgat_jax.config import Data
+    >>> from cgat_jax.data import load_dataset
+    >>> sizes = {"num_queries": 10, "num_train": 20, "num_database": 30}
+    >>> settings = Data(name="quickstart", image_size=40, **sizes)
+    >>> data = load_dataset(settings, Path("data/quickstart"), progress=False)
+    >>> data.labels.shape, len(data.split.query), data.read(0).shape
+    ((40, 10), 10, (40, 40, 3))
+
     Args:
         settings: ``source`` is prepared into ``root`` unless that was done before; then
             it is compared with what was prepared.

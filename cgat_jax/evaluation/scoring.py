@@ -1,4 +1,4 @@
-"""How well codes of the run's queries retrieve, and how badly they could."""
+"""How well codes of queries retrieve, and the MAP a perfect attack would reach."""
 
 from typing import Any
 
