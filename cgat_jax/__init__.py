@@ -1,6 +1,6 @@
 """Deep hashing for image retrieval, in JAX: training, attacks, defenses, evaluation.
 
-Six things to do with it, each without a workdir or a configuration::
+Seven things to do with it, each without a workdir or a configuration::
 
     import cgat_jax as cj
 
@@ -10,6 +10,7 @@ Six things to do with it, each without a workdir or a configuration::
     adversarial = cj.attack("cgat", net.apply, images, references, key=key)
     result = cj.benchmark(net.apply, data, epsilon=8 / 255)
     encode = cj.from_torch(module)                       # a PyTorch network, to attack
+    cj.convert_weights("net.pth", "net.safetensors")     # a PyTorch file, to load
     scores = cj.evaluate_retrieval(
         query_codes, query_labels, database_codes, database_labels
     )
@@ -36,6 +37,7 @@ _PUBLIC = {
     "attacks": ("cgat_jax.attacks", ""),
     "benchmark": ("cgat_jax.benchmarking.benchmark", "benchmark"),
     "center_codes": ("cgat_jax.centers", "center_codes"),
+    "convert_weights": ("cgat_jax.evaluation.torch_networks", "convert_weights"),
     "evaluate_retrieval": ("cgat_jax.retrieval", "evaluate_retrieval"),
     "from_torch": ("cgat_jax.models.torch_bridge", "from_torch"),
     "load_network": ("cgat_jax.evaluation.trained_networks", "load_network"),
@@ -51,6 +53,7 @@ __all__ = [
     "attacks",
     "benchmark",
     "center_codes",
+    "convert_weights",
     "evaluate_retrieval",
     "from_torch",
     "load_network",
@@ -66,6 +69,7 @@ if TYPE_CHECKING:
     from cgat_jax.centers import center_codes
     from cgat_jax.data.arrays import ArrayData
     from cgat_jax.evaluation.network import Network
+    from cgat_jax.evaluation.torch_networks import convert_weights
     from cgat_jax.evaluation.trained_networks import load_network
     from cgat_jax.models.torch_bridge import from_torch
     from cgat_jax.retrieval import evaluate_retrieval

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from cgat_jax.errors import InputError
 from cgat_jax.types import Batch, Images
 
 
@@ -29,11 +30,11 @@ def process_rows(batch_size: int) -> slice:
     """The rows of a global batch that this process feeds.
 
     Raises:
-        ValueError: the batch size is not a multiple of the number of devices.
+        InputError: the batch size is not a multiple of the number of devices.
     """
     devices, processes = jax.device_count(), jax.process_count()
     if batch_size % devices:
-        raise ValueError(
+        raise InputError(
             f"batch_size {batch_size} is not a multiple of the {devices} devices"
         )
     size = batch_size // processes

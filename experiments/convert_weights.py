@@ -14,7 +14,8 @@ The head is kept as the last layer, one output a bit, unless it is torchvision's
 classes; --head=drop leaves it out, --head=keep keeps it in any case. A run starts from
 the result with --config.model.weights=OUT, with a head of its own. With its head, the
 result is a network that cgat_jax.load_network and --config.pretrained=OUT take; its
-card says that images have a short side of 256 and a crop of 224 pixels.
+card says that images have a short side of 256 and a crop of 224 pixels, or those of
+--image_size and --crop_size, which have to be those of the run that takes it.
 
 The networks here take images in [0, 1] and normalize them inside, by ImageNet's mean
 (0.485, 0.456, 0.406) and standard deviation (0.229, 0.224, 0.225). The weights must be
@@ -30,40 +31,21 @@ that needs more than its tensors is refused.
 Exit codes: 0 done, 2 refused (a line on what and where).
 """
 
-import hashlib
-import os
-from collections.abc import Sequence
-from pathlib import Path
+import inspect
 
 from absl import flags, logging
-from flax.traverse_util import flatten_dict
 
-from cgat_jax.errors import ForeignFilesError, InputError
-from cgat_jax.models import make_model
-from cgat_jax.models.network_file import (
-    StoredNetwork,
-    new_card,
-    read_card,
-    write_network,
-)
-from cgat_jax.models.torch_import.file import read_torch_file
-from cgat_jax.models.torch_import.structure import recognize_network
-from cgat_jax.models.torch_import.weights import (
-    SOURCES,
-    from_torch_state,
-    network_shapes,
-)
-from cgat_jax.models.weights import read_metadata, save_weights
-from cgat_jax.training.checkpoint import digest_of
-from cgat_jax.types import PyTree
+from cgat_jax.evaluation.torch_networks import HEADS, convert_weights
+from cgat_jax.models.torch_import.weights import SOURCES
 from experiments import cli
 
-_SOURCE_DIGEST = "source_sha256"  # in the metadata of the files of this program
-_CLASSES = 1000  # of torchvision's heads
-_SIZES = {"image_size": 256, "crop_size": 224}  # of the field's trained networks
 _REQUIRED = {
     "torch": "file of PyTorch's weights (.pth)",
     "out": "file to write (.safetensors)",
+}
+_SIZES = {
+    "image_size": "short side to which a hashing network's images are resized, pixels",
+    "crop_size": "side of the centered square that a hashing network sees, pixels",
 }
 
 
@@ -81,7 +63,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_enum(
         "head",
         "auto",
-        ["auto", "keep", "drop"],
+        HEADS,
         "keep or drop the last layer; auto: keep it unless it has 1000 classes",
         flag_values=values,
     )
@@ -91,6 +73,14 @@ def define_flags(values: flags.FlagValues) -> None:
         "layers or tensors of the file that are no part of the network, by name",
         flag_values=values,
     )
+    for name, text in _SIZES.items():
+        flags.DEFINE_integer(
+            name,
+            inspect.signature(convert_weights).parameters[name].default,
+            text,
+            lower_bound=1,
+            flag_values=values,
+        )
 
 
 def main(values: flags.FlagValues) -> int:
@@ -101,106 +91,26 @@ def main(values: flags.FlagValues) -> int:
             return cli.refuse(
                 "convert_weights", f"--{name} is missing: expected the {text}"
             )
-    source, out = Path(values.torch), Path(values.out)
     try:
-        if out.suffix != ".safetensors":
-            raise InputError(f"--out={out}: expected a name that ends in .safetensors")
-        check_out(out)
-        line = convert(
-            source,
-            out,
-            values.model,
+        made = convert_weights(
+            values.torch,
+            values.out,
+            backbone=values.model,
             head=values.head,
             leave_out=values.leave_out,
+            image_size=values.image_size,
+            crop_size=values.crop_size,
         )
     except (ValueError, OSError) as error:
         return cli.refuse("convert_weights", error)
-    print(line)
-    return 0
-
-
-def check_out(out: Path) -> None:
-    """Finds that a file is new or was written by this program.
-
-    Raises:
-        ForeignFilesError: it is something else, which is not to be overwritten.
-    """
-    if not os.path.lexists(out):
-        return
-    try:
-        own = not out.is_symlink() and (
-            _SOURCE_DIGEST in read_metadata(out) or _SOURCE_DIGEST in read_card(out)
-        )
-    except (InputError, FileNotFoundError):
-        own = False
-    if not own:
-        raise ForeignFilesError(
-            f"{out}: exists, and was not written by this program; choose another --out"
-        )
-
-
-def convert(
-    source: Path,
-    out: Path,
-    name: str | None,
-    *,
-    head: str = "auto",
-    leave_out: Sequence[str] = (),
-) -> str:
-    """Writes the converted weights; returns a line on them.
-
-    Args:
-        source: the file of PyTorch.
-        out: the file to write.
-        name: the network that it must be of; by default any.
-        head: ``keep``, ``drop`` or ``auto``.
-        leave_out: names of what is no part of the network.
-
-    Raises:
-        InputError, FileNotFoundError: the source is not what it should be.
-    """
-    arrays = read_torch_file(source)
-    try:
-        found = recognize_network(arrays, name=name, leave_out=leave_out)
-        shapes = network_shapes(make_model(found.name, outputs=max(found.outputs, 1)))
-        params, stats = from_torch_state(found.name, found.arrays, shapes)
-        kept = head == "keep" or (head == "auto" and found.outputs != _CLASSES)
-        if kept:
-            _check_head(found.head, params["head"], shapes)
-    except ValueError as error:
-        raise InputError(f"{source} is refused: {error}") from error
-    said = f"with the head {found.head!r} of {found.outputs} outputs"
-    if not kept:
-        del params["head"]
-        said = "without the head"
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    metadata = {"model": found.name, "source": source.name, _SOURCE_DIGEST: digest}
-    if kept:
-        digest = {"network_sha256": digest_of((params, stats))}
-        card = new_card(backbone=found.name, bits=found.outputs, **_SIZES, **metadata)
-        write_network(out, StoredNetwork(params, stats, card | digest, {}))
-    else:
-        save_weights(out, params, stats, metadata=metadata)
-    sizes = [leaf.size for leaf in flatten_dict(params).values()]
-    return (
-        f"{found.name}: {sum(sizes):,} weights in {len(sizes)} arrays and "
-        f"{len(flatten_dict(stats))} statistics, {said}: {out}"
+    said = "without the head"
+    if made.head is not None:
+        said = f"with the head {made.head!r} of {made.bits} outputs"
+    print(
+        f"{made.backbone}: {made.num_weights:,} weights in {made.num_arrays} arrays "
+        f"and {made.num_statistics} statistics, {said}: {made.path}"
     )
-
-
-def _check_head(name: str, head: PyTree, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Finds that a head takes the network's features.
-
-    Raises:
-        ValueError: it does not.
-    """
-    for part, array in head.items():
-        if array.shape != shapes[f"head/{part}"]:
-            got, expected = list(array.shape), list(shapes[f"head/{part}"])
-            raise ValueError(
-                f"the {part} of its head {name!r} is {got}, not {expected}"
-            )
+    return 0
 
 
 if __name__ == "__main__":

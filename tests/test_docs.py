@@ -10,6 +10,8 @@ import pytest
 
 import cgat_jax
 from cgat_jax import attacks, centers, losses, retrieval
+from cgat_jax.data import load_dataset
+from cgat_jax.models.network_file import new_card
 from tests.test_structure import FLOORS
 
 ROOT = Path(__file__).parents[1]
@@ -60,10 +62,23 @@ def public() -> dict:
     found = {name: x for name, x in found.items() if not inspect.ismodule(x)}
     for package in (attacks, centers, losses, retrieval):
         found |= exported(package)
+    for function in (load_dataset, new_card):  # that the page uses as well
+        found[f"{function.__module__}.{function.__name__}"] = function
     return found
 
 
-PUBLIC = public()
+def methods() -> dict:
+    """The public methods of the public classes."""
+    return {
+        f"{name}.{inner}": method
+        for name, value in public().items()
+        if inspect.isclass(value)
+        for inner, method in vars(value).items()
+        if inspect.isfunction(method) and not inner.startswith("_")
+    }
+
+
+PUBLIC, METHODS = public(), methods()
 
 
 @pytest.mark.parametrize(("heading", "code"), blocks(), ids=[h for h, _ in blocks()])
@@ -97,6 +112,19 @@ def test_a_public_function_has_an_example_that_runs(name):
         pytest.importorskip("torch")
     failed, _ = doctest.DocTestRunner().run(examples[0])
     assert not failed
+
+
+def test_examples_of_methods_go_on_from_that_of_their_class():
+    """So that ``net`` need not be made again in each."""
+    finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
+    (first,) = finder.find(cgat_jax.Network, "Network", globs={})
+    runner.run(first, clear_globs=False)
+    assert METHODS
+    for name, method in METHODS.items():
+        (example,) = finder.find(method, name, globs=dict(first.globs))
+        assert example.examples, f"{name}: no example in its docstring"
+        runner.run(example)
+    assert not runner.summarize().failed
 
 
 @pytest.mark.parametrize("page", PAGES)

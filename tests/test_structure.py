@@ -30,7 +30,7 @@ DATA = [
     {"checks"},
     {"prepare"},
     {"datasets"},
-    {"loader", "__init__"},
+    {"loader", "diagnosis", "__init__"},
 ]
 """The same within ``data``."""
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -19,7 +19,7 @@ from cgat_jax.data.datasets.lists import load_lists, scan_lists
 from cgat_jax.data.datasets.nus_wide import load_nus_wide, scan_nus_wide
 from cgat_jax.data.datasets.quickstart import load_quickstart
 from cgat_jax.data.datasets.released import add_released
-from cgat_jax.data.digest import DataDigest, describe_difference
+from cgat_jax.data.digest import DataDigest
 from cgat_jax.data.prepare.prepared import is_prepared, open_prepared, prepare
 from cgat_jax.errors import lookup
 
@@ -33,7 +33,6 @@ __all__ = [
     "check_settings",
     "check_sizes",
     "degeneracies",
-    "describe_difference",
     "load_dataset",
 ]
 
@@ -56,6 +55,15 @@ SCANS = {
 
 def load_dataset(settings: Data, root: Path, *, progress: bool) -> Dataset:
     """The data set that the settings name, with its split.
+
+    >>> from pathlib import Path
+    >>> from cgat_jax.config import Data
+    >>> from cgat_jax.data import load_dataset
+    >>> sizes = {"num_queries": 10, "num_train": 20, "num_database": 30}
+    >>> settings = Data(name="quickstart", image_size=40, **sizes)
+    >>> data = load_dataset(settings, Path("data/quickstart"), progress=False)
+    >>> data.labels.shape, len(data.split.query), data.read(0).shape
+    ((40, 10), 10, (40, 40, 3))
 
     Args:
         settings: ``source`` is prepared into ``root`` unless that was done before; then

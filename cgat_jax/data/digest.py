@@ -11,12 +11,7 @@ import numpy as np
 from cgat_jax.errors import InputError
 from cgat_jax.files.arrays import digest_of
 
-_WORDS = {
-    "labels": "the labels",
-    "image_ids": "the image ids",
-    "split": "the split",
-    "contents": "the images (their contents, or how they are stored and read)",
-}
+_PARTS = ("labels", "image_ids", "split", "contents")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,7 +31,7 @@ class DataDigest:
     @property
     def whole(self) -> str:
         """One digest of all."""
-        text = json.dumps([getattr(self, name) for name in _WORDS])
+        text = json.dumps([getattr(self, name) for name in _PARTS])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> dict[str, str]:
@@ -51,7 +46,7 @@ class DataDigest:
             InputError: it is something else, or does not agree with its ``whole``.
         """
         try:
-            found = cls(**{name: str(content[name]) for name in _WORDS})
+            found = cls(**{name: str(content[name]) for name in _PARTS})
             sound = content["whole"] == found.whole
         except (KeyError, TypeError):
             sound = False
@@ -90,12 +85,3 @@ def digest_contents(contents: np.ndarray | None, **how: str | int | bool) -> str
     values = "" if contents is None else digest_of(np.asarray(contents, np.uint64))
     text = json.dumps([values, how], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def describe_difference(old: DataDigest, new: DataDigest) -> list[str]:
-    """Which of labels, image ids, split and images differ, in words; empty: none."""
-    return [
-        words
-        for name, words in _WORDS.items()
-        if getattr(old, name) != getattr(new, name)
-    ]

@@ -79,7 +79,7 @@ def with_average(step: StepFn, decay: float) -> StepFn:
 
     def averaged(state: TrainState, batch, key):
         state, metrics = step(state, batch, key)
-        ema = jax.tree.map(
+        ema = jax.tree.map(  # optax.incremental_update rounds otherwise once compiled
             lambda mean, now: decay * mean + (1 - decay) * now,
             state.ema,
             (state.params["model"], state.stats),

@@ -45,8 +45,8 @@ class Network:
     >>> codes = net.encode(np.zeros((2, 40, 60, 3), np.uint8), batch_size=2)
     >>> codes.shape, codes.dtype, bool((abs(codes) == 1).all())
     ((2, 16), dtype('int8'), True)
-    >>> net.apply(first).shape  # what attacks take
-    (1, 16)
+    >>> net
+    Network(small, 16 bits, images of 32 pixels, defense 'none')
 
     Attributes:
         params: the network's parameters, as its ``HashModel`` has them.
@@ -84,6 +84,9 @@ class Network:
     def apply(self, images: Images) -> Logits:
         """The network as a function to attack: pure, differentiable, evaluating.
 
+        >>> net.apply(first).shape
+        (1, 16)
+
         Args:
             images: float32 [B, crop_size, crop_size, 3] in [0, 1].
 
@@ -96,6 +99,9 @@ class Network:
         self, images: Sequence[Any] | np.ndarray | jax.Array, *, batch_size: int = 64
     ) -> Float[np.ndarray, "n K"]:
         """Logits of images of any size.
+
+        >>> net.logits([np.zeros((40, 60, 3)), np.ones((50, 36, 3))]).shape
+        (2, 16)
 
         They are resized and cropped as the evaluation does it: the short side becomes
         the card's ``image_size``, and the centered square of ``crop_size`` is what the
@@ -138,6 +144,9 @@ class Network:
     ) -> Int8[np.ndarray, "n K"]:
         """Binary codes of images of any size, in {-1, +1}; arguments as ``logits``.
 
+        >>> net.encode(np.ones((3, 40, 60, 3)), batch_size=2).shape
+        (3, 16)
+
         A bit is 0 where its logit is exactly 0, which no trained network gives but for
         degenerate inputs; Hamming distances count it as half a difference.
         """
@@ -145,6 +154,11 @@ class Network:
 
     def save(self, path: str | os.PathLike) -> Path:
         """Writes weights and card; whole or not at all.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save(folder).name
+        'network.safetensors'
 
         Args:
             path: a name that ends in ``.safetensors``, or a folder, which is made and

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cgat_jax.errors import lookup
+from cgat_jax.errors import InputError, lookup
 from cgat_jax.models.alexnet import AlexNet
 from cgat_jax.models.layers.blocks import Initializer
 from cgat_jax.models.resnet import LAYOUTS, ResNet
@@ -55,16 +55,16 @@ def make_model(
             0.01^2) if left out. Its bias starts at 0.
 
     Raises:
-        ValueError: an argument is out of its range; for an unknown name, the message
+        InputError: an argument is out of its range; for an unknown name, the message
             lists the known ones and the nearest.
     """
     lookup("model", name, BACKBONES)
     if dtype not in DTYPES:
-        raise ValueError(f"unknown dtype {dtype!r}; known: {sorted(DTYPES)}")
+        raise InputError(f"unknown dtype {dtype!r}; known: {sorted(DTYPES)}")
     if outputs < 1:
-        raise ValueError(f"outputs must be at least 1, got {outputs}")
+        raise InputError(f"outputs must be at least 1, got {outputs}")
     if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+        raise InputError(f"dropout must be in [0, 1), got {dropout}")
     return _made(name, outputs, dtype, float(dropout), head_init)
 
 

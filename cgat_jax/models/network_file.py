@@ -73,6 +73,11 @@ def new_card(
 ) -> dict[str, Any]:
     """The card of a network: what is known of it, and defaults for the rest.
 
+    >>> from cgat_jax.models.network_file import new_card
+    >>> card = new_card(backbone="vgg11", bits=32, image_size=256, crop_size=224)
+    >>> card["bits"], card["dtype"], card["defense"]
+    (32, 'float32', 'none')
+
     Args:
         backbone: name of the network, a key of ``cgat_jax.models.BACKBONES``.
         bits: code length K.

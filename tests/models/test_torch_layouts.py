@@ -282,7 +282,22 @@ def test_the_head_is_kept_or_dropped(head, outputs, tmp_path, capsys):
         network = cgat_jax.load_network(out)
         assert network.bits == outputs and network.card["source"] == "w.pth"
         loaded(out, "resnet18", outputs, 64)
-    assert run(tmp_path / "w.pth", out, head="keep") == 0  # over its own file
+    sizes = {"image_size": 40, "crop_size": 32}
+    assert run(tmp_path / "w.pth", out, head="keep", **sizes) == 0  # over its own file
+    card = cgat_jax.load_network(out).card
+    assert {key: card[key] for key in sizes} == sizes
+
+
+def test_sizes_that_cannot_be_are_refused(tmp_path, capsys):
+    from tests.models import torch_files
+
+    out = tmp_path / "w.safetensors"
+    torch_files.write_zip(tmp_path / "w.pth", torch_files.state_of(hashing()))
+    assert run(tmp_path / "w.pth", out, crop_size=300) == 2
+    assert "crop_size is 300 of 256 pixels" in capsys.readouterr().err
+    assert run(tmp_path / "w.pth", out, crop_size=32) == 2  # AlexNet's is 224
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and "224" in error and not out.exists()
 
 
 def test_a_head_of_other_features_is_refused(tmp_path, capsys):

@@ -19,16 +19,6 @@ from cgat_jax.data.prepare.unchanged import check_unchanged
 from cgat_jax.data.sources.source_index import SourceIndex
 
 
-def prepared_as(root: Path) -> tuple[str, int]:
-    """Name of the data set in a prepared folder, and its ``image_size``.
-
-    Raises:
-        DataError: damaged.
-    """
-    manifest = read_manifest(root)
-    return manifest.name, manifest.image_size
-
-
 def open_prepared(root: Path, name: str, image_size: int) -> SourceIndex:
     """What ``prepare`` put into ``root``, as it was listed.
 

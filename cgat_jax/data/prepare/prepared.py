@@ -18,7 +18,7 @@ from cgat_jax.data.prepare.manifest import (
     is_prepared,
     write_manifest,
 )
-from cgat_jax.data.prepare.opened import open_prepared, prepared_as
+from cgat_jax.data.prepare.opened import open_prepared
 from cgat_jax.data.prepare.provenance import (
     RECORD,
     check_source,
@@ -41,7 +41,7 @@ from cgat_jax.files.ownership import (
     remove_work,
 )
 
-__all__ = ["Scan", "is_prepared", "open_prepared", "prepare", "prepared_as"]
+__all__ = ["Scan", "is_prepared", "open_prepared", "prepare"]
 
 Scan = Callable[[Sequence[SourceFile]], SourceIndex]
 
