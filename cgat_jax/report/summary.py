@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cgat_jax.report import names
-from cgat_jax.report.cells import ReportCell, mean
+from cgat_jax.report.cells import ReportCell
 from cgat_jax.report.records import Record, warnings_of
 
 BASELINES = ("clean", "noise")
@@ -149,7 +149,7 @@ def _alarms(cells: Sequence[ReportCell]) -> list[str]:
 
 
 def _over_budget(cell: ReportCell) -> str | None:
-    used = mean(cell, "perturbation", "linf")
+    used = cell.mean("perturbation.linf")
     if cell.budget is None or used is None or used <= cell.budget + 1e-4:
         return None
     attack = names.display(names.ATTACKS, cell.attack)
