@@ -62,17 +62,11 @@ def group(records: Sequence[Record]) -> list[ReportCell]:
         if len(values) > 1:
             raise InputError(f"records differ in {key!r}, so no one table: {values}")
     cells = []
-    for _, own in itertools.groupby(sorted(records, key=_order), _order):
+    for _, own in itertools.groupby(sorted(records, key=order_of), order_of):
         first, *others = own
         key = (first["defense"], first["attack"], first.get("budget"))
         cells.append(ReportCell(*key, (first, *others)))
     return cells
-
-
-def columns(cells: Sequence[ReportCell]) -> list[tuple[str, float | None]]:
-    """The (attack, budget) pairs of the main table, in order."""
-    ordered = sorted(cells, key=lambda cell: _order(cell._asdict())[1:])
-    return list(dict.fromkeys((cell.attack, cell.budget) for cell in ordered))
 
 
 def column_name(column: tuple[str, float | None], cells: Sequence[ReportCell]) -> str:
@@ -108,7 +102,8 @@ def check_comparable(runs: Sequence[Run]) -> None:
             )
 
 
-def _order(entry: Record) -> tuple:
+def order_of(entry: Record) -> tuple:
+    """Sorts by defense, attack and budget."""
     budget = entry.get("budget")
     return (
         names.rank(names.DEFENSES, entry["defense"]),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from cgat_jax.report import names
-from cgat_jax.report.cells import ReportCell, column_name, columns, group
+from cgat_jax.report.cells import ReportCell, column_name, group, order_of
 from cgat_jax.report.names import DASH
 from cgat_jax.report.records import Record, warnings_of
 
@@ -26,7 +26,9 @@ def main_table(cells: Sequence[ReportCell]) -> pd.DataFrame:
     The last column is text; what the first is called stands above the row names.
     """
     found = {(cell.defense, cell.attack, cell.budget): cell for cell in cells}
-    defenses, wanted = dict.fromkeys(cell.defense for cell in cells), columns(cells)
+    defenses = dict.fromkeys(cell.defense for cell in cells)
+    ordered = sorted(cells, key=lambda c: order_of(c._asdict() | {"defense": ""}))
+    wanted = dict.fromkeys((cell.attack, cell.budget) for cell in ordered)
     table = pd.DataFrame(
         [[found.get((defense, *column)) for column in wanted] for defense in defenses],
         index=[names.display(names.DEFENSES, defense) for defense in defenses],

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
+
 from cgat_jax.report import names
 from cgat_jax.report.figures import CURVES
 from cgat_jax.report.framework import framework_picture
@@ -110,13 +112,12 @@ def _sweep(records: Mapping[PaperCell, list[Record]], notes: list[str]) -> Chart
             if cell.attack == attack
         }
         label, ys = names.display(names.ATTACKS, attack), []
-        for seed in sorted({seed for own in maps.values() for seed in own}):
-            lacking = [f"{weight:g}" for weight, own in maps.items() if seed not in own]
-            if lacking:
-                missing = f"lambda {', '.join(lacking)}"
-                notes.append(_left_out(title, label, seed, missing))
+        for seed, row in pd.DataFrame(maps).sort_index().iterrows():
+            if row.hasnans:
+                lacking = ", ".join(f"{weight:g}" for weight in row.index[row.isna()])
+                notes.append(_left_out(title, label, seed, f"lambda {lacking}"))
             else:
-                ys.append([own[seed] for own in maps.values()])
+                ys.append(row.tolist())
         if ys:
             lines.append(Line(label, len(lines), list(maps), tuple(ys)))
     level = 100 * records[first][0]["chance"]
