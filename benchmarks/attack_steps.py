@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.out_file import out_file, write_out
 from cgat_jax import sharding
@@ -74,7 +75,7 @@ def report(options: argparse.Namespace, rows: list[list[str]]) -> str:
         f"MAP in percent by the number of iterations, on the first {options.queries} "
         "queries; the time is that of the longest run, compilation included. Where "
         "alpha is annealed, its schedule spans the iterations, however many.\n\n"
-        + markdown_table(["network", "attack", *steps, "s"], rows)
+        + markdown_table(pd.DataFrame(rows, columns=["network", "attack", *steps, "s"]))
     )
 
 

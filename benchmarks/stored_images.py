@@ -24,6 +24,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
@@ -128,6 +129,7 @@ def report(count: int, bits: int, rows: list[list[str]]) -> str:
     origin = provenance()
     versions = ", ".join(f"{k} {v}" for k, v in origin["versions"].items())
     header = ["chroma", "mean", "largest", "kB an image", "bits, %", "codes, %"]
+    table = markdown_table(pd.DataFrame(rows, columns=header))
     return (
         f"{TITLE}\n\n"
         f"{origin['device']}; {versions}; commit {origin['commit']}.\n\n"
@@ -136,7 +138,7 @@ def report(count: int, bits: int, rows: list[list[str]]) -> str:
         "Stored: the same with a JPEG of quality 95 between the two. Mean and largest "
         "difference of pixel values, of 255; the size of a stored image on disk; the "
         f"share of {bits}-bit codes' bits that change, and of codes with one bit or "
-        "more that changes.\n\n" + markdown_table(header, rows) + "\n"
+        f"more that changes.\n\n{table}\n"
         "The codes: packed weights of the network `small` up to its last hidden layer, "
         f"then a head fitted on these photos without labels ({bits} principal "
         "components, a random rotation, the medians as thresholds). It was not trained "

@@ -20,6 +20,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
 from benchmarks.out_file import out_file, write_out
 from cgat_jax import sharding
@@ -135,7 +136,9 @@ def whole_steps(rounds: int) -> str:
         [title, f"{1e3 * seconds:.1f}", f"{seconds / times[PLAIN]:.2f}"]
         for title, seconds in times.items()
     ]
-    return markdown_table(["step of `small`, batch 64", "ms", "ratio"], rows)
+    return markdown_table(
+        pd.DataFrame(rows, columns=["step of `small`, batch 64", "ms", "ratio"])
+    )
 
 
 def parts(rounds: int) -> str:
@@ -151,7 +154,7 @@ def parts(rounds: int) -> str:
         share = f"{seconds / whole:.3%} of the {unit}"
         rows.append([name, f"{1e3 * seconds:.2f}", share])
     header = [f"N = 10,500, K = 64, C = 80; VGG11 step {step:.1f} s", "ms", "share"]
-    return markdown_table(header, rows)
+    return markdown_table(pd.DataFrame(rows, columns=header))
 
 
 def main() -> None:

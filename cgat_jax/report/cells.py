@@ -1,12 +1,13 @@
 """Records grouped into the cells of a table, over seeds."""
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from cgat_jax.config.settings import changed_settings, free_settings
 from cgat_jax.errors import InputError
 from cgat_jax.report import names
-from cgat_jax.report.records import Record, Run
+from cgat_jax.report.records import Record, Run, setting
 
 SUBJECT = ("dataset", "backbone", "bits", "loss")
 _SEEDS_OWN = {"seed", "pretrained"}  # the same network of another seed
@@ -20,35 +21,32 @@ class ReportCell(NamedTuple):
     budget: float | None
     records: tuple[Record, ...]
 
+    def mean(self, key: str) -> float | None:
+        """Mean of the number at a dotted key; None where no record has it."""
+        values = [setting(record, key) for record in self.records]
+        present = [value for value in values if value is not None]
+        return sum(present) / len(present) if present else None
+
     @property
     def map(self) -> float:
         """Mean over the seeds."""
-        return mean(self, "map") or 0.0
+        return self.mean("map") or 0.0
 
     @property
     def chance(self) -> float:
         """Mean chance over the seeds."""
-        return mean(self, "chance") or 0.0
+        return self.mean("chance") or 0.0
 
     @property
-    def spread(self) -> tuple[float, float] | None:
-        """Lowest and highest MAP over the seeds; None for one seed."""
-        values = [float(record["map"]) for record in self.records]
-        return (min(values), max(values)) if len(values) > 1 else None
+    def spread(self) -> str:
+        """Lowest and highest MAP over the seeds, percent; empty for one seed."""
+        maps = [record["map"] for record in self.records]
+        return names.span((min(maps), max(maps))) if len(maps) > 1 else ""
 
     @property
     def below_chance(self) -> bool:
         """Whether the MAP that is printed is lower than the chance that is printed."""
         return float(names.percent(self.map)) < float(names.percent(self.chance))
-
-
-def mean(cell: ReportCell, key: str, inner: str | None = None) -> float | None:
-    """Mean of a number over a cell's records; None where none has it."""
-    values = [record.get(key) for record in cell.records]
-    if inner is not None:
-        values = [value.get(inner) if value else None for value in values]
-    present = [value for value in values if value is not None]
-    return sum(present) / len(present) if present else None
 
 
 def group(records: Sequence[Record]) -> list[ReportCell]:
@@ -63,20 +61,12 @@ def group(records: Sequence[Record]) -> list[ReportCell]:
             values = [value for value in values if value is not None]
         if len(values) > 1:
             raise InputError(f"records differ in {key!r}, so no one table: {values}")
-    grouped: dict[tuple[str, str, float | None], list[Record]] = {}
-    for record in records:
-        budget = record.get("budget")
-        budget = None if budget is None else float(budget)
-        key = (record["defense"], record["attack"], budget)
-        grouped.setdefault(key, []).append(record)
-    cells = [ReportCell(*key, tuple(entries)) for key, entries in grouped.items()]
-    return sorted(cells, key=_order)
-
-
-def columns(cells: Sequence[ReportCell]) -> list[tuple[str, float | None]]:
-    """The (attack, budget) pairs of the main table, in order."""
-    ordered = sorted(cells, key=lambda cell: _order(cell)[1:])
-    return list(dict.fromkeys((cell.attack, cell.budget) for cell in ordered))
+    cells = []
+    for _, own in itertools.groupby(sorted(records, key=order_of), order_of):
+        first, *others = own
+        key = (first["defense"], first["attack"], first.get("budget"))
+        cells.append(ReportCell(*key, (first, *others)))
+    return cells
 
 
 def column_name(column: tuple[str, float | None], cells: Sequence[ReportCell]) -> str:
@@ -112,20 +102,11 @@ def check_comparable(runs: Sequence[Run]) -> None:
             )
 
 
-def flatten(config: dict, prefix: str = "") -> list[tuple[str, object]]:
-    """Dotted keys and values of a nested configuration, in its order."""
-    flat: list[tuple[str, object]] = []
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat += flatten(value, f"{prefix}{key}.")
-        else:
-            flat.append((f"{prefix}{key}", value))
-    return flat
-
-
-def _order(cell: ReportCell) -> tuple:
+def order_of(entry: Record) -> tuple:
+    """Sorts by defense, attack and budget."""
+    budget = entry.get("budget")
     return (
-        names.rank(names.DEFENSES, cell.defense),
-        names.rank(names.ATTACKS, cell.attack),
-        cell.budget if cell.budget is not None else -1.0,
+        names.rank(names.DEFENSES, entry["defense"]),
+        names.rank(names.ATTACKS, entry["attack"]),
+        -1.0 if budget is None else budget,
     )

@@ -6,9 +6,8 @@ from typing import Any
 
 from cgat_jax.errors import DamagedFileError
 
-Check = Callable[[Any], bool]
-_SLACK = 1e-9  # of means, rounded
 ANEW = "run the same command again to measure anew"
+_SLACK = 1e-9  # of means, rounded
 
 
 def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
@@ -21,106 +20,105 @@ def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> boo
         return False
 
 
-def is_fraction(value: Any) -> bool:
-    """Whether a value is a number from 0 to 1."""
+def fits(value: Any, schema: Any) -> bool:
+    """Whether a value from JSON is as a schema says.
+
+    A schema is a function that judges, a type, None, a tuple of which one must fit, a
+    list of what each element is, or an object of what these keys, at least, are.
+    """
+    if isinstance(schema, dict):
+        return isinstance(value, dict) and all(
+            fits(value.get(key), each) for key, each in schema.items()
+        )
+    if isinstance(schema, list):
+        return isinstance(value, list) and all(fits(each, schema[0]) for each in value)
+    if isinstance(schema, tuple):
+        return any(fits(value, each) for each in schema)
+    if schema is None or isinstance(schema, type):
+        return type(value) is (schema or type(None))
+    return schema(value)
+
+
+def _fraction(value: Any) -> bool:
     return is_number(value, -_SLACK, 1 + _SLACK)
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_whole(value: Any) -> bool:
+def _whole(value: Any) -> bool:
     return isinstance(value, int) and is_number(value)
 
 
-def _is_count(value: Any) -> bool:
-    return _is_whole(value) and value >= 0
+def _count(value: Any) -> bool:
+    return _whole(value) and value >= 0
 
 
-def _is_amount(value: Any) -> bool:
+def _amount(value: Any) -> bool:
     return is_number(value, low=0.0)
 
 
-def _or_none(check: Check) -> Check:
-    return lambda value: value is None or check(value)
+def _flat(value: Any) -> bool:
+    return isinstance(value, dict) and fits([*value.values()], [_SCALAR])
 
 
-def _list_of(check: Check) -> Check:
-    return lambda value: isinstance(value, list) and all(map(check, value))
+def _interval(value: Any) -> bool:
+    return fits(value, [_fraction]) and len(value) == 2
 
 
-def _object(**checks: Check) -> Check:
-    """Objects with these keys at least."""
-    return lambda value: (
-        isinstance(value, dict)
-        and all(check(value.get(key)) for key, check in checks.items())
-    )
+def _codes(value: Any) -> bool:
+    """Whether these are codes of one length, the clean query's among them."""
+    texts = [*value.values()] if isinstance(value, dict) else [None]
+    if not fits(texts, [str]) or not set("".join(texts)) <= set("+-0"):
+        return False
+    return not texts or ("clean" in value and len({*map(len, texts)}) == 1)
 
 
-def _curve(**checks: Check) -> Check:
+def _curve(**of: Any) -> Callable[[Any], bool]:
     """Objects of lists of one length."""
-    has_lists = _object(**{key: _list_of(check) for key, check in checks.items()})
-    return lambda value: (
-        has_lists(value) and len({len(value[key]) for key in checks}) == 1
-    )
+    lists = {key: [schema] for key, schema in of.items()}
+    return lambda value: fits(value, lists) and len({len(value[k]) for k in of}) == 1
 
 
-def _is_scalar(value: Any) -> bool:
-    return value is None or isinstance(value, bool | str) or is_number(value)
-
-
-def _is_flat(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is_scalar, value.values()))
-
-
-def _is_interval(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(is_fraction, value))
-
-
-_REQUIRED: dict[str, Check] = {
-    **dict.fromkeys(("dataset", "backbone"), _is_text),
-    "bits": _is_whole,
-    **dict.fromkeys(("loss", "defense", "attack"), _is_text),
-    "seed": _is_whole,
-    **dict.fromkeys(("map", "chance"), is_fraction),
+_SCALAR = (None, bool, str, is_number)
+_REQUIRED = {
+    **dict.fromkeys(("dataset", "backbone", "loss", "defense", "attack"), str),
+    **dict.fromkeys(("bits", "seed"), _whole),
+    **dict.fromkeys(("map", "chance"), _fraction),
 }
 _FRACTIONS = ("map_all", "map_expected", "t_map", "ceiling", "bound", "bits_flipped")
 _COUNTS = ("num_queries", "num_attacked", "num_database", "num_train", "map_at")
 _TEXTS = ("split", "split_sha256", "data_sha256", "config_sha256", "commit", "device")
-_PART = _object(attack=_is_text, map=is_fraction, share=is_fraction)
-_OPTIONAL: dict[str, Check] = {
-    **dict.fromkeys((*_FRACTIONS, "map_with_others"), is_fraction),
-    **dict.fromkeys((*_COUNTS, "num_without_relevant"), _is_count),
-    **dict.fromkeys((*_TEXTS, "version", "source"), _is_text),
-    **dict.fromkeys(("budget", "seconds"), _is_amount),
-    **dict.fromkeys(("attack_settings", "versions"), _is_flat),
-    "perturbation": _object(linf=_is_amount, rmse=_is_amount),
-    "map_interval": _is_interval,
-    "precision_at": _curve(n=_is_amount, precision=_or_none(is_fraction)),
-    "pr_curve": _curve(recall=is_fraction, precision=_or_none(is_fraction)),
-    "components": _list_of(_PART),
-    **dict.fromkeys(("others", "warnings"), _list_of(_is_text)),
+_OPTIONAL = {
+    **dict.fromkeys((*_FRACTIONS, "map_with_others"), _fraction),
+    **dict.fromkeys((*_COUNTS, "num_without_relevant"), _count),
+    **dict.fromkeys((*_TEXTS, "version", "source"), str),
+    **dict.fromkeys(("budget", "seconds"), _amount),
+    **dict.fromkeys(("attack_settings", "versions"), _flat),
+    "perturbation": {"linf": _amount, "rmse": _amount},
+    "map_interval": _interval,
+    "precision_at": _curve(n=_amount, precision=(None, _fraction)),
+    "pr_curve": _curve(recall=_fraction, precision=(None, _fraction)),
+    "components": [{"attack": str, "map": _fraction, "share": _fraction}],
+    **dict.fromkeys(("others", "warnings"), [str]),
 }
-_CHECKED = _object(
-    name=_is_text,
-    passed=_or_none(lambda value: isinstance(value, bool)),
-    value=_or_none(is_number),
-    threshold=is_number,
-    meaning=_is_text,
-)
-_SANITY = {"defense": _is_text, "num_queries": _is_count, "checks": _list_of(_CHECKED)}
-_SIZES = _curve(epsilon=_is_amount, map=is_fraction, bits_flipped=is_fraction)
-_SANITY_OPTIONAL = {"seed": _is_whole, "twin": _is_text, "curve": _SIZES}
-_HIT = _object(image=_or_none(_is_text), labels=_or_none(_list_of(_is_text)))
-_QUERY = _object(
-    id=_is_text,
-    labels=_list_of(_is_text),
-    magnified=_or_none(is_number),
-    **dict.fromkeys(("clean", "adversarial", "difference"), _or_none(_is_text)),
-    **dict.fromkeys(("before", "after"), _list_of(_HIT)),
-    **{f"average_precision_{m}": _or_none(is_fraction) for m in ("before", "after")},
-)
+_CHECK = {
+    "name": str,
+    "passed": (None, bool),
+    "value": (None, is_number),
+    "threshold": is_number,
+    "meaning": str,
+}
+_SANITY = {"defense": str, "num_queries": _count, "checks": [_CHECK]}
+_SIZES = _curve(epsilon=_amount, map=_fraction, bits_flipped=_fraction)
+_SANITY_OPTIONAL = {"seed": _whole, "twin": str, "curve": _SIZES}
+_HIT = {"image": (None, str), "labels": (None, [str]), "distance": (None, is_number)}
+_QUERY = {
+    "id": str,
+    "labels": [str],
+    "magnified": (None, is_number),
+    "codes": (None, _codes),
+    **dict.fromkeys(("clean", "adversarial", "difference"), (None, str)),
+    **dict.fromkeys(("before", "after"), [_HIT]),
+    **{f"average_precision_{m}": (None, _fraction) for m in ("before", "after")},
+}
 
 
 def check_record(record: Any, name: object) -> None:
@@ -147,40 +145,25 @@ def check_config(config: Mapping[str, Any], name: object) -> None:
         if not isinstance(config.get(section), dict):
             raise DamagedFileError(f"{name}: damaged, has no section {section!r}")
     for key, value in config.items():
-        sound = _is_scalar(value) or _is_flat(value)
-        if not sound or (key == "seed" and not _is_whole(value)):
+        if not fits(value, _whole if key == "seed" else (*_SCALAR, _flat)):
             raise DamagedFileError(f"{name}: damaged, no setting: {key!r}")
 
 
 def is_query(query: Any) -> bool:
     """Whether a gallery's query can be shown."""
-    if not _QUERY(query):
-        return False
-    hits = [*query["before"], *query["after"]]
-    return all(_or_none(is_number)(hit.get("distance")) for hit in hits) and _are_codes(
-        query.get("codes") or {}
-    )
-
-
-def _are_codes(codes: Any) -> bool:
-    """Whether these are codes of one length, the clean query's among them."""
-    if not isinstance(codes, dict) or not all(map(_is_text, codes.values())):
-        return False
-    signs = {sign for code in codes.values() for sign in code}
-    lengths = {len(code) for code in codes.values()}
-    return not codes or ("clean" in codes and signs <= set("+-0") and len(lengths) == 1)
+    return fits(query, _QUERY)
 
 
 def _check(content: Any, name: object, what: str, required, optional) -> None:
     if not isinstance(content, dict):
         raise DamagedFileError(f"{name}: expected a {what}, got {_short(content)}")
-    for key, check in (required | optional).items():
+    for key, schema in (required | optional).items():
         value = content.get(key)
         if value is None and key in optional:
             continue
         if key not in content:
             raise DamagedFileError(f"{name}: {what} key {key!r} is missing")
-        if not check(value):
+        if not fits(value, schema):
             raise DamagedFileError(
                 f"{name}: {what} key {key!r} is out of range or of a wrong type: "
                 f"{_short(value)}; {ANEW}"

@@ -1,21 +1,20 @@
 """The report as Markdown and CSV text."""
 
-import csv
-import io
 from collections.abc import Sequence
 
+import pandas as pd
+
 from cgat_jax.report import names
-from cgat_jax.report.cells import ReportCell, group, mean
+from cgat_jax.report.cells import ReportCell, group
 from cgat_jax.report.doubt import TextTable
-from cgat_jax.report.paper import paper_values
+from cgat_jax.report.paper import paper_table, paper_values
 from cgat_jax.report.records import Record, warnings_of
 from cgat_jax.report.tables import (
     BELOW,
     detail_table,
-    main_rows,
+    main_texts,
     markdown_table,
     markdown_text,
-    paper_table,
 )
 
 FIELDS = (
@@ -23,24 +22,19 @@ FIELDS = (
     *("attack", "budget", "seed", "map", "map_at", "map_all", "map_expected"),
     *("t_map", "chance", "ceiling", "bound", "num_without_relevant"),
     *("num_queries", "num_attacked", "num_database", "num_train", "bits_flipped"),
-    *("seconds", "device", "commit", "config_sha256"),
+    *("seconds", "device", "commit", "config_sha256", "linf", "rmse"),
 )
 
 
 def to_csv(records: Sequence[Record]) -> str:
     """One line a record, MAP as fractions at full precision; the paper's beside it."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*FIELDS, "linf", "rmse", "below_chance", "paper_map"])
-    for record in records:
-        change = record.get("perturbation") or {}
-        printed = paper_values(record)
-        row = [record.get(field) for field in FIELDS]
-        row += [change.get("linf"), change.get("rmse")]
-        row.append(str(record["map"] < record["chance"]).lower())
-        row.append(f"{printed[0][1] / 100:.4f}" if printed else None)
-        writer.writerow(row)
-    return buffer.getvalue()
+    rows = [{**record, **(record.get("perturbation") or {})} for record in records]
+    # Objects: an integer stays one where other records lack it.
+    table = pd.DataFrame(rows, columns=FIELDS, dtype=object)
+    table["below_chance"] = [str(r["map"] < r["chance"]).lower() for r in records]
+    printed = [paper_values(record)[:1] for record in records]
+    table["paper_map"] = [f"{p[0][1] / 100:.4f}" if p else None for p in printed]
+    return table.to_csv(index=False, lineterminator="\n")
 
 
 def to_markdown(
@@ -53,30 +47,30 @@ def to_markdown(
     """The report without pictures."""
     parts = [f"{markdown_text(text)}\n" for text in [f"# {title}", *findings]]
     if cells:
-        parts.append("## MAP\n")
-        parts.append(markdown_table(*main_rows(cells, BELOW)))
-        parts += [f"{note}\n" for note in table_notes(cells)]
-        header, rows = paper_table(cells)
-        if rows:
-            parts += ["## Beside the paper\n", markdown_table(header, rows)]
-        parts += ["## Details\n", markdown_table(*detail_table(cells))]
+        parts += ["## MAP\n", *_main(cells)]
+        paper = paper_table(cells)
+        if len(paper):
+            parts += ["## Beside the paper\n", markdown_table(paper)]
+        parts += ["## Details\n", markdown_table(detail_table(cells))]
     for table in doubts:
-        parts += [f"## {table.title}\n", f"{table.note}\n"]
-        parts.append(markdown_table(table.header, table.rows))
+        parts += [f"## {table.title}\n", f"{table.note}\n", markdown_table(table.rows)]
     if missing:
-        parts += [
-            "## Missing\n",
-            "".join(f"- {markdown_text(text)}\n" for text in missing),
-        ]
+        listed = "".join(f"- {markdown_text(text)}\n" for text in missing)
+        parts += ["## Missing\n", listed]
     return "\n".join(parts)
 
 
 def records_markdown(records: Sequence[Record]) -> str:
     """The main table of records, with what is to be known to read it."""
-    cells = group(records)
-    parts = [f"{markdown_text(text)}\n" for text in warnings_of(records)]
-    parts.append(markdown_table(*main_rows(cells, BELOW)))
-    return "\n".join([*parts, *(f"{note}\n" for note in table_notes(cells))])
+    warned = [f"{markdown_text(text)}\n" for text in warnings_of(records)]
+    return "\n".join([*warned, *_main(group(records))])
+
+
+def _main(cells: Sequence[ReportCell]) -> list[str]:
+    """The main table, its row names as a first column, and the notes on it."""
+    texts = main_texts(cells, BELOW)
+    table = texts.reset_index(names=texts.columns.name)
+    return [markdown_table(table), *(f"{note}\n" for note in table_notes(cells))]
 
 
 def table_notes(cells: Sequence[ReportCell]) -> list[str]:
@@ -89,8 +83,7 @@ def table_notes(cells: Sequence[ReportCell]) -> list[str]:
             f"Each MAP is the mean over {len(seeds)} seeds ({listed}); the range with "
             "it goes from the lowest to the highest."
         )
-    counts = {len(cell.records) for cell in cells}
-    if len(counts) > 1:
+    if len({len(cell.records) for cell in cells}) > 1:
         notes.append("Not every number has all seeds; results.csv lists them.")
     if any(cell.below_chance for cell in cells):
         notes.append(f"{BELOW} marks a MAP below chance.")
@@ -104,10 +97,8 @@ def table_notes(cells: Sequence[ReportCell]) -> list[str]:
 
 def _unbounded(cell: ReportCell) -> str | None:
     """What an attack without a budget changed."""
-    if cell.budget is not None or cell.attack == "clean":
-        return None
-    largest, rms = (mean(cell, "perturbation", key) for key in ("linf", "rmse"))
-    if largest is None or rms is None:
+    largest, rms = (cell.mean(f"perturbation.{key}") for key in ("linf", "rmse"))
+    if cell.budget is not None or cell.attack == "clean" or None in (largest, rms):
         return None
     return (
         f"{names.display(names.ATTACKS, cell.attack)} has no budget: on "

@@ -7,21 +7,22 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 
 from cgat_jax.report import names
-from cgat_jax.report.gallery_files import is_whole, read_gallery
-from cgat_jax.report.plotting import DARK, DPI, LIGHT, Picture, Theme, png
+from cgat_jax.report.gallery import MOMENTS, is_whole, read_gallery
+from cgat_jax.report.plotting import BACKGROUND, FAINT, GRID, INK, LINES, STYLE, svg
 
-WIDTH, BAND, HEADING = 10.4, 2.45, 0.5  # inches
-_RELEVANT, _WRONG = 3, 8  # of a theme's line colors: green and vermilion
+WIDTH, BAND, HEADING = 10.4, 2.5, 0.4  # inches
+_RELEVANT, _WRONG = LINES[3], LINES[8]  # green and vermilion
 _OPPOSITE = str.maketrans("+-", "-+")
+_INKS = {"-": GRID, "0": FAINT, "+": INK, " ": BACKGROUND, "x": _WRONG}
+_TEXT = {"x": 0.01, "ha": "left", "color": FAINT, "size": 9}
 
 
-def framework_picture(title: str, galleries: Mapping[str, Path]) -> Picture | None:
+def framework_picture(title: str, galleries: Mapping[str, Path]) -> str | None:
     """The same query on several networks: images, codes, and what the search answers.
 
     Of the attacked queries that all galleries hold it takes the one whose average
@@ -32,7 +33,7 @@ def framework_picture(title: str, galleries: Mapping[str, Path]) -> Picture | No
         galleries: folder of CgAT's attack by the name of the network.
 
     Returns:
-        None where no gallery holds a sound query.
+        An SVG element; None where no gallery holds a sound query.
     """
     entries = {name: _queries(folder) for name, folder in galleries.items()}
     if not entries or not all(entries.values()):
@@ -42,20 +43,27 @@ def framework_picture(title: str, galleries: Mapping[str, Path]) -> Picture | No
     if not shared:
         return None
     chosen = max(sorted(shared), key=lambda key: _fall(first[key]))
-    bands = {
-        name: (galleries[name], queries[chosen]) for name, queries in entries.items()
-    }
     title = f"{title}: {chosen}, {', '.join(first[chosen]['labels'])}"
-    return Picture(title, _draw(title, bands, LIGHT), _draw(title, bands, DARK))
+    with rc_context(STYLE | {"axes.grid": False, "axes.spines.bottom": False}):
+        size = WIDTH, BAND * len(entries) + HEADING
+        figure = Figure(size, layout="constrained")
+        figure.suptitle(title, **_TEXT | {"color": INK, "size": 11}, weight="bold")
+        bands = figure.subfigures(len(entries), squeeze=False)[:, 0]
+        for band, (name, queries) in zip(bands, entries.items(), strict=True):
+            band.suptitle(name, **_TEXT | {"color": INK, "size": 10}, weight="bold")
+            _draw_band(band, galleries[name], queries[chosen])
+        for part in figure.findobj(SubFigure):
+            part.patch.set_visible(False)  # an edge at 0 is written as 0 or -0
+        return svg(figure, title)
 
 
 def _queries(folder: Path) -> dict[str, dict[str, Any]]:
     """Sound queries of a gallery that have a code to leave, by their id."""
-    scored = ("average_precision_before", "average_precision_after")
+    scored = [f"average_precision_{when}" for when in MOMENTS]
     return {
         query["id"]: query
         for query in read_gallery(folder)[0]
-        if (query.get("codes") or {}).keys() >= {"clean", "adversarial", "aim"}
+        if (query["codes"] or {}).keys() >= {"clean", "adversarial", "aim"}
         and is_whole(query)
         and all(query[key] is not None for key in scored)
     }
@@ -65,83 +73,54 @@ def _fall(query: dict[str, Any]) -> float:
     return query["average_precision_before"] - query["average_precision_after"]
 
 
-def _draw(title: str, bands: Mapping[str, tuple[Path, dict]], theme: Theme) -> bytes:
-    height = BAND * len(bands) + HEADING
-    with rc_context({"font.family": "DejaVu Sans", "font.size": 9}):
-        figure = Figure((WIDTH, height), dpi=DPI, facecolor=theme.background)
-        canvas = FigureCanvasAgg(figure)
-        _write(figure, 0.2, height - 0.25, title, theme.ink, weight="bold", size=11)
-        for row, (name, (folder, query)) in enumerate(bands.items()):
-            base = height - HEADING - BAND * (row + 1) + 0.15
-            _write(figure, 0.2, base + 2.22, name, theme.ink, weight="bold", size=10)
-            _draw_images(figure, base, folder, query, theme)
-            _draw_codes(figure, base, query["codes"], theme)
-            _draw_answers(figure, base, folder, query, theme)
-        return png(canvas)
+def _draw_band(band: SubFigure, folder: Path, query: dict[str, Any]) -> None:
+    """What happens to the query on one network, from left to right."""
+    images, codes, answers = band.subfigures(1, 3, width_ratios=(2.6, 2.8, 4.6))
+    for axes, kind in zip(images.subplots(1, 2), ("clean", "adversarial"), strict=True):
+        _show(axes, folder, query[kind])
+        axes.set_title(f"{kind} image", color=FAINT, size=9, weight="normal")
+    _draw_codes(codes, query["codes"])
+    for row, when in zip(answers.subfigures(2), MOMENTS, strict=True):
+        hits, precision = query[when], query[f"average_precision_{when}"]
+        right = sum(bool(hit["relevant"]) for hit in hits)
+        text = f"{when} the attack: {right} of the first {len(hits)} right, "
+        row.suptitle(f"{text}AP {names.percent(precision)}", **_TEXT)
+        grid = row.add_gridspec(1, max(8, len(hits)))
+        for column, hit in enumerate(hits):
+            axes = row.add_subplot(grid[column])
+            _show(axes, folder, hit["image"])
+            color = _RELEVANT if hit["relevant"] else _WRONG
+            axes.spines[:].set(visible=True, color=color, linewidth=2)
 
 
-def _draw_images(figure, base: float, folder: Path, query, theme: Theme) -> None:
-    for column, kind in enumerate(("clean", "adversarial")):
-        left = 0.2 + 1.35 * column
-        axes = _axes(figure, left, base + 0.55, 1.25, 1.25)
-        axes.imshow(_pixels(folder, query[kind]), interpolation="nearest")
-        _write(figure, left, base + 1.97, f"{kind} image", theme.faint)
-
-
-def _draw_codes(figure, base: float, codes: dict[str, str], theme: Theme) -> None:
+def _draw_codes(figure: SubFigure, codes: dict[str, str]) -> None:
     """The codes; marks are below bits that are not the center's."""
     center = codes["aim"].translate(_OPPOSITE)  # the attack moves to its opposite
     strips = {"clean": codes["clean"], "adversarial": codes["adversarial"]}
-    colors = ListedColormap([theme.grid, theme.faint, theme.ink])
-    for row, (name, bits) in enumerate((strips | {"center": center}).items()):
-        level = base + 1.55 - 0.5 * row
-        signs = [["-0+".index(bit) for bit in bits]]
-        axes = _axes(figure, 3.1, level, 2.5, 0.2)
-        axes.imshow(signs, cmap=colors, vmin=0, vmax=2, aspect="auto")
-        text = f"{name} code"
-        if name != "center":
-            apart = [[a != b for a, b in zip(bits, center, strict=True)]]
-            marks = ListedColormap([theme.background, theme.lines[_WRONG]])
-            axes = _axes(figure, 3.1, level - 0.07, 2.5, 0.04)
-            axes.imshow(apart, cmap=marks, vmin=0, vmax=1, aspect="auto")
-            text += f", {sum(apart[0])} of {len(bits)} from the center"
-        _write(figure, 3.1, level + 0.32, text, theme.faint)
+    strips["center"] = center
+    colors = ListedColormap([*_INKS.values()])
+    for axes, (name, bits) in zip(figure.subplots(3), strips.items(), strict=True):
+        marks = "".join(" x"[a != b] for a, b in zip(bits, center, strict=True))
+        rows = [[[*_INKS].index(mark) for mark in row] for row in (marks, bits)]
+        edges = range(len(bits) + 1), (0.0, 0.2, 1.0)
+        axes.pcolormesh(
+            *edges,
+            rows,
+            cmap=colors,
+            vmin=0,
+            vmax=len(_INKS) - 1,
+            clip_on=False,
+            ec="face",
+        )
+        axes.set(xticks=[], yticks=[])
+        apart = f", {marks.count('x')} of {len(bits)} from the center"
+        text = f"{name} code" + (apart if name != "center" else "")
+        axes.set_title(text, color=FAINT, size=9, weight="normal")
 
 
-def _draw_answers(figure, base: float, folder: Path, query, theme: Theme) -> None:
-    """What each code retrieves first, framed by whether it shares a label."""
-    for row, moment in enumerate(("before", "after")):
-        level = base + 1.22 - 1.02 * row
-        precision = names.percent(query[f"average_precision_{moment}"])
-        hits = query[moment]
-        right = sum(bool(hit.get("relevant")) for hit in hits)
-        text = f"{moment} the attack: {right} of the first {len(hits)} right, "
-        _write(figure, 5.9, level + 0.75, f"{text}AP {precision}", theme.faint)
-        for column, hit in enumerate(hits):
-            axes = _axes(figure, 5.9 + 0.55 * column, level + 0.1, 0.5, 0.5)
-            axes.imshow(_pixels(folder, hit["image"]), interpolation="nearest")
-            color = theme.lines[_RELEVANT if hit.get("relevant") else _WRONG]
-            for spine in axes.spines.values():
-                spine.set(visible=True, color=color, linewidth=2)
-
-
-def _axes(figure: Figure, left: float, bottom: float, wide: float, high: float) -> Axes:
-    """Axes without ticks or frame at a place in inches."""
-    width, height = figure.get_size_inches()
-    axes = figure.add_axes((left / width, bottom / height, wide / width, high / height))
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    return axes
-
-
-def _write(figure: Figure, left: float, middle: float, text: str, color, **font):
-    width, height = figure.get_size_inches()
-    place = left / width, middle / height
-    figure.text(*place, text, color=color, va="center", **font)
-
-
-def _pixels(folder: Path, name: str) -> np.ndarray:
+def _show(axes: Axes, folder: Path, name: str) -> None:
     with Image.open(folder / Path(name).name) as image:
-        return np.asarray(image.convert("RGB"))
+        axes.imshow(
+            np.asarray(image.convert("RGB")), interpolation="nearest", clip_on=False
+        )
+    axes.set(xticks=[], yticks=[])

@@ -1,27 +1,32 @@
 """Galleries: a query before and after its attack, and what the search answers."""
 
 import base64
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from cgat_jax.errors import DamagedFileError
+from cgat_jax.files.io import read_sealed
 from cgat_jax.report import names
 from cgat_jax.report.cells import ReportCell
-from cgat_jax.report.gallery_files import read_gallery
-from cgat_jax.report.plotting import Picture
+from cgat_jax.report.checks import is_query
 from cgat_jax.report.records import Run
 from cgat_jax.report.summary import strongest
 
+MOMENTS = ("before", "after")
 SMALL = 96  # narrower images are enlarged, pixel by pixel
+_OPTIONAL = ("id", "labels", "magnified", "codes", "relevant", "distance")
+_OPTIONAL += tuple(f"average_precision_{when}" for when in MOMENTS)
 THUMBNAIL = 144  # answers are shown 72 pixels wide, twice that on a fine screen
 
 
 def load_galleries(
     run: Run, cells: list[ReportCell]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """The galleries of a run in the tables' order, images as data URIs.
+    """The galleries of a run in the tables' order.
 
     The strongest attack on each defense is marked to be open.
 
@@ -41,32 +46,59 @@ def load_galleries(
                 "defense": names.display(names.DEFENSES, cell.defense),
                 "attack": names.display(names.ATTACKS, cell.attack),
                 "open": worst is not None and worst.attack == cell.attack,
-                "queries": [_query(query, folder) for query in queries],
+                "queries": queries,
+                "folder": folder,
             }
         )
     return galleries, damaged
 
 
-def data_uri(content: bytes, kind: str = "png") -> str:
-    """An image as the address of itself, so that a page needs no other file."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+def read_gallery(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """The queries of a gallery, and a line for each thing in it that is damaged.
+
+    Pictures are looked for in the folder alone, wherever their names lead; the name of
+    one that is missing or not as it was written becomes None.
+    """
+    file = folder / "gallery.json"
+    try:
+        content = read_sealed(file) if file.is_file() else {"queries": []}
+    except DamagedFileError:
+        content = {}
+    found, digests = content.get("queries"), content.get("pictures") or {}
+    if not isinstance(found, list) or not isinstance(digests, dict):
+        return [], [f"{file.name}: damaged, its queries are left out"]
+    queries = [query for query in found if is_query(query)]
+    problems = []
+    if number := len(found) - len(queries):
+        problems.append(f"{file.name}: {number} damaged queries are left out")
+
+    def sound(entry: dict[str, Any], *kinds: str) -> dict[str, Any]:
+        """An entry with the names of sound pictures only; others become problems."""
+        entry = dict.fromkeys((*_OPTIONAL, *kinds)) | entry
+        for kind in (kind for kind in kinds if entry[kind] is not None):
+            name = Path(entry[kind]).name
+            entry[kind] = name if _is_sound(folder / name, digests.get(name)) else None
+            if entry[kind] is None:
+                problems.append(f"{name}: picture missing or damaged, left out")
+        return entry
+
+    return [
+        sound(query, "clean", "adversarial", "difference")
+        | {when: [sound(hit, "image") for hit in query[when]] for when in MOMENTS}
+        for query in queries
+    ], problems
 
 
-def inline(drawn: Picture) -> dict[str, Any]:
-    """A drawing for a page: what it shows, its size, and its two versions."""
-    with Image.open(io.BytesIO(drawn.light)) as image:
-        width, height = image.size
-    return {
-        "alt": drawn.title,
-        "width": width,
-        "height": height,
-        "light": data_uri(drawn.light),
-        "dark": data_uri(drawn.dark),
-    }
+def is_whole(query: dict[str, Any]) -> bool:
+    """Whether all pictures of a query are there, but for the difference."""
+    hits = [hit["image"] for when in MOMENTS for hit in query[when]]
+    return None not in (query["clean"], query["adversarial"], *hits)
 
 
-def picture(folder: Path, name: Any, largest: int | None = None) -> dict[str, Any]:
-    """An image file for the page; ``src`` is None where there is none.
+def picture(
+    folder: Path, name: str | None, largest: int | None = None
+) -> dict[str, Any] | None:
+    """An image file as the address of itself, for a page; None where there is none.
 
     Args:
         folder: where the image lies.
@@ -74,75 +106,27 @@ def picture(folder: Path, name: Any, largest: int | None = None) -> dict[str, An
         largest: wider images are stored again, as JPEG of this width.
     """
     if name is None:
-        return {"src": None, "small": False}
+        return None
     content = (folder / name).read_bytes()
     with Image.open(io.BytesIO(content)) as image:
-        small, wide = image.width < SMALL, largest and image.width > largest
-        if wide:
+        kind, small = (image.format or "png").lower(), image.width < SMALL
+        if largest and image.width > largest:
             size = (largest, max(1, round(image.height * largest / image.width)))
             buffer = io.BytesIO()
             image.convert("RGB").resize(size).save(buffer, "JPEG", quality=88)
-            return {"src": data_uri(buffer.getvalue(), "jpeg"), "small": small}
-        kind = (image.format or "png").lower()
-    return {"src": data_uri(content, kind), "small": small}
+            content, kind = buffer.getvalue(), "jpeg"
+    text = base64.b64encode(content).decode("ascii")
+    return {"src": f"data:image/{kind};base64,{text}", "small": small}
 
 
-def _query(query: dict[str, Any], folder: Path) -> dict[str, Any]:
-    magnified = query.get("magnified") or 1
-    pictures = [
-        ("query", query.get("clean")),
-        ("adversarial query", query.get("adversarial")),
-        (f"difference \N{MULTIPLICATION SIGN}{magnified:g}", query.get("difference")),
-    ]
-    answers = []
-    for when in ("before", "after"):
-        precision = query.get(f"average_precision_{when}")
-        hits = query.get(when) or []
-        answers.append(
-            {
-                "when": f"{when} the attack",
-                "precision": None if precision is None else names.percent(precision),
-                "correct": sum(bool(hit.get("relevant")) for hit in hits),
-                "hits": [_hit(hit, folder) for hit in hits],
-            }
-        )
-    return {
-        "id": query.get("id", ""),
-        "labels": _labels(query),
-        "pictures": [
-            {"name": name, **picture(folder, file)} for name, file in pictures
-        ],
-        "answers": answers,
-        "codes": _strips(query.get("codes") or {}),
-    }
-
-
-def _strips(codes: dict[str, str]) -> list[dict[str, str]]:
-    """Codes to draw bit by bit, with the number of bits that differ from the clean."""
-    titles = {"clean": "clean", "adversarial": "adversarial", "aim": "aimed at"}
-    return [
-        {
-            "name": title,
-            "bits": codes[key],
-            "flipped": sum(
-                a != b for a, b in zip(codes[key], codes["clean"], strict=True)
-            ),
-        }
-        for key, title in titles.items()
-        if key in codes
-    ]
-
-
-def _hit(hit: dict[str, Any], folder: Path) -> dict[str, Any]:
-    distance = hit.get("distance")
-    return {
-        "id": hit.get("id", ""),
-        "labels": _labels(hit),
-        "distance": "" if distance is None else f"{distance:g}",
-        "relevant": bool(hit.get("relevant")),
-        **picture(folder, hit.get("image"), THUMBNAIL),
-    }
-
-
-def _labels(entry: dict[str, Any]) -> str:
-    return ", ".join(map(str, entry.get("labels") or [])) or "no label"
+def _is_sound(path: Path, digest: Any) -> bool:
+    """Whether a picture is as it was written; without a digest, whether it is one."""
+    try:
+        content = path.read_bytes()
+        if digest is not None:
+            return hashlib.sha256(content).hexdigest() == digest
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+    except Exception:  # whatever damaged bytes lead the decoder to
+        return False
+    return True

@@ -1,5 +1,8 @@
 """What tables call the keys of a record, and in which order they come."""
 
+from collections.abc import Sequence
+
+DASH = "\N{EN DASH}"
 GIVEN = "given"
 """What a record calls the parts of a network that it was given, not told of."""
 DEFENSES = {
@@ -71,6 +74,11 @@ def rank(table: dict[str, str], key: str) -> tuple[int, str]:
 def percent(fraction: float) -> str:
     """A MAP as tables print it: percent with two decimals."""
     return f"{100 * fraction:.2f}"
+
+
+def span(interval: Sequence[float]) -> str:
+    """From the one MAP to the other, percent."""
+    return DASH.join(map(percent, interval))
 
 
 def signed(points: float) -> str:

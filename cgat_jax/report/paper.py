@@ -5,16 +5,18 @@ References:
     ``paper_results.csv``; its rows ``printed_delta`` are differences, not results.
 """
 
-import csv
 import functools
 import importlib.resources
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import pandas as pd
+
 from cgat_jax.report import names
 from cgat_jax.report.cells import ReportCell
 from cgat_jax.report.records import Record
+from cgat_jax.report.tables import without_empty
 
 # Our key (letters and digits only) to the paper's, likewise.
 ALIASES = {
@@ -23,6 +25,7 @@ ALIASES = {
     "mirflickr": "flickr25k",
     "mirflickr25k": "flickr25k",
     "nus": "nuswide",
+    "cgat": "cgatattack",
 }
 PAPER_MAP_AT = 5000
 PAPER_BUDGET = 8 / 255
@@ -41,16 +44,9 @@ class PaperRow(NamedTuple):
     map: float
 
 
-class Comparison(NamedTuple):
-    """One cell of the paper beside ours; MAP in percent, difference in points."""
-
-    defense: str
-    attack: str
-    paper: float
-    ours: float
-    difference: float
-    chance: float
-    note: str
+def paper_rows(table: int) -> list[PaperRow]:
+    """The results of a table, 1 to 5, in the order of their printing."""
+    return [row for row in _rows() if row.table == str(table)]
 
 
 def paper_values(record: Record) -> list[tuple[str, float]]:
@@ -58,63 +54,42 @@ def paper_values(record: Record) -> list[tuple[str, float]]:
 
     The paper prints some cells in two tables, and one of them with two values.
     """
-    attack = "cgatattack" if record["attack"] == "cgat" else _plain(record["attack"])
-    wanted = (
-        _alias(record["dataset"]),
-        _plain(record["backbone"]),
-        str(record["bits"]),
-        _plain(record["loss"]),
-        _plain(record["defense"]),
-        attack,
-    )
-    return list(_printed().get(wanted, []))
-
-
-def paper_rows(table: int) -> list[PaperRow]:
-    """The results of a table, 1 to 5, in the order of their printing."""
+    keys = ("dataset", "backbone", "bits", "loss", "defense", "attack")
+    wanted = {key: _plain(record[key]) for key in keys}
+    wanted["dataset"] = ALIASES.get(wanted["dataset"], wanted["dataset"])
+    wanted["attack"] = ALIASES.get(wanted["attack"], wanted["attack"])
     return [
-        PaperRow(
-            row["table"],
-            row["dataset"],
-            row["backbone"],
-            int(row["bits"]),
-            row["hash_method"],
-            row["defense"],
-            row["attack"],
-            float(row["map"]),
-        )
+        (row.table, row.map)
         for row in _rows()
-        if row["table"] == str(table)
+        if all(_plain(getattr(row, key)) == value for key, value in wanted.items())
     ]
 
 
-def compare(cells: Sequence[ReportCell]) -> list[Comparison]:
+def paper_table(cells: Sequence[ReportCell]) -> pd.DataFrame:
     """Paper, ours and the difference of the numbers as printed, where both exist."""
     rows = []
     for cell in cells:
         printed = paper_values(cell.records[0])
-        if printed:
-            ours, paper = float(names.percent(cell.map)), printed[0][1]
-            rows.append(
-                Comparison(
-                    defense=cell.defense,
-                    attack=cell.attack,
-                    paper=paper,
-                    ours=ours,
-                    difference=round(ours - paper, 2),
-                    chance=cell.chance,
-                    note="; ".join([*_conflict(printed), *unlike(cell)]),
-                )
-            )
-    return rows
-
-
-def _conflict(printed: list[tuple[str, float]]) -> list[str]:
-    return [
-        f"the paper's table {table} prints {value:.2f} for this cell"
-        for table, value in printed[1:]
-        if value != printed[0][1]
-    ]
+        if not printed:
+            continue
+        (_, paper), *others = printed
+        notes = [
+            f"the paper's table {table} prints {value:.2f} for this cell"
+            for table, value in others
+            if value != paper
+        ]
+        rows.append(
+            {
+                "defense": names.display(names.DEFENSES, cell.defense),
+                "attack": names.display(names.ATTACKS, cell.attack),
+                "paper": f"{paper:.2f}",
+                "ours": names.percent(cell.map),
+                "difference": names.signed(float(names.percent(cell.map)) - paper),
+                "chance": names.percent(cell.chance),
+                "note": "; ".join([*notes, *unlike(cell)]),
+            }
+        )
+    return without_empty(pd.DataFrame(rows))
 
 
 def unlike(cell: ReportCell) -> list[str]:
@@ -135,28 +110,16 @@ def unlike(cell: ReportCell) -> list[str]:
 
 
 @functools.cache
-def _printed() -> dict[tuple[str, ...], list[tuple[str, float]]]:
-    """The tables and the numbers of each cell, by what names it."""
-    keys = ("dataset", "backbone", "bits", "hash_method", "defense", "attack")
-    found: dict[tuple[str, ...], list[tuple[str, float]]] = {}
-    for row in _rows():
-        cell = tuple(_plain(row[key]) for key in keys)
-        found.setdefault(cell, []).append((row["table"], float(row["map"])))
-    return found
+def _rows() -> list[PaperRow]:
+    source = importlib.resources.files("cgat_jax.report") / "paper_results.csv"
+    with source.open(encoding="utf-8") as file:
+        table = pd.read_csv(file, dtype=str, na_filter=False)
+    table = table.astype({"bits": int, "map": float})
+    table = table.rename(columns={"hash_method": "loss"})
+    table = table.loc[table["defense"] != "printed_delta", list(PaperRow._fields)]
+    return [PaperRow(*row) for row in table.itertuples(index=False)]
 
 
 @functools.cache
-def _rows() -> list[dict[str, str]]:
-    source = importlib.resources.files("cgat_jax.report") / "paper_results.csv"
-    with source.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [row for row in rows if row["defense"] != "printed_delta"]
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def _alias(dataset: str) -> str:
-    plain = _plain(dataset)
-    return ALIASES.get(plain, plain)
+def _plain(name: str | int) -> str:
+    return re.sub(r"[^a-z0-9]", "", str(name).lower())

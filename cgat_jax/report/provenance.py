@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from cgat_jax.report.cells import flatten
+import pandas as pd
+
 from cgat_jax.report.records import Record, Run
 
 
@@ -12,21 +13,16 @@ def provenance(records: Sequence[Record]) -> list[tuple[str, str]]:
     """Names and values; where records differ, all values."""
     versions = [record.get("versions") or {} for record in records]
     libraries = sorted({name for known in versions for name in known})
-    rows = [
-        ("split", _values(record.get("split") for record in records)),
-        ("split sha256", _values(record.get("split_sha256") for record in records)),
-        ("seed", _values(record.get("seed") for record in records)),
-        ("commit", _values(record.get("commit") for record in records)),
-        ("config sha256", _values(record.get("config_sha256") for record in records)),
-        ("device", _values(record.get("device") for record in records)),
-    ]
+    keys = ("split", "split_sha256", "seed", "commit", "config_sha256", "device")
+    rows = [(k.replace("_", " "), _values(r.get(k) for r in records)) for k in keys]
     rows += [(name, _values(v.get(name) for v in versions)) for name in libraries]
     return rows
 
 
 def settings(run: Run) -> list[tuple[str, str]]:
     """Dotted settings of a run; of a path only the last part, to share the page."""
-    return [(key, _public(value)) for key, value in flatten(run.config)]
+    flat = pd.json_normalize(run.config).to_dict("records")
+    return [(key, _public(value)) for each in flat for key, value in each.items()]
 
 
 def attack_settings(records: Sequence[Record]) -> list[tuple[str, str]]:

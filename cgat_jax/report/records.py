@@ -36,9 +36,9 @@ class Run:
     config: dict[str, Any]
     records: tuple[Record, ...]
     metrics: dict[str, tuple[Record, ...]]
-    missing: tuple[str, ...]
-    transfers: tuple[Record, ...] = ()
-    sanity: tuple[Record, ...] = ()
+    transfers: tuple[Record, ...]
+    sanity: tuple[Record, ...]
+    missing: tuple[str, ...] = ()
 
 
 def read_run(workdir: Path) -> Run:
@@ -54,29 +54,27 @@ def read_run(workdir: Path) -> Run:
     if config_file.is_file():
         check_config(config, config_file)
     found = _read_records(workdir)
-    records = tuple(record for record in found if not record.get("source"))
     finished = (workdir / "results.json").is_file()
-    logs = {
-        stage: _read_metrics(workdir / stage / "metrics.jsonl", finished)
-        for stage in STAGES
-    }
-    metrics = {stage: lines for stage, (lines, _) in logs.items() if lines}
-    damaged = [text for _, problems in logs.values() for text in problems]
-    if not records and not metrics:
-        raise InputError(
-            f"workdir {str(workdir)!r} holds no results: expected results.json, "
-            f"evaluate/*/record.json or a stage's metrics.jsonl{_listed(damaged)}"
-        )
-    missing = _missing(workdir, config, records, metrics)
-    return Run(
+    metrics, damaged = {}, []
+    for stage in STAGES:
+        lines, problems = _read_metrics(workdir / stage / "metrics.jsonl", finished)
+        metrics |= {stage: lines} if lines else {}
+        damaged += problems
+    run = Run(
         path=workdir,
         config=config,
-        records=records,
+        records=tuple(record for record in found if not record.get("source")),
         metrics=metrics,
-        missing=(*missing, *damaged),
         transfers=tuple(record for record in found if record.get("source")),
         sanity=tuple(map(_read_sanity, sorted(workdir.glob("evaluate/*/sanity.json")))),
     )
+    if not run.records and not metrics:
+        listed = f" ({'; '.join(damaged)})" if damaged else ""
+        raise InputError(
+            f"workdir {str(workdir)!r} holds no results: expected results.json, "
+            f"evaluate/*/record.json or a stage's metrics.jsonl{listed}"
+        )
+    return dataclasses.replace(run, missing=(*_missing(run), *damaged))
 
 
 def warnings_of(records: Iterable[Record]) -> list[str]:
@@ -172,40 +170,28 @@ def _lines(numbers: list[int]) -> str:
     return f"line {shown} is" if len(numbers) == 1 else f"lines {shown} are"
 
 
-def _listed(problems: list[str]) -> str:
-    return f" ({'; '.join(problems)})" if problems else ""
-
-
-def _missing(
-    workdir: Path,
-    config: dict[str, Any],
-    records: tuple[Record, ...],
-    metrics: dict[str, tuple[Record, ...]],
-) -> tuple[str, ...]:
-    missing = [
-        f"{name}: {loss}"
-        for name, loss in (
-            ("config.json", "settings unknown"),
-            ("results.json", "evaluation not finished"),
-        )
-        if not (workdir / name).is_file()
-    ]
-    own = ["defend"] if setting(config, "pretrained") else list(STAGES)
+def _missing(run: Run) -> list[str]:
+    """What a finished run would have and this one has not, a line each."""
+    folder, config, missing = run.path, run.config, []
+    if not (folder / "config.json").is_file():
+        missing.append("config.json: settings unknown")
+    if not (folder / "results.json").is_file():
+        missing.append("results.json: evaluation not finished")
     missing += [
         f"{stage}/metrics.jsonl: no training curve of this stage"
-        for stage in own
-        if setting(config, f"{STAGES[stage]}.epochs", 0) and stage not in metrics
+        for stage in (["defend"] if setting(config, "pretrained") else STAGES)
+        if setting(config, f"{STAGES[stage]}.epochs", 0) and stage not in run.metrics
     ]
-    measured = {(record["defense"], record["attack"]) for record in records}
+    measured = {(record["defense"], record["attack"]) for record in run.records}
     missing += [
         f"evaluate/{defense}-{attack}: not measured yet"
         for defense, attack in _expected(config)
         if (defense, attack) not in measured
     ]
-    wanted = records and setting(config, "evaluate.gallery", 1)
-    if wanted and not any(workdir.glob("evaluate/*/gallery.json")):
+    wanted = run.records and setting(config, "evaluate.gallery", 1)
+    if wanted and not any(folder.glob("evaluate/*/gallery.json")):
         missing.append("evaluate/*/gallery.json: no galleries")
-    return tuple(missing)
+    return missing
 
 
 def _expected(config: dict[str, Any]) -> list[tuple[str, str]]:

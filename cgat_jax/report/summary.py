@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cgat_jax.report import names
-from cgat_jax.report.cells import ReportCell, mean
+from cgat_jax.report.cells import ReportCell
 from cgat_jax.report.records import Record, warnings_of
 
 BASELINES = ("clean", "noise")
@@ -20,25 +20,22 @@ def findings(cells: Sequence[ReportCell]) -> list[str]:
 
 
 def story(record: Record) -> str:
-    """What was trained and what searches what."""
-    if record["loss"] == names.GIVEN:
-        text = f"A network that was given has {record['bits']}-bit codes of images."
-        return text + _search(record)
-    backbone = names.display(names.BACKBONES, record["backbone"])
-    loss = names.display(names.LOSSES, record["loss"])
-    train = record.get("num_train")
-    text = f"A network ({backbone}) learned to give images {record['bits']}-bit codes"
-    text += f" with the {loss} loss" + (f" on {train:,} images" if train else "") + "."
-    return text + _search(record)
-
-
-def _search(record: Record) -> str:
-    """A sentence on what searches what, where it is known."""
+    """What was trained and what searches what, where it is known."""
+    bits, train = record["bits"], record.get("num_train")
     queries, database = record.get("num_queries"), record.get("num_database")
+    if record["loss"] == names.GIVEN:
+        text = f"A network that was given has {bits}-bit codes of images."
+    else:
+        backbone = names.display(names.BACKBONES, record["backbone"])
+        loss = names.display(names.LOSSES, record["loss"])
+        text = f"A network ({backbone}) learned to give images {bits}-bit codes with "
+        text += f"the {loss} loss" + (f" on {train:,} images." if train else ".")
     if not queries or not database:
-        return ""
-    text = f" {queries:,} queries search {database:,} images by the"
-    return text + " Hamming distance of their codes."
+        return text
+    return (
+        f"{text} {queries:,} queries search {database:,} images by the Hamming "
+        "distance of their codes."
+    )
 
 
 def meaning(record: Record) -> str:
@@ -71,12 +68,9 @@ def network(defense: str) -> str:
 
 def _worst_first(cells: Sequence[ReportCell]) -> list[str]:
     """Defended networks by their margin over chance, the undefended one last."""
-
-    def margin(defense: str) -> tuple[bool, float]:
-        worst = strongest(cells, defense)
-        return defense == "none", worst.map - worst.chance if worst else 1.0
-
-    return sorted(dict.fromkeys(cell.defense for cell in cells), key=margin)
+    worst = {cell.defense: strongest(cells, cell.defense) for cell in cells}
+    margins = {d: cell.map - cell.chance if cell else 1.0 for d, cell in worst.items()}
+    return sorted(margins, key=lambda defense: (defense == "none", margins[defense]))
 
 
 def _robustness(cells: Sequence[ReportCell], defense: str) -> str:
@@ -149,7 +143,7 @@ def _alarms(cells: Sequence[ReportCell]) -> list[str]:
 
 
 def _over_budget(cell: ReportCell) -> str | None:
-    used = mean(cell, "perturbation", "linf")
+    used = cell.mean("perturbation.linf")
     if cell.budget is None or used is None or used <= cell.budget + 1e-4:
         return None
     attack = names.display(names.ATTACKS, cell.attack)

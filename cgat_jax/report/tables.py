@@ -1,99 +1,77 @@
-"""The tables of a report as rows of text, for the page, Markdown and the terminal."""
+"""The tables of a report, for the page, Markdown and the terminal."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import pandas as pd
 
 from cgat_jax.report import names
-from cgat_jax.report.cells import ReportCell, column_name, columns, group, mean
-from cgat_jax.report.paper import compare
+from cgat_jax.report.cells import ReportCell, column_name, group, order_of
+from cgat_jax.report.names import DASH
 from cgat_jax.report.records import Record, warnings_of
 
 BELOW = "\N{BLACK DOWN-POINTING TRIANGLE}"
-DASH = "\N{EN DASH}"
+_SHARES = {
+    "MAP all": "map_all",
+    "MAP expected over ties": "map_expected",
+    "t-MAP": "t_map",
+    "chance": "chance",
+    "ceiling": "ceiling",
+    "bound": "bound",
+}
 
 
-class Entry(NamedTuple):
-    """A number of the main table, ready to print; percent."""
+def main_table(cells: Sequence[ReportCell]) -> pd.DataFrame:
+    """The cells by defense and attack, None where nothing was measured; then chance.
 
-    text: str
-    spread: str
-    value: float
-    chance: float
-    below_chance: bool
-
-
-class MainTable(NamedTuple):
-    """Rows are defenses, columns are attacks; None where nothing was measured."""
-
-    attacks: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Entry | None, ...], str], ...]
-
-
-def main_table(cells: Sequence[ReportCell]) -> MainTable:
-    """MAP of each defense under each attack, chance last."""
-    wanted = columns(cells)
-    rows = []
-    for defense in dict.fromkeys(cell.defense for cell in cells):
-        own = {(c.attack, c.budget): c for c in cells if c.defense == defense}
-        entries = tuple(_entry(own.get(column)) for column in wanted)
-        name = names.display(names.DEFENSES, defense)
-        rows.append((name, entries, _chance(list(own.values()))))
-    return MainTable(tuple(column_name(c, cells) for c in wanted), tuple(rows))
+    The last column is text; what the first is called stands above the row names.
+    """
+    found = {(cell.defense, cell.attack, cell.budget): cell for cell in cells}
+    defenses = dict.fromkeys(cell.defense for cell in cells)
+    ordered = sorted(cells, key=lambda c: order_of(c._asdict() | {"defense": ""}))
+    wanted = dict.fromkeys((cell.attack, cell.budget) for cell in ordered)
+    table = pd.DataFrame(
+        [[found.get((defense, *column)) for column in wanted] for defense in defenses],
+        index=[names.display(names.DEFENSES, defense) for defense in defenses],
+        columns=[column_name(column, cells) for column in wanted],
+        dtype=object,
+    )
+    table["chance"] = [
+        _chance([cell for cell in cells if cell.defense == d]) for d in defenses
+    ]
+    return table.rename_axis(columns="MAP, %")
 
 
-def detail_table(cells: Sequence[ReportCell]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of everything measured in a cell, means over the seeds."""
+def main_texts(cells: Sequence[ReportCell], mark: str) -> pd.DataFrame:
+    """The main table as text, ``mark`` behind a MAP below chance."""
+
+    def text(cell: ReportCell | str | None) -> str:
+        if cell is None or isinstance(cell, str):
+            return cell or "-"
+        spread = f" ({cell.spread})" if cell.spread else ""
+        below = f" {mark}" if cell.below_chance else ""
+        return names.percent(cell.map) + spread + below
+
+    return main_table(cells).map(text)
+
+
+def detail_table(cells: Sequence[ReportCell]) -> pd.DataFrame:
+    """Everything measured in a cell as text, means over the seeds."""
     first = cells[0].records[0] if cells else {}
-    header = ["defense", "attack", "budget", f"MAP@{first.get('map_at') or 'k'}"]
-    header += [
-        "95% of queries",
-        "MAP all",
-        "MAP expected over ties",
-        "t-MAP",
-        "chance",
-        "ceiling",
-    ]
-    header += ["bound", "largest change", "RMS change", "bits flipped", "queries"]
-    header += ["database", "seconds"]
-    return _without_empty(header, [_details(cell) for cell in cells])
+    map_at = f"MAP@{first.get('map_at') or 'k'}"
+    return without_empty(pd.DataFrame([_details(cell, map_at) for cell in cells]))
 
 
-def paper_table(cells: Sequence[ReportCell]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of paper, ours, difference and chance."""
-    header = ["defense", "attack", "paper", "ours", "difference", "chance", "note"]
-    rows = [
-        [
-            names.display(names.DEFENSES, row.defense),
-            names.display(names.ATTACKS, row.attack),
-            f"{row.paper:.2f}",
-            f"{row.ours:.2f}",
-            names.signed(row.difference),
-            names.percent(row.chance),
-            row.note,
-        ]
-        for row in compare(cells)
-    ]
-    return _without_empty(header, rows)
+def without_empty(table: pd.DataFrame) -> pd.DataFrame:
+    """A table without the columns that no row fills."""
+    return table.loc[:, ~table.isin(["", DASH]).all()]
 
 
-def main_rows(
-    cells: Sequence[ReportCell], mark: str
-) -> tuple[list[str], list[list[str]]]:
-    """The main table as plain text, ``mark`` behind a MAP below chance."""
-    table = main_table(cells)
-    rows = [
-        [name, *(_plain(entry, mark) for entry in entries), chance]
-        for name, entries, chance in table.rows
-    ]
-    return ["MAP, %", *table.attacks, "chance"], rows
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(table: pd.DataFrame) -> str:
     """A table in Markdown; first column left, others right."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    rules = ["---", *["---:"] * (len(table.columns) - 1)]
     return "".join(
-        "| " + " | ".join(markdown_text(cell) for cell in line) + " |\n"
-        for line in lines
+        "| " + " | ".join(map(markdown_text, line)) + " |\n"
+        for line in [table.columns, rules, *table.to_numpy()]
     )
 
 
@@ -106,85 +84,43 @@ def markdown_text(text: str) -> str:
 def terminal_table(records: Sequence[Record]) -> str:
     """What is wrong with the data, then the main table as plain text, chance last."""
     cells = group(records)
-    header, rows = main_rows(cells, "*")
-    lines = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = "".join(f"{warning}\n" for warning in warnings_of(records))
-    for line in lines:
-        first = line[0].ljust(widths[0])
-        others = (c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))
-        text += "  ".join([first, *others]).rstrip() + "\n"
+    texts = main_texts(cells, "*")
+    table = [[texts.columns.name, *texts], *texts.itertuples(name=None)]
+    first, *widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = warnings_of(records)
+    for name, *others in table:
+        lines.append("  ".join([name.ljust(first), *map(str.rjust, others, widths)]))
     if any(cell.below_chance for cell in cells):
-        text += "* below chance\n"
-    return text
-
-
-def _entry(cell: ReportCell | None) -> Entry | None:
-    if cell is None:
-        return None
-    spread = DASH.join(map(names.percent, cell.spread)) if cell.spread else ""
-    return Entry(
-        names.percent(cell.map),
-        spread,
-        100 * cell.map,
-        100 * cell.chance,
-        cell.below_chance,
-    )
-
-
-def _plain(entry: Entry | None, mark: str) -> str:
-    if entry is None:
-        return "-"
-    spread = f" ({entry.spread})" if entry.spread else ""
-    return entry.text + spread + (f" {mark}" if entry.below_chance else "")
+        lines.append("* below chance")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _chance(cells: Sequence[ReportCell]) -> str:
     values = sorted({names.percent(cell.chance) for cell in cells}, key=float)
-    return values[0] if len(values) == 1 else f"{values[0]}{DASH}{values[-1]}"
+    return DASH.join(dict.fromkeys([values[0], values[-1]]))
 
 
-def _details(cell: ReportCell) -> list[str]:
-    def share(key: str) -> str:
-        value = mean(cell, key)
-        return DASH if value is None else names.percent(value)
-
-    def change(key: str) -> str:
-        value = mean(cell, "perturbation", key)
-        return DASH if value is None else names.level(value)
-
-    record, seconds = cell.records[0], mean(cell, "seconds")
+def _details(cell: ReportCell, map_at: str) -> dict[str, str]:
+    record, seconds = cell.records[0], cell.mean("seconds")
     attacked, total = record.get("num_attacked"), record.get("num_queries")
     part = f"{attacked:,} of " if attacked and total and attacked < total else ""
-    return [
-        names.display(names.DEFENSES, cell.defense),
-        names.display(names.ATTACKS, cell.attack),
-        DASH if cell.budget is None else names.level(cell.budget),
-        share("map"),
-        _interval(cell),
-        *map(share, ("map_all", "map_expected", "t_map", "chance")),
-        *map(share, ("ceiling", "bound")),
-        *map(change, ("linf", "rmse")),
-        share("bits_flipped"),
-        f"{part}{total:,}" if total else DASH,
-        f"{record['num_database']:,}" if record.get("num_database") else DASH,
-        f"{seconds:,.1f}" if seconds is not None else DASH,
-    ]
+    database, interval = record.get("num_database"), record.get("map_interval")
 
+    def shown(value: float | None, form=names.percent) -> str:
+        return DASH if value is None else form(value)
 
-def _interval(cell: ReportCell) -> str:
-    """The bootstrap interval over queries, where one seed was measured."""
-    interval = cell.records[0].get("map_interval")
-    if len(cell.records) > 1 or not interval:
-        return DASH
-    return DASH.join(map(names.percent, interval))
-
-
-def _without_empty(
-    header: list[str], rows: list[list[str]]
-) -> tuple[list[str], list[list[str]]]:
-    """A table without the columns that no row fills."""
-    filled = [
-        i for i in range(len(header)) if any(r[i] not in ("", DASH) for r in rows)
-    ]
-    return [header[i] for i in filled], [[row[i] for i in filled] for row in rows]
+    return {
+        "defense": names.display(names.DEFENSES, cell.defense),
+        "attack": names.display(names.ATTACKS, cell.attack),
+        "budget": shown(cell.budget, names.level),
+        map_at: names.percent(cell.map),
+        # The bootstrap over queries is that of one seed.
+        "95% of queries": shown(None if cell.spread else interval, names.span),
+        **{title: shown(cell.mean(key)) for title, key in _SHARES.items()},
+        "largest change": shown(cell.mean("perturbation.linf"), names.level),
+        "RMS change": shown(cell.mean("perturbation.rmse"), names.level),
+        "bits flipped": shown(cell.mean("bits_flipped")),
+        "queries": f"{part}{total:,}" if total else DASH,
+        "database": f"{database:,}" if database else DASH,
+        "seconds": shown(seconds, "{:,.1f}".format),
+    }

@@ -1,23 +1,23 @@
 """Writes a report: tables, charts and one page that needs no other file."""
 
+import operator
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from cgat_jax.files.io import write_bytes
+from cgat_jax.files.io import write_text
 from cgat_jax.files.ownership import check_folder, claim_folder, holds_marks
 from cgat_jax.report import names
-from cgat_jax.report.cells import ReportCell, check_comparable, group
-from cgat_jax.report.doubt import TextTable, doubt_tables
+from cgat_jax.report.cells import check_comparable, group
+from cgat_jax.report.doubt import doubt_tables
 from cgat_jax.report.export import table_notes, to_csv, to_markdown
-from cgat_jax.report.figures import charts, draw_charts
-from cgat_jax.report.gallery import inline, load_galleries
+from cgat_jax.report.figures import charts
+from cgat_jax.report.gallery import THUMBNAIL, load_galleries, picture
 from cgat_jax.report.pages import render
-from cgat_jax.report.plotting import Chart, Picture, describe
+from cgat_jax.report.paper import paper_table
 from cgat_jax.report.provenance import attack_settings, provenance, settings
 from cgat_jax.report.records import Run, read_run, setting
 from cgat_jax.report.summary import findings, meaning, story
-from cgat_jax.report.tables import BELOW, detail_table, main_table, paper_table
+from cgat_jax.report.tables import BELOW, detail_table, main_table
 
 # Lines of every report since the first version, by which one without a mark is known.
 _MARKS = {
@@ -56,25 +56,43 @@ def write_reports(workdirs: Sequence[Path], out: Path) -> Path:
     check_comparable(runs)
     records = [record for run in runs for record in run.records]
     cells = group(records)
+    sanity = [entry for run in runs for entry in run.sanity]
     galleries, damaged = load_galleries(runs[0], cells)
-    missing = [*_missing(runs), *damaged]
-    doubts = _doubts(runs, cells)
-    wanted = charts(runs, cells)
-    images = draw_charts(wanted)
-    title = page_title(runs[0])
-    files = {
-        "results.csv": to_csv(records).encode(),
-        "results.md": to_markdown(
-            title, findings(cells), cells, missing, doubts
-        ).encode(),
-        **images,
-        "index.html": _page(
-            runs, cells, _figures(wanted, images), galleries, missing
-        ).encode(),
+    images = charts(runs, cells)
+    both = {  # of the page and of Markdown
+        "title": page_title(runs[0]),
+        "findings": findings(cells),
+        "missing": [*_missing(runs), *damaged],
+        "doubts": doubt_tables(cells, runs[0].transfers, sanity),
     }
+    page = render(
+        "page.html",
+        **both,
+        seeds=_seeds(runs),
+        explanation=[story(records[0]), meaning(records[0])] if records else [],
+        table=main_table(cells),
+        notes=table_notes(cells),
+        below=BELOW,
+        paper=paper_table(cells),
+        details=detail_table(cells),
+        figures={
+            kind: [svg for name, svg in images.items() if name.startswith(f"{kind}_")]
+            for kind in ("loss", "precision", "pr", "budget")
+        },
+        galleries=galleries,
+        picture=picture,
+        thumbnail=THUMBNAIL,
+        flips=lambda one, other: sum(map(operator.ne, one, other)),
+        provenance=provenance(records),
+        attacks=attack_settings(records),
+        settings=settings(runs[0]),
+    )
     claim_folder(out, "report", is_own=is_report)
-    for name, content in files.items():
-        write_bytes(out / name, content)
+    write_text(out / "results.csv", to_csv(records))
+    write_text(out / "results.md", to_markdown(cells=cells, **both))
+    for name, svg in images.items():
+        write_text(out / f"{name}.svg", svg)
+    write_text(out / "index.html", page)
     return out / "index.html"
 
 
@@ -95,54 +113,6 @@ def page_title(run: Run) -> str:
     loss = names.display(names.LOSSES, known("loss", "loss.name"))
     text = f"{dataset}, {backbone}, {known('bits', 'model.bits')} bits"
     return text if loss == names.GIVEN else f"{text}, {loss}"
-
-
-def _page(
-    runs: Sequence[Run],
-    cells: list[ReportCell],
-    figures: dict[str, list[dict[str, str]]],
-    galleries: list[dict[str, Any]],
-    missing: Sequence[str],
-) -> str:
-    records = [record for run in runs for record in run.records]
-    return render(
-        "page.html",
-        title=page_title(runs[0]),
-        seeds=_seeds(runs),
-        findings=findings(cells),
-        explanation=[story(records[0]), meaning(records[0])] if records else [],
-        table=main_table(cells),
-        notes=table_notes(cells),
-        below=BELOW,
-        paper=paper_table(cells),
-        details=detail_table(cells),
-        doubts=_doubts(runs, cells),
-        figures=figures,
-        galleries=galleries,
-        provenance=provenance(records),
-        attacks=attack_settings(records),
-        settings=settings(runs[0]),
-        missing=missing,
-    )
-
-
-def _doubts(runs: Sequence[Run], cells: list[ReportCell]) -> list[TextTable]:
-    """Checks of all seeds; transfers of the first."""
-    sanity = [entry for run in runs for entry in run.sanity]
-    return doubt_tables(cells, runs[0].transfers, sanity)
-
-
-def _figures(
-    wanted: dict[str, Chart], images: dict[str, bytes]
-) -> dict[str, list[dict[str, str]]]:
-    """Charts by kind, as data URIs for a light and a dark page."""
-    kinds: dict[str, list[dict[str, Any]]] = {
-        name: [] for name in ("loss", "precision", "pr", "budget")
-    }
-    for name, chart in wanted.items():
-        files = images[f"{name}.png"], images[f"{name}_dark.png"]
-        kinds[name.split("_")[0]].append(inline(Picture(describe(chart), *files)))
-    return kinds
 
 
 def _seeds(runs: Sequence[Run]) -> str:

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
+
 from cgat_jax.report import names
+from cgat_jax.report.figures import CURVES
 from cgat_jax.report.framework import framework_picture
-from cgat_jax.report.gallery_files import read_gallery
-from cgat_jax.report.plotting import DARK, LIGHT, Chart, Line, Picture, draw
+from cgat_jax.report.gallery import read_gallery
+from cgat_jax.report.plotting import Chart, Line, draw
 from cgat_jax.report.records import Record
 from cgat_jax.reproduction.paper_cells import TITLES, PaperCell, curve_of, folder_of
 from cgat_jax.reproduction.study import Study, run_folder
@@ -22,7 +25,7 @@ def pictures_of(
     records: Mapping[PaperCell, list[Record]],
     found: Mapping[str, Study],
     root: Path,
-) -> tuple[dict[str, Picture], list[str]]:
+) -> tuple[dict[str, str], list[str]]:
     """The pictures of a figure, one a data set, where something has been measured.
 
     Args:
@@ -32,9 +35,9 @@ def pictures_of(
         root: the folder of the runs.
 
     Returns:
-        The pictures by name, and a sentence on each thing that is left out of them.
+        The pictures as SVG by name, and a sentence on each thing that is left out.
     """
-    pictures: dict[str, Picture] = {}
+    pictures: dict[str, str] = {}
     notes: list[str] = []
     for dataset in dict.fromkeys(cell.dataset for cell in records):
         own = {c: r for c, r in records.items() if r and c.dataset == dataset}
@@ -52,7 +55,7 @@ def _picture(
     study: Study,
     folder: Path,
     notes: list[str],
-) -> Picture | None:
+) -> str | None:
     if figure == 1:
         galleries = {
             names.display(names.DEFENSES, cell.defense): folder
@@ -65,17 +68,14 @@ def _picture(
             notes += [f"{place / text}." for text in read_gallery(place)[1]]
         return framework_picture(TITLES[next(iter(records)).dataset], galleries)
     chart = _sweep(records, notes) if figure == 6 else _curves(figure, records, notes)
-    return Picture(chart.title, draw(chart, LIGHT), draw(chart, DARK))
+    return draw(chart)
 
 
 def _curves(
     figure: int, records: Mapping[PaperCell, list[Record]], notes: list[str]
 ) -> Chart:
-    key, attack = curve_of(figure)
-    x_key, x_label = {
-        "pr_curve": ("recall", "recall, %"),
-        "precision_at": ("n", "images retrieved"),
-    }[key]
+    wanted, attack = curve_of(figure)
+    key, x_key, x_label = next(c for c in CURVES.values() if c[0] == wanted)
     first = next(iter(records))
     title = f"{TITLES[first.dataset]}: {names.display(names.ATTACKS, attack)}"
     lines = []
@@ -112,13 +112,12 @@ def _sweep(records: Mapping[PaperCell, list[Record]], notes: list[str]) -> Chart
             if cell.attack == attack
         }
         label, ys = names.display(names.ATTACKS, attack), []
-        for seed in sorted({seed for own in maps.values() for seed in own}):
-            lacking = [f"{weight:g}" for weight, own in maps.items() if seed not in own]
-            if lacking:
-                missing = f"lambda {', '.join(lacking)}"
-                notes.append(_left_out(title, label, seed, missing))
+        for seed, row in pd.DataFrame(maps).sort_index().iterrows():
+            if row.hasnans:
+                lacking = ", ".join(f"{weight:g}" for weight in row.index[row.isna()])
+                notes.append(_left_out(title, label, seed, f"lambda {lacking}"))
             else:
-                ys.append([own[seed] for own in maps.values()])
+                ys.append(row.tolist())
         if ys:
             lines.append(Line(label, len(lines), list(maps), tuple(ys)))
     level = 100 * records[first][0]["chance"]

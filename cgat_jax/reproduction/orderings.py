@@ -2,30 +2,29 @@
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from cgat_jax.report import names
-from cgat_jax.reproduction.comparison import Row, cell_names
+from cgat_jax.reproduction.comparison import HEADER, Row, cell_names
 
 # Under attack a defense is above what comes before it; on clean queries below.
 _ORDER = ("none", "atrdh", "cgat")
 
 
-def paper_layout(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows as the paper prints them: a network a row, an attack a column.
+def paper_layout(rows: Sequence[Row]) -> pd.DataFrame:
+    """The rows as the paper prints them: a network a row, an attack a column.
 
     Where the paper prints a number it stands in parentheses behind ours.
     """
-    attacks = list(dict.fromkeys(row.cell.attack for row in rows))
-    networks: dict[tuple[str, ...], dict[str, str]] = {}
+    printed = []
     for row in rows:
         ours = "-" if row.ours is None else f"{row.ours:.2f}"
         text = ours if row.paper is None else f"{ours} ({row.paper:.2f})"
-        networks.setdefault(cell_names(row.cell)[:4], {})[row.cell.attack] = text
-    titles = [names.display(names.ATTACKS, attack) for attack in attacks]
-    table = [
-        [*network, *(found.get(attack, "-") for attack in attacks)]
-        for network, found in networks.items()
-    ]
-    return ["data", "loss", "bits", "defense", *titles], table
+        printed.append([*cell_names(row.cell), text])
+    *network, attack = HEADER
+    table = pd.DataFrame(printed, columns=[*HEADER, "text"])
+    table = table.pivot_table("text", network, attack, aggfunc="last", sort=False)
+    return table.fillna("-").rename_axis(columns=None).reset_index()
 
 
 def orderings(rows: Sequence[Row]) -> list[str]:

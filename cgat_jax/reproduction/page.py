@@ -1,16 +1,14 @@
 """What is written of a table or figure of the paper: Markdown, CSV, JSON and a page."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cgat_jax.files.io import write_bytes, write_json, write_text
+import pandas as pd
+
+from cgat_jax.files.io import write_json, write_text
 from cgat_jax.files.ownership import claim_folder, holds_marks
-from cgat_jax.report.gallery import inline
 from cgat_jax.report.pages import render
-from cgat_jax.report.plotting import Picture
 from cgat_jax.report.provenance import provenance
 from cgat_jax.report.records import Record, warnings_of
 from cgat_jax.report.tables import markdown_table, markdown_text
@@ -31,7 +29,7 @@ def write_reproduction(
     out: Path,
     title: str,
     records: Mapping[PaperCell, list[Record]],
-    pictures: Mapping[str, Picture],
+    pictures: Mapping[str, str],
     notes: Sequence[str],
 ) -> Path:
     """Writes Markdown, CSV, JSON, pictures and a page; returns the page.
@@ -40,7 +38,7 @@ def write_reproduction(
         out: folder; created, and ours.
         title: of the table or figure.
         records: what was measured of each cell.
-        pictures: of a figure, by name.
+        pictures: of a figure, as SVG by name.
         notes: footnotes.
 
     Raises:
@@ -48,35 +46,35 @@ def write_reproduction(
     """
     claim_folder(out, "report", is_own=is_result)
     rows = compare_cells(records)
-    header, table = text_table(rows)
+    header, texts = text_table(rows)
+    table = pd.DataFrame(texts, columns=header)
     layout = paper_layout(rows)
     every = [record for found in records.values() for record in found]
     warnings = warnings_of(every)
     made = dict(provenance(every)) if every else {}
     made.pop("config sha256", None)  # one for each run: in table.json
-    tables = f"{markdown_table(*layout)}\n\n{markdown_table(header, table)}\n"
+    tables = f"{markdown_table(layout)}\n\n{markdown_table(table)}\n"
     footnotes = [*notes, *(f"{name}: {value}" for name, value in made.items())]
     listed = "".join(f"- {note}\n" for note in footnotes)
     warned = "".join(f"{markdown_text(text)}\n\n" for text in warnings)
     write_text(out / "table.md", f"# {title}\n\n{warned}{tables}\n{listed}")
-    write_text(out / "table.csv", _csv(rows))
+    plain = pd.DataFrame(_plain(rows), dtype=object)
+    write_text(out / "table.csv", plain.to_csv(index=False, lineterminator="\n"))
     content = {"title": title, "notes": list(notes), "made": made}
     content |= {"warnings": warnings} if warnings else {}
     write_json(out / "table.json", content | {"rows": _with_runs(rows, records)})
     for name, picture in pictures.items():
-        write_bytes(out / f"{name}.png", picture.light)
-        write_bytes(out / f"{name}_dark.png", picture.dark)
+        write_text(out / f"{name}.svg", picture)
     page = render(
         "reproduction.html",
         title=title,
         warnings=warnings,
         layout=layout,
-        header=header,
         rows=table,
         notes=list(notes),
         left=HEADER,
         made=made,
-        images=[inline(picture) for picture in pictures.values()],
+        pictures=list(pictures.values()),
     )
     write_text(out / "index.html", page)
     return out / "index.html"
@@ -103,12 +101,3 @@ def _run(record: Record) -> dict[str, Any]:
 
 def _plain(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [row.cell._asdict() | row._asdict() | {"cell": row.cell.row} for row in rows]
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    buffer = io.StringIO()
-    plain = _plain(rows)
-    writer = csv.DictWriter(buffer, list(plain[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(plain)
-    return buffer.getvalue()

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from cgat_jax.config import Config
 from cgat_jax.config.loading import find_file, load_config, override
 from cgat_jax.config.settings import free_settings, validate
@@ -167,7 +169,8 @@ def study_table(study: Study, root: Path) -> str:
         ]
         for title, runs in measured.items()
     ]
-    table = markdown_table(["MAP, %", *titles, "chance"], rows)
+    columns = ["MAP, %", *titles, "chance"]
+    table = markdown_table(pd.DataFrame(rows, columns=columns))
     warned = "".join(f"{markdown_text(text)}\n\n" for text in warnings_of(every))
     text = f"## {study.title}\n\n{warned}{study.text.strip()}\n\n{table}\n"
     return f"{text}{_made(study, every)}\n"

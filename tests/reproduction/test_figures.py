@@ -13,9 +13,9 @@ def charts(monkeypatch):
     """The charts that are drawn, instead of pictures of them."""
     drawn = []
 
-    def keep(chart, theme):
+    def keep(chart):
         drawn.append(chart)
-        return b""
+        return ""
 
     monkeypatch.setattr(figures, "draw", keep)
     return drawn
