@@ -4,19 +4,20 @@ Queries stream: a thread holds a few arrays of the database's length, nothing of
 queries x database. Results do not depend on the number of threads.
 """
 
-from collections.abc import Callable, Sequence
+import queue
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float64
 
-from cgat_jax.retrieval import ranking, scores
+from cgat_jax.retrieval import hamming, ranking, scores
 from cgat_jax.retrieval.hamming import Table
 from cgat_jax.retrieval.streaming import (
     Retrieval,
     for_each_query,
     pack_retrieval,
     positive_integer,
-    query_keys,
+    queries_alike,
 )
 from cgat_jax.retrieval.ties import expected_average_precision
 
@@ -75,11 +76,20 @@ def evaluate_retrieval(
     cutoffs = np.array([n for n in cutoffs if n <= num_database], np.int64)
     num_levels = positive_integer("recall_levels", recall_levels)
 
-    def judge(query):
-        return _judge(retrieval, query, top_k, cutoffs, num_levels)
+    room = queue.SimpleQueue()  # of as many threads as there are
+    for _ in range(positive_integer("threads", threads)):
+        room.put(ranking.scratch(num_database, retrieval.max_distance))
 
-    num_queries = retrieval.query_codes.num_items
-    results = for_each_query(judge, num_queries, threads, progress)
+    def judge(queries):
+        mine = room.get()
+        try:
+            ranked = _rank(retrieval, queries, mine)
+            return [_measure(each, top_k, cutoffs, num_levels) for each in ranked]
+        finally:
+            room.put(mine)
+
+    tasks = queries_alike(retrieval.query_labels)
+    results = for_each_query(judge, tasks, threads, progress)
     return _summarize(results, retrieval, top_k, cutoffs, num_levels)
 
 
@@ -107,20 +117,43 @@ def average_precision_at(
     )
     top_k = positive_integer("top_k", top_k)
 
-    def judge(query):
-        nearest = ranking.smallest(query_keys(retrieval, query), top_k)
-        return scores.average_precision(ranking.hit_ranks(nearest))
+    def judge(queries):
+        return [_average_precision(retrieval, query, top_k) for query in queries]
 
-    return np.array(for_each_query(judge, retrieval.query_codes.num_items, threads))
+    tasks = queries_alike(retrieval.query_labels)
+    return np.array(for_each_query(judge, tasks, threads))
 
 
-def _judge(
-    retrieval: Retrieval, query: int, top_k: int, cutoffs: np.ndarray, num_levels: int
+def _average_precision(retrieval: Retrieval, query: int, top_k: int) -> float:
+    distances = hamming.distance_keys(
+        retrieval.query_codes, query, retrieval.database_codes
+    )
+    nearest = ranking.nearest(distances, top_k)
+    relevant = hamming.share_a_label(
+        retrieval.database_labels[:, nearest], retrieval.query_labels[:, query]
+    )
+    return scores.average_precision(np.flatnonzero(relevant) + 1)
+
+
+def _rank(
+    retrieval: Retrieval, queries: list[int], room: ranking.Scratch
+) -> Iterator[ranking.Ranked]:
+    """Rankings of the queries, which have the same labels."""
+    relevant = hamming.share_a_label(
+        retrieval.database_labels, retrieval.query_labels[:, queries[0]]
+    )
+    chosen = ranking.places(relevant)
+    for query in queries:
+        distances = hamming.distance_keys(
+            retrieval.query_codes, query, retrieval.database_codes
+        )
+        yield ranking.rank(distances, chosen, room)
+
+
+def _measure(
+    ranked: ranking.Ranked, top_k: int, cutoffs: np.ndarray, num_levels: int
 ) -> tuple:
-    ranked = query_keys(retrieval, query)
-    ranked.sort()
-    ranks = ranking.hit_ranks(ranked)
-    ends = ranking.group_ends(ranked, retrieval.max_distance)
+    ranks, ends = ranked
     hit_ends = np.searchsorted(ranks, ends, side="right")
     num_top_hits = np.searchsorted(ranks, top_k, side="right")
     curve = scores.precision_at_recall(ranks, num_levels) if len(ranks) else None
