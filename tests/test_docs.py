@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import cgat_jax
-from cgat_jax import attacks, centers, losses, retrieval
+from cgat_jax import attacks, centers, device_retrieval, losses, retrieval
 from tests.test_structure import FLOORS
 
 ROOT = Path(__file__).parents[1]
@@ -58,7 +58,7 @@ def public() -> dict:
     names = filter(is_there, cgat_jax.__all__)
     found = {f"cgat_jax.{name}": getattr(cgat_jax, name) for name in names}
     found = {name: x for name, x in found.items() if not inspect.ismodule(x)}
-    for package in (attacks, centers, losses, retrieval):
+    for package in (attacks, centers, device_retrieval, losses, retrieval):
         found |= exported(package)
     return found
 

@@ -1,6 +1,5 @@
 """A retrieval problem, checked and packed once, and a stream of its queries."""
 
-import operator
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
@@ -9,6 +8,7 @@ import numpy as np
 
 from cgat_jax.retrieval import hamming
 from cgat_jax.retrieval.hamming import PackedCodes, Table, Words
+from cgat_jax.retrieval.summary import positive_integer
 
 QUERIES_PER_TASK = 16
 Result = TypeVar("Result")
@@ -108,14 +108,3 @@ def for_each_query(
             if progress is not None:
                 progress(done, num_queries)
     return results
-
-
-def positive_integer(name: str, value: object) -> int:
-    """The value as an int; a ValueError that names it unless it is 1 or more."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"{name}: expected an integer of 1 or more; got {value!r}")
-    return number
