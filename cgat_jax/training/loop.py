@@ -21,6 +21,7 @@ from cgat_jax.errors import NonFiniteError
 from cgat_jax.files.metrics_log import MetricsLog
 from cgat_jax.rng import device_stream
 from cgat_jax.training import checkpoint
+from cgat_jax.training.clock import StepClock
 from cgat_jax.training.interrupts import StopSignal
 from cgat_jax.types import Batch, HashLoss, StepFn, TrainState
 
@@ -157,7 +158,7 @@ class _Loop:
 
     def run(self, state: TrainState, start: int, stop: StopSignal) -> TrainState:
         step_fn = compile_step(self.stage.step, self.mesh)
-        self.log = MetricsLog(self.path, start)
+        self.log, self.clock = MetricsLog(self.path, start), StepClock()
         batches = batches_of(
             self.dataset,
             self.config,
@@ -175,7 +176,7 @@ class _Loop:
             disable=None,
         )
         with bar:
-            for step, batch in enumerate(batches, start=start):
+            for step, batch in enumerate(self.clock.timed(batches), start=start):
                 state = self._refresh(state, step)
                 began = time.monotonic()
                 state, metrics = step_fn(state, batch, self.key)
@@ -209,7 +210,8 @@ class _Loop:
             if step % self.config.log_steps == 0 or step == self.total:
                 rate = float(self.stage.schedule(step - 1))
                 entry = {"step": step, "epoch": round(step / self.per_epoch, 4)}
-                self.log.append(entry | values | {"learning_rate": rate})
+                clock = self.clock.read(self.stage.settings.batch_size)
+                self.log.append(entry | values | {"learning_rate": rate} | clock)
         bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
         bar.update(self.pending[-1][0] - bar.n)
         self.pending.clear()
