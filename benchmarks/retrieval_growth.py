@@ -36,9 +36,9 @@ DEVICE_PAIRS = 2 * 10**6  # queries x items that the device is given on a CPU
 DEVICE_VALUES = 2 * 10**8  # larger databases, in float32, are left out on a CPU
 ABOUT = """\
 How the cost grows: ms a query of one thread's CPU time, {classes} classes, best of
-{rounds} rounds. evaluate: `evaluate_retrieval`, all measures; AP: `average_precision_at`,
-the nearest {top_k:,}; device: `device_retrieval.evaluate_retrieval` on {device}; FAISS:
-the search for the nearest {top_k:,} by `IndexBinaryFlat` without heap, which measures
+{rounds} rounds. evaluate: `evaluate_retrieval`, all measures; AP:
+`average_precision_at` of the nearest {top_k:,}; device: `device_retrieval` on {device};
+FAISS: the search for the nearest {top_k:,} by `IndexBinaryFlat` without heap, measuring
 nothing. pack: the database's codes and labels, once, s. MB: peak of the process when
 both of ours had run, before that, and of that the data (int8 codes, uint8 labels)."""
 
