@@ -3,11 +3,11 @@
     python -m benchmarks.input [--source PHOTOS] [--images 64] [--out FILE]
 
 Without ``--source`` (a folder of JPEG files) the images are smooth random ones with
-grain, 640 x 427, JPEG of quality 95. Preparing is what ``experiments.prepare_data`` does
-to an image: decode, scale to short side 256, encode. Then the crops of 224 that training
-and evaluation take of a prepared image, and of an original without preparing; and the
-codes of a network. Last, a loop that does both, the loader's threads ahead of the
-network, and which share of it waits for data.
+grain, 640 x 427, JPEG of quality 95. Preparing is what ``experiments.prepare_data``
+does to an image: decode, scale to short side 256, encode. Then the crops of 224 that
+training and evaluation take of a prepared image, and of an original without preparing;
+and the codes of a network. Last, a loop that does both, the loader's threads ahead of
+the network, and which share of it waits for data.
 
 The first lines are of one thread. Counted is CPU time, in which neighbors on the
 machine matter least, and in the last lines what passes, as waiting takes no CPU time.
@@ -162,8 +162,8 @@ def report(options: argparse.Namespace) -> str:
     return (
         f"{TITLE}\n\n{datetime.date.today()}, {processor()}, {about['device']}; "
         f"jax {about['versions']['jax']}, pillow {about['versions']['pillow']}; "
-        f"commit {about['commit']}.\n\n{len(originals)} {what}, {before:.0f} kB each on "
-        f"average, {after:.0f} kB once they are prepared (short side {SIZE}). Crops of "
+        f"commit {about['commit']}.\n\n{len(originals)} {what}, {before:.0f} kB each "
+        f"on average, {after:.0f} kB once they are prepared (short side {SIZE}). Crops of "
         f"{CROP}. Best of {options.rounds} rounds.\n\n"
         + markdown_table(["", "images a second of CPU time"], rates)
         + f"\nThe loader with {options.threads} threads ahead of a network that "

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from unittest import mock
 
 import numpy as np
 
@@ -100,11 +101,12 @@ def measure(size: int, bits: int, rounds: int) -> dict[str, float]:
     memory = {"before": evaluation.peak_memory(), "data": shared["megabytes"]}
     best = dict.fromkeys(jobs, np.inf)
     for _ in range(rounds):
-        packed = _seconds(jobs["pack"][1])
-        best["pack"] = min(best["pack"], packed)
-        for name in ("evaluate", "AP"):
+        best["pack"] = min(best["pack"], _seconds(jobs["pack"][1]))
+    packed = jobs["pack"][1]()
+    with mock.patch("cgat_jax.retrieval.metrics.pack_retrieval", lambda *_: packed):
+        for name in ("evaluate", "AP") * rounds:
             count, run = jobs[name]
-            best[name] = min(best[name], max(_seconds(run) - packed, 0.0) / count)
+            best[name] = min(best[name], _seconds(run) / count)
     memory["peak"] = evaluation.peak_memory()
     others = faiss_case(shared["data"]) | device_case(shared["data"])
     for name, (count, run) in others.items():
