@@ -163,8 +163,8 @@ def report(options: argparse.Namespace) -> str:
         f"{TITLE}\n\n{datetime.date.today()}, {processor()}, {about['device']}; "
         f"jax {about['versions']['jax']}, pillow {about['versions']['pillow']}; "
         f"commit {about['commit']}.\n\n{len(originals)} {what}, {before:.0f} kB each "
-        f"on average, {after:.0f} kB once they are prepared (short side {SIZE}). Crops of "
-        f"{CROP}. Best of {options.rounds} rounds.\n\n"
+        f"on average, {after:.0f} kB once they are prepared (short side {SIZE}). Crops "
+        f"of {CROP}. Best of {options.rounds} rounds.\n\n"
         + markdown_table(["", "images a second of CPU time"], rates)
         + f"\nThe loader with {options.threads} threads ahead of a network that "
         f"encodes batches of {BATCH} on the same cores; time that passes.\n\n"
