@@ -1,13 +1,15 @@
 """Times the retrieval evaluator and the center codes against straightforward code.
 
     python -m benchmarks.evaluation [--rounds 3] [--queries 2100] [--database 193734]
+        [--largest 10000000] [--out docs/benchmarks/retrieval.md]
 
 Retrieval: ``evaluate_retrieval`` (all measures) and ``average_precision_at`` (MAP
 alone) on a set of NUS-WIDE's size, against straightforward NumPy in float32: products
 for distances and labels, and an argsort, query by query, on ``--subset`` queries. Once
 with all measures but the expectation over ties, in the same stable order; and twice as
 the field computes MAP@5000 alone, in an order of ties that depends on NumPy's build:
-with int64 labels, as scripts load them, and with float32 labels.
+with int64 labels, as scripts load them, and with float32 labels. Growth: see
+``benchmarks.retrieval_growth``.
 
 Center codes: the jitted closed form against the double sum of the paper, sample by
 sample in NumPy, binary bank.
@@ -23,8 +25,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks.out_file import out_file, write_out
 from cgat_jax.retrieval import average_precision_at, evaluate_retrieval
 
+TITLE = "# Ranking and measuring codes, by their number"
 NUM_BITS, NUM_CLASSES, TOP_K = 32, 21, 5000
 OURS = EVERYTHING, MAP_ONLY = "evaluate_retrieval", "average_precision_at"
 CENTER_SIZES = [(5_000, 38, 32, 32), (10_000, 80, 32, 64)]
@@ -93,14 +97,24 @@ def straightforward_centers(labels, bank_codes, bank_labels):
     return np.array(centers)
 
 
-def best_times(variants: dict[str, Callable], rounds: int) -> dict[str, float]:
+def best_times(
+    variants: dict[str, Callable], rounds: int, clock: Callable = time.perf_counter
+) -> dict[str, float]:
     """Seconds of each variant's best round; the variants take turns."""
-    times = {name: np.inf for name in variants}
+    return {name: best[0] for name, best in best_of(variants, rounds, clock).items()}
+
+
+def best_of(
+    variants: dict[str, Callable], rounds: int, *clocks: Callable
+) -> dict[str, list[float]]:
+    """The best round by each clock; the variants take turns."""
+    times = {name: [np.inf] * len(clocks) for name in variants}
     for _ in range(rounds):
         for name, run in variants.items():
-            start = time.perf_counter()
+            starts = [clock() for clock in clocks]
             run()
-            times[name] = min(times[name], time.perf_counter() - start)
+            spent = [now() - start for now, start in zip(clocks, starts, strict=True)]
+            times[name] = [*map(min, times[name], spent)]
     return times
 
 
@@ -109,8 +123,8 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def bench_retrieval(options: argparse.Namespace) -> None:
-    """Prints the times of the evaluator and of the straightforward MAP."""
+def bench_retrieval(options: argparse.Namespace) -> str:
+    """The times of the evaluator and of the straightforward MAP, at one size."""
     rng = np.random.default_rng(0)
     database = synthetic_set(options.database, NUM_BITS, NUM_CLASSES, rng)
     queries = synthetic_set(options.queries, NUM_BITS, NUM_CLASSES, rng)
@@ -118,11 +132,6 @@ def bench_retrieval(options: argparse.Namespace) -> None:
     settings = {"threads": options.threads, "top_k": TOP_K}
     scores = evaluate_retrieval(*queries, *database, **settings)
     memory = peak_memory()
-    print(f"retrieval {options.queries} x {options.database} x {NUM_BITS} bits")
-    print(
-        f"  MAP {scores.map:.4f}, expected over ties {scores.map_expected:.4f}, "
-        f"chance {scores.chance:.4f}; peak {memory:.0f} MB, {data_memory:.0f} before"
-    )
     some = min(options.subset, options.queries)
     float_codes, float_queries = (x[0].astype(np.float32) for x in (database, queries))
     int64, float32 = (
@@ -137,28 +146,35 @@ def bench_retrieval(options: argparse.Namespace) -> None:
         "straightforward MAP, int64 labels": lambda: straightforward_map(*int64),
         "straightforward MAP, float32 labels": lambda: straightforward_map(*float32),
     }
-    print_retrieval_times(best_times(variants, options.rounds), options.queries, some)
+    clocks = time.perf_counter, time.process_time
+    times = best_of(variants, options.rounds, *clocks)
+    return (
+        f"{options.queries:,} queries, {options.database:,} items, {NUM_BITS} bits, "
+        f"{NUM_CLASSES} classes, {options.threads} threads; MAP {scores.map:.4f}, "
+        f"chance {scores.chance:.4f}. Peak {memory:.0f} MB, of which {data_memory:.0f} "
+        f"before the evaluation.\n\n{retrieval_table(times, options.queries, some)}"
+    )
 
 
-def print_retrieval_times(times: dict[str, float], num_queries: int, some: int) -> None:
-    """Prints ms a query, and how often the evaluator's times go into the others."""
-    counts = {name: num_queries if name in OURS else some for name in times}
-    each = {name: 1e3 * seconds / counts[name] for name, seconds in times.items()}
-    for name, milliseconds in each.items():
-        if name in OURS:
-            print(
-                f"  {name}: {milliseconds:.2f} ms a query, {times[name]:.2f} s in all"
-            )
-        else:
-            whole, only_map = (milliseconds / each[mine] for mine in OURS)
-            print(
-                f"  {name}: {milliseconds:.2f} ms a query, "
-                f"{whole:.1f} x {EVERYTHING}, {only_map:.1f} x {MAP_ONLY}"
-            )
+def retrieval_table(times: dict[str, list[float]], num_queries: int, some: int) -> str:
+    """Ms a query that pass, and of CPU time, and what ratio those are to ours."""
+    from cgat_jax.report.tables import markdown_table
+
+    rows = []
+    for name, seconds in times.items():
+        wall, spent = (
+            1e3 * x / (num_queries if name in OURS else some) for x in seconds
+        )
+        ratios = (spent / (1e3 * times[mine][1] / num_queries) for mine in OURS)
+        rows.append(
+            [name, f"{wall:.2f}", f"{spent:.2f}", *(f"{x:.2f}" for x in ratios)]
+        )
+    ratios = [f"CPU / {name}" for name in OURS]
+    return markdown_table(["", "ms a query", "CPU, ms a query", *ratios], rows)
 
 
 def bench_centers(rounds: int, size: int, num_classes: int, batch: int, num_bits: int):
-    """Prints the times of the center codes, jitted and by loops."""
+    """The times of the center codes, jitted and by loops."""
     import jax  # the memory measured above is to be the evaluator's
 
     from cgat_jax.centers import center_codes
@@ -174,10 +190,10 @@ def bench_centers(rounds: int, size: int, num_classes: int, batch: int, num_bits
     }
     agreement = (np.asarray(variants["jitted"]()) == variants["loops"]()).mean()
     times = best_times(variants, max(rounds, 10))
-    print(
-        f"centers N={size} C={num_classes} b={batch} K={num_bits}: "
+    return (
+        f"Center codes, N={size} C={num_classes} b={batch} K={num_bits}: "
         f"{1e3 * times['jitted']:.2f} ms jitted, {1e3 * times['loops']:.2f} ms loops, "
-        f"ratio {times['loops'] / times['jitted']:.1f}, bits equal {agreement:.4f}"
+        f"ratio {times['loops'] / times['jitted']:.1f}, bits equal {agreement:.4f}.\n"
     )
 
 
@@ -189,10 +205,20 @@ def main() -> None:
     defaults = dict(rounds=3, queries=2_100, database=193_734, subset=60, threads=2)
     for name, default in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--largest", type=int, default=10**7, help="of the growth")
+    parser.add_argument("--out", type=out_file(TITLE), help="Markdown file to write")
     options = parser.parse_args()
-    bench_retrieval(options)
-    for sizes in CENTER_SIZES:
-        bench_centers(options.rounds, *sizes)
+    whole = bench_retrieval(options)
+
+    from benchmarks import retrieval_growth as growth  # with JAX: see bench_centers
+
+    grown = growth.table(options.largest, options.rounds)
+    centers = [bench_centers(options.rounds, *sizes) for sizes in CENTER_SIZES]
+    text = "\n".join(
+        [f"{TITLE}\n", growth.origin(options), whole, grown, "\n".join(centers)]
+    )
+    print(text)
+    write_out(options.out, text)
 
 
 if __name__ == "__main__":

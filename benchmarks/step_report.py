@@ -91,7 +91,7 @@ def _head(results, about, options, average) -> str:
     return f"""\
 {TITLE}
 
-{datetime.date.today()}, {_processor()}, device {ours["device"]}. {versions}; commit
+{datetime.date.today()}, {processor()}, device {ours["device"]}. {versions}; commit
 {ours["commit"]}; XLA_FLAGS="{ours["flags"]}". {torch}
 Command: `{command}`
 
@@ -109,7 +109,8 @@ def without_path(argument: str) -> str:
     return f"{name}{equals}{path.name}" if path.is_absolute() else argument
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The cores that this process may use, and their name."""
     info = Path("/proc/cpuinfo")
     if not info.is_file():
         return platform.processor()

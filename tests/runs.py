@@ -79,6 +79,13 @@ def read_records(workdir):
     return records
 
 
+def read_curve(path):
+    """The lines of a training's log, without the times and the checks of the lines."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    clock = "seconds/step", "seconds/data", "images_per_second", "check"
+    return [{k: line[k] for k in line if k not in clock} for line in lines]
+
+
 def start(workdir, cache, *overrides):
     return subprocess.Popen(
         command(workdir, cache, *overrides),

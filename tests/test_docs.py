@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import cgat_jax
-from cgat_jax import attacks, centers, losses, retrieval
+from cgat_jax import attacks, centers, device_retrieval, losses, retrieval
 from cgat_jax.data import load_dataset
 from cgat_jax.models.network_file import new_card
 from tests.test_structure import FLOORS
@@ -60,7 +60,7 @@ def public() -> dict:
     names = filter(is_there, cgat_jax.__all__)
     found = {f"cgat_jax.{name}": getattr(cgat_jax, name) for name in names}
     found = {name: x for name, x in found.items() if not inspect.ismodule(x)}
-    for package in (attacks, centers, losses, retrieval):
+    for package in (attacks, centers, device_retrieval, losses, retrieval):
         found |= exported(package)
     for function in (load_dataset, new_card):  # that the page uses as well
         found[f"{function.__module__}.{function.__name__}"] = function

@@ -10,7 +10,7 @@ PACKAGE = ROOT / "cgat_jax"
 FLOORS = [
     {"errors", "precision", "rng"},
     {"types", "retrieval"},
-    {"files", "centers", "sharding"},
+    {"files", "centers", "sharding", "device_retrieval"},
     {"processes"},
     {"config"},
     {"workdir", "data", "models", "losses"},
@@ -23,7 +23,14 @@ FLOORS = [
     {"reproduction"},
 ]
 """Rooms from the bottom up; a module imports from its own and from lower floors."""
-KNOW_NO_RUN = ("attacks", "losses", "models", "retrieval", "centers")
+KNOW_NO_RUN = (
+    "attacks",
+    "losses",
+    "models",
+    "retrieval",
+    "device_retrieval",
+    "centers",
+)
 DATA = [
     {"dataset", "images", "crops", "arrays", "digest", "stream", "cache"},
     {"sources"},

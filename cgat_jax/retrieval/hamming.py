@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Shaped, UInt
 
 CHUNK_ROWS = 16_384
+BLOCK_ITEMS = 262_144  # compared at once, so that memory does not grow with a database
 
 # Any array: shapes and values are checked by hand, for errors that name the argument.
 Table = Shaped[np.ndarray, "..."]
@@ -103,22 +104,28 @@ def distance_keys(
         database: the codes that it is compared with, of the same length.
     """
     scale = key_scale(queries, database)
-    dtype = np.min_scalar_type(scale * database.num_bits)
-    keys = np.zeros(database.num_items, dtype)
-    if scale == 1:
-        for mine, theirs in zip(
-            queries.positive[:, query], database.positive, strict=True
-        ):
-            keys += np.bitwise_count(theirs ^ mine)
-        return keys
-
-    keys += dtype.type(database.num_bits)
-    for word, theirs in enumerate(database.nonzero):
-        both = theirs & queries.nonzero[word, query]
-        differing = (database.positive[word] ^ queries.positive[word, query]) & both
-        keys += dtype.type(2) * np.bitwise_count(differing)
-        keys -= np.bitwise_count(both)
+    largest = scale * database.num_bits
+    keys = np.empty(database.num_items, np.min_scalar_type(largest))
+    measure = _differing_bits if scale == 1 else _twice_halves
+    for start in range(0, database.num_items, BLOCK_ITEMS):
+        some = slice(start, start + BLOCK_ITEMS)
+        measure(queries, query, database, some, keys[some])
     return keys
+
+
+def _differing_bits(queries, query, database, some, keys):
+    for word, theirs in enumerate(database.positive[:, some]):
+        differing = np.bitwise_count(theirs ^ queries.positive[word, query])
+        keys[:] = differing if word == 0 else keys + differing
+
+
+def _twice_halves(queries, query, database, some, keys):
+    keys.fill(database.num_bits)
+    for word, theirs in enumerate(database.nonzero[:, some]):
+        both = theirs & queries.nonzero[word, query]
+        differing = database.positive[word, some] ^ queries.positive[word, query]
+        keys += keys.dtype.type(2) * np.bitwise_count(differing & both)
+        keys -= np.bitwise_count(both)
 
 
 def hamming_distances(

@@ -4,21 +4,21 @@ Queries stream: a thread holds a few arrays of the database's length, nothing of
 queries x database. Results do not depend on the number of threads.
 """
 
-from collections.abc import Callable, Sequence
+import queue
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float64
 
-from cgat_jax.retrieval import ranking, scores
+from cgat_jax.retrieval import hamming, ranking, scores, summary
 from cgat_jax.retrieval.hamming import Table
 from cgat_jax.retrieval.streaming import (
     Retrieval,
     for_each_query,
     pack_retrieval,
-    positive_integer,
-    query_keys,
+    queries_alike,
 )
-from cgat_jax.retrieval.ties import expected_average_precision
+from cgat_jax.retrieval.summary import positive_integer
 
 
 def evaluate_retrieval(
@@ -70,17 +70,22 @@ def evaluate_retrieval(
         query_codes, query_labels, database_codes, database_labels
     )
     num_database = retrieval.database_codes.num_items
-    top_k = min(positive_integer("top_k", top_k), num_database)
-    cutoffs = [positive_integer("precision_at", cutoff) for cutoff in precision_at]
-    cutoffs = np.array([n for n in cutoffs if n <= num_database], np.int64)
-    num_levels = positive_integer("recall_levels", recall_levels)
+    wanted = summary.wanted(num_database, top_k, precision_at, recall_levels)
+    room = queue.SimpleQueue()  # of as many threads as there are
+    for _ in range(positive_integer("threads", threads)):
+        room.put(ranking.scratch(num_database, retrieval.max_distance))
 
-    def judge(query):
-        return _judge(retrieval, query, top_k, cutoffs, num_levels)
+    def judge(queries):
+        mine = room.get()
+        try:
+            ranked = _rank(retrieval, queries, mine)
+            return [summary.measure(each, wanted) for each in ranked]
+        finally:
+            room.put(mine)
 
-    num_queries = retrieval.query_codes.num_items
-    results = for_each_query(judge, num_queries, threads, progress)
-    return _summarize(results, retrieval, top_k, cutoffs, num_levels)
+    tasks = queries_alike(retrieval.query_labels)
+    results = for_each_query(judge, tasks, threads, progress)
+    return summary.summarize(results, wanted)
 
 
 def average_precision_at(
@@ -107,58 +112,34 @@ def average_precision_at(
     )
     top_k = positive_integer("top_k", top_k)
 
-    def judge(query):
-        nearest = ranking.smallest(query_keys(retrieval, query), top_k)
-        return scores.average_precision(ranking.hit_ranks(nearest))
+    def judge(queries):
+        return [_average_precision(retrieval, query, top_k) for query in queries]
 
-    return np.array(for_each_query(judge, retrieval.query_codes.num_items, threads))
+    tasks = queries_alike(retrieval.query_labels)
+    return np.array(for_each_query(judge, tasks, threads))
 
 
-def _judge(
-    retrieval: Retrieval, query: int, top_k: int, cutoffs: np.ndarray, num_levels: int
-) -> tuple:
-    ranked = query_keys(retrieval, query)
-    ranked.sort()
-    ranks = ranking.hit_ranks(ranked)
-    ends = ranking.group_ends(ranked, retrieval.max_distance)
-    hit_ends = np.searchsorted(ranks, ends, side="right")
-    num_top_hits = np.searchsorted(ranks, top_k, side="right")
-    curve = scores.precision_at_recall(ranks, num_levels) if len(ranks) else None
-    return (
-        len(ranks),
-        scores.average_precision(ranks[:num_top_hits]),
-        scores.average_precision(ranks),
-        expected_average_precision(ends, hit_ends, top_k),
-        scores.precision_at(ranks, cutoffs),
-        curve,
+def _average_precision(retrieval: Retrieval, query: int, top_k: int) -> float:
+    distances = hamming.distance_keys(
+        retrieval.query_codes, query, retrieval.database_codes
     )
-
-
-def _summarize(
-    results: list,
-    retrieval: Retrieval,
-    top_k: int,
-    cutoffs: np.ndarray,
-    num_levels: int,
-) -> scores.RetrievalScores:
-    counts, top, whole, expected, precisions, curves = zip(*results, strict=True)
-    num_database = retrieval.database_codes.num_items
-    num_relevant = np.array(counts, np.int64)
-    curves = [curve for curve in curves if curve is not None]
-    return scores.RetrievalScores(
-        map=float(np.mean(top)),
-        map_all=float(np.mean(whole)),
-        map_expected=float(np.mean(expected)),
-        average_precision=np.array(top),
-        precision_at=np.mean(precisions, axis=0),
-        precision_cutoffs=cutoffs,
-        pr_curve=np.mean(curves, axis=0) if curves else np.zeros(num_levels),
-        recall_levels=np.arange(1, num_levels + 1) / num_levels,
-        chance=float(num_relevant.mean() / num_database),
-        ceiling=float((num_relevant > 0).mean()),
-        num_relevant=num_relevant,
-        num_queries_without_relevant=int((num_relevant == 0).sum()),
-        num_queries=len(results),
-        num_database=num_database,
-        top_k=top_k,
+    nearest = ranking.nearest(distances, top_k)
+    relevant = hamming.share_a_label(
+        retrieval.database_labels[:, nearest], retrieval.query_labels[:, query]
     )
+    return scores.average_precision(np.flatnonzero(relevant) + 1)
+
+
+def _rank(
+    retrieval: Retrieval, queries: list[int], room: ranking.Scratch
+) -> Iterator[ranking.Ranked]:
+    """Rankings of the queries, which have the same labels."""
+    relevant = hamming.share_a_label(
+        retrieval.database_labels, retrieval.query_labels[:, queries[0]]
+    )
+    chosen = ranking.places(relevant)
+    for query in queries:
+        distances = hamming.distance_keys(
+            retrieval.query_codes, query, retrieval.database_codes
+        )
+        yield ranking.rank(distances, chosen, room)

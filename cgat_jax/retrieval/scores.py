@@ -6,9 +6,9 @@ All of them follow from the ranks of a query's relevant items: 1 is the nearest.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int, Int64
 
-HitRanks = Int64[np.ndarray, " num_hits"]
+HitRanks = Int[np.ndarray, " num_hits"]
 
 
 class RetrievalScores(NamedTuple):

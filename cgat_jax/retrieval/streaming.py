@@ -1,29 +1,27 @@
 """A retrieval problem, checked and packed once, and a stream of its queries."""
 
-import operator
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import UInt
 
-from cgat_jax.retrieval import hamming, ranking
+from cgat_jax.retrieval import hamming
 from cgat_jax.retrieval.hamming import PackedCodes, Table, Words
+from cgat_jax.retrieval.summary import positive_integer
 
 QUERIES_PER_TASK = 16
 Result = TypeVar("Result")
 
 
 class Retrieval(NamedTuple):
-    """Packed queries and database, and what is the same for every query."""
+    """Packed queries and database, and the largest distance key there can be."""
 
     query_codes: PackedCodes
     query_labels: Words
     database_codes: PackedCodes
     database_labels: Words
     max_distance: int
-    slots: UInt[np.ndarray, " M"]
 
 
 def pack_retrieval(
@@ -66,55 +64,47 @@ def pack_retrieval(
         database,
         hamming.pack_labels(tables["database_labels"], "database_labels"),
         max_distance,
-        ranking.position_slots(database.num_items, max_distance),
     )
 
 
-def query_keys(retrieval: Retrieval, query: int) -> UInt[np.ndarray, " M"]:
-    """Ranking keys of the database for one query, unsorted, with their relevance."""
-    distances = hamming.distance_keys(
-        retrieval.query_codes, query, retrieval.database_codes
-    )
-    query_labels = retrieval.query_labels[:, query]
-    relevant = hamming.share_a_label(retrieval.database_labels, query_labels)
-    return ranking.ranking_keys(distances, retrieval.slots, relevant)
+def queries_alike(words: Words) -> list[list[int]]:
+    """The queries, a few at a time that have the same labels.
+
+    Args:
+        words: the packed labels of the queries.
+    """
+    order = np.lexsort(words)
+    changes = (words[:, order[1:]] != words[:, order[:-1]]).any(axis=0)
+    alike = np.split(order, np.flatnonzero(changes) + 1)
+    return [
+        some[start : start + QUERIES_PER_TASK].tolist()
+        for some in alike
+        for start in range(0, len(some), QUERIES_PER_TASK)
+    ]
 
 
 def for_each_query(
-    judge: Callable[[int], Result],
-    num_queries: int,
+    judge: Callable[[list[int]], list[Result]],
+    tasks: list[list[int]],
     threads: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Result]:
     """What ``judge`` returns for the queries 0, 1, ..., in this order.
 
     Args:
-        judge: a pure function of the query's row; NumPy releases the lock inside it.
-        num_queries: Q.
-        threads: queries judged at the same time, 1 or more.
-        progress: called as ``progress(done, num_queries)`` after every few queries.
+        judge: from the rows of a task's queries to their results; NumPy releases the
+            lock inside it.
+        tasks: the rows of all queries, each once.
+        threads: tasks judged at the same time, 1 or more.
+        progress: called as ``progress(done, num_queries)`` after every task.
     """
-    starts = range(0, num_queries, QUERIES_PER_TASK)
-
-    def judge_some(start):
-        stop = min(start + QUERIES_PER_TASK, num_queries)
-        return [judge(query) for query in range(start, stop)]
-
-    results = []
+    num_queries = sum(map(len, tasks))
+    results, done = [None] * num_queries, 0
     with ThreadPoolExecutor(positive_integer("threads", threads)) as pool:
-        for some in pool.map(judge_some, starts):
-            results += some
+        for task, judged in zip(tasks, pool.map(judge, tasks), strict=True):
+            for query, result in zip(task, judged, strict=True):
+                results[query] = result
+            done += len(task)
             if progress is not None:
-                progress(len(results), num_queries)
+                progress(done, num_queries)
     return results
-
-
-def positive_integer(name: str, value: object) -> int:
-    """The value as an int; a ValueError that names it unless it is 1 or more."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"{name}: expected an integer of 1 or more; got {value!r}")
-    return number

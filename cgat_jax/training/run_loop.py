@@ -15,6 +15,7 @@ from cgat_jax import processes, sharding
 from cgat_jax.errors import NonFiniteError, Stopped
 from cgat_jax.files.metrics_log import MetricsLog
 from cgat_jax.training import checkpoint
+from cgat_jax.training.clock import StepClock
 from cgat_jax.types import Batch
 
 State = TypeVar("State")
@@ -92,7 +93,7 @@ def run_loop(
     start, saved, ahead = int(state.step), time.monotonic(), 0
     loop = _Steps(course, start)
     with loop.bar:
-        for step, batch in enumerate(batches, start=start):
+        for step, batch in enumerate(loop.clock.timed(batches), start=start):
             state = course.before_step(state, step)
             began = time.monotonic()
             state, metrics = step_fn(state, batch)
@@ -121,6 +122,7 @@ class _Steps:
     def __init__(self, course: Course, start: int):
         self.course = course
         self.pending: list[tuple[int, Any, dict]] = []
+        self.clock = StepClock()
         self.log = MetricsLog(course.path, start) if processes.is_first() else None
         self.bar = tqdm(
             total=course.total,
@@ -141,7 +143,8 @@ class _Steps:
             if due and self.log is not None:
                 rate = float(course.schedule(step - 1))
                 entry = {"step": step, "epoch": round(step / course.per_epoch, 4)}
-                self.log.append(entry | values | {"learning_rate": rate})
+                times = self.clock.read(len(indices))
+                self.log.append(entry | values | {"learning_rate": rate} | times)
         self.bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
         self.bar.update(self.pending[-1][0] - self.bar.n)
         self.pending.clear()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.data.sources import photo, write_images, write_lists
+from tests.runs import read_curve
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "tests/tiny_config.py"
@@ -116,7 +117,9 @@ def _of_run(folder: Path) -> dict[str, object]:
         kind: [_timeless(entry) for entry in content[kind]]
         for kind in ("records", "transfers", "sanity")
     }
-    found |= _bytes(folder, ("codes/*/*.npy", "targets.npy", "*/metrics.jsonl"))
+    found |= _bytes(folder, ("codes/*/*.npy", "targets.npy"))
+    for path in folder.glob("*/metrics.jsonl"):
+        found[str(path.relative_to(folder))] = _curve(path)
     for stage in ("backbone", "pretrain", "defend"):
         metas = {
             int(path.parts[-3]): path
@@ -127,6 +130,13 @@ def _of_run(folder: Path) -> dict[str, object]:
             newest = max(metas)
             found[stage] = newest, json.loads(metas[newest].read_text())["sha256"]
     return found
+
+
+def _curve(path: Path) -> object:
+    try:
+        return read_curve(path)
+    except (ValueError, TypeError):  # damaged by a fault
+        return path.read_bytes()
 
 
 def difference(expected: dict, found: dict, prefix: str = "") -> list[str]:

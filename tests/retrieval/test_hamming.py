@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cgat_jax.retrieval import hamming, ranking
+from cgat_jax.retrieval import hamming
 from cgat_jax.retrieval.hamming import hamming_distances, pack_codes, pack_labels
 from tests import golden
 from tests.reference import retrieval as reference
@@ -42,6 +42,14 @@ def test_zeros_on_one_side_only(rng):
     )
 
 
+@pytest.mark.parametrize("entries", [(-1, 1), (-1, 0, 1)])
+def test_large_databases_are_compared_in_blocks(rng, monkeypatch, entries):
+    codes = rng.choice(entries, size=(50, 70))
+    expected = hamming_distances(codes[:3], codes)
+    monkeypatch.setattr(hamming, "BLOCK_ITEMS", 7)
+    np.testing.assert_array_equal(hamming_distances(codes[:3], codes), expected)
+
+
 @pytest.mark.parametrize(
     "dtype", [np.int8, np.int64, np.float16, np.float32, np.float64]
 )
@@ -69,25 +77,6 @@ def test_shared_labels(rng, num_classes):
     for query, row in enumerate(expected):
         shared = hamming.share_a_label(packed, packed[:, query])
         np.testing.assert_array_equal(shared, row)
-
-
-@pytest.mark.parametrize("num_items", [1, 2, 3, 64, 1000])
-@pytest.mark.parametrize("max_distance", [128, 2**30])
-def test_nearest_is_the_stable_order(rng, num_items, max_distance):
-    distances = rng.integers(0, 4, num_items).astype(np.uint32)
-    slots = ranking.position_slots(num_items, max_distance)
-    order = np.argsort(distances, kind="stable")
-    for count in (1, num_items // 2 + 1, num_items, num_items + 5):
-        nearest = ranking.nearest(distances, slots, count)
-        np.testing.assert_array_equal(nearest, order[:count])
-
-
-def test_ends_of_the_groups_of_equal_distance(rng):
-    distances = rng.choice(np.array([1, 4], np.uint8), size=50)
-    slots = ranking.position_slots(50, 6)
-    keys = np.sort(ranking.ranking_keys(distances, slots))
-    expected = [(distances <= value).sum() for value in range(7)]
-    np.testing.assert_array_equal(ranking.group_ends(keys, 6), expected)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 2, 0.5])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import json
 
 import jax
 import jax.numpy as jnp
@@ -70,6 +71,9 @@ def test_forty_steps_lower_the_classification_loss(config, tmp_path):
     lines = (tmp_path / "backbone" / "metrics.jsonl").read_text().splitlines()
     losses = [float(line.split('"loss": ')[1].split(",")[0]) for line in lines]
     assert len(losses) == 42
+    entries = [json.loads(line) for line in lines]
+    assert all(0 <= x["seconds/data"] <= x["seconds/step"] for x in entries)
+    assert all(x["images_per_second"] > 0 for x in entries)
     assert sum(losses[-6:]) < 0.9 * sum(losses[:6])
 
 

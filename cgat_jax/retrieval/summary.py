@@ -1,0 +1,88 @@
+"""From rankings to what an evaluation returns, whoever ranked."""
+
+import operator
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
+
+from cgat_jax.retrieval import ranking, scores
+from cgat_jax.retrieval.ties import expected_average_precision
+
+
+class Wanted(NamedTuple):
+    """What is measured of rankings of ``num_database`` items."""
+
+    num_database: int
+    top_k: int
+    cutoffs: Int64[np.ndarray, " P"]
+    num_levels: int
+
+
+def wanted(
+    num_database: int, top_k: int, precision_at: Sequence[int], recall_levels: int
+) -> Wanted:
+    """What ``evaluate_retrieval`` is asked for, checked and clipped to the database.
+
+    Raises:
+        ValueError: a number below 1; the message names the argument.
+    """
+    top_k = min(positive_integer("top_k", top_k), num_database)
+    cutoffs = [positive_integer("precision_at", cutoff) for cutoff in precision_at]
+    cutoffs = np.array([n for n in cutoffs if n <= num_database], np.int64)
+    num_levels = positive_integer("recall_levels", recall_levels)
+    return Wanted(num_database, top_k, cutoffs, num_levels)
+
+
+def measure(ranked: ranking.Ranked, wanted: Wanted) -> tuple:
+    """What is measured of one query."""
+    ranks, ends = ranked
+    hit_ends = np.searchsorted(ranks, ends, side="right")
+    num_top_hits = np.searchsorted(ranks, wanted.top_k, side="right")
+    curve = None
+    if len(ranks):
+        curve = scores.precision_at_recall(ranks, wanted.num_levels)
+    return (
+        len(ranks),
+        scores.average_precision(ranks[:num_top_hits]),
+        scores.average_precision(ranks),
+        expected_average_precision(ends, hit_ends, wanted.top_k),
+        scores.precision_at(ranks, wanted.cutoffs),
+        curve,
+    )
+
+
+def summarize(measured: list[tuple], wanted: Wanted) -> scores.RetrievalScores:
+    """The scores of all queries, from what ``measure`` returned of each."""
+    counts, top, whole, expected, precisions, curves = zip(*measured, strict=True)
+    num_relevant, levels = np.array(counts, np.int64), wanted.num_levels
+    curves = [curve for curve in curves if curve is not None]
+    return scores.RetrievalScores(
+        map=float(np.mean(top)),
+        map_all=float(np.mean(whole)),
+        map_expected=float(np.mean(expected)),
+        average_precision=np.array(top),
+        precision_at=np.mean(precisions, axis=0),
+        precision_cutoffs=wanted.cutoffs,
+        pr_curve=np.mean(curves, axis=0) if curves else np.zeros(levels),
+        recall_levels=np.arange(1, levels + 1) / levels,
+        chance=float(num_relevant.mean() / wanted.num_database),
+        ceiling=float((num_relevant > 0).mean()),
+        num_relevant=num_relevant,
+        num_queries_without_relevant=int((num_relevant == 0).sum()),
+        num_queries=len(measured),
+        num_database=wanted.num_database,
+        top_k=wanted.top_k,
+    )
+
+
+def positive_integer(name: str, value: object) -> int:
+    """The value as an int; a ValueError that names it unless it is 1 or more."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"{name}: expected an integer of 1 or more; got {value!r}")
+    return number
