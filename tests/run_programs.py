@@ -30,6 +30,8 @@ def run(module: str, arguments: list[str]) -> tuple[int | None, str]:
     flags.FLAGS.unparse_flags()
     for name in set(flags.FLAGS) - known:  # the next program declares its own
         delattr(flags.FLAGS, name)
+    for name in [name for name in sys.modules if name.split(".")[0] == "experiments"]:
+        del sys.modules[name]
     return code, errors.getvalue()
 
 
