@@ -1,7 +1,6 @@
 """ProS-GAN: its losses, its step, its training to the end and from the middle."""
 
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +31,7 @@ from cgat_jax.types import Bank, Batch
 from tests.adam import allow_adam
 from tests.reference import gan as reference
 from tests.reference import losses as loss_reference
+from tests.runs import read_curve
 
 SIZE, BITS, CLASSES, ROWS = 32, 8, 3, 6
 SETTINGS = GanSettings(
@@ -373,9 +373,9 @@ def test_a_stopped_and_a_killed_training_end_as_a_whole_one(
     assert starts == [(7, TOTAL - 7)]
     whole, folder = trained
     _same(resumed, whole)
-    logs = [(f / "metrics.jsonl").read_text() for f in (tmp_path, folder)]
-    assert logs[0] == logs[1] and len(logs[0].splitlines()) == TOTAL // 4
-    assert json.loads(logs[0].splitlines()[-1])["step"] == TOTAL
+    logs = [read_curve(f / "metrics.jsonl") for f in (tmp_path, folder)]
+    assert logs[0] == logs[1] and len(logs[0]) == TOTAL // 4
+    assert logs[0][-1]["step"] == TOTAL
 
 
 def test_damaged_newest_checkpoints_end_in_the_same_training(
@@ -408,7 +408,7 @@ def test_damaged_newest_checkpoints_end_in_the_same_training(
         path.write_bytes(content)
     whole, folder = trained
     _same(_train(attacked, tmp_path), whole)
-    logs = [(f / "metrics.jsonl").read_text() for f in (tmp_path, folder)]
+    logs = [read_curve(f / "metrics.jsonl") for f in (tmp_path, folder)]
     assert logs[0] == logs[1]
     for path in newest:
         assert path.with_name(f"{path.name}.damaged-1").is_dir()

@@ -241,8 +241,9 @@ def test_sanity_names_its_twin_and_is_made_again_with_another(
 ):
     twins = []
 
-    def examine(subject):
-        twins.append(subject._twin and subject._twin.name)
+    def examine(network):
+        source = network._transfer_source
+        twins.append(source and source.name)
         return [], Curve([], [], [])
 
     monkeypatch.setattr(transfer, "examine", examine)

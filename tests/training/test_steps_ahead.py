@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from cgat_jax.training.loop import AHEAD, steps_ahead, wait_for_all_but
+from cgat_jax.training.run_loop import AHEAD, steps_ahead, wait_for_all_but
 
 
 def test_slow_steps_are_not_queued():
