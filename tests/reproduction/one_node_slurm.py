@@ -3,9 +3,11 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 _PATIENCE = 120.0
@@ -84,7 +86,8 @@ def running(folder):
         yield found
     finally:
         _says(found, "scancel", f"--user={os.getuid()}")
-        _says(found, "scancel", "--signal=KILL", f"--user={os.getuid()}")
+        with contextlib.suppress(AssertionError):  # a job's own processes end it
+            _wait(lambda: not _says(found, "squeue", "--noheader"), folder)
         for daemon in reversed(daemons):
             daemon.terminate()
         for daemon in reversed(daemons):
@@ -93,6 +96,19 @@ def running(folder):
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+        for pid in _of(conf):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _of(conf):
+    """What still runs of this SLURM, by the variable that all of it has."""
+    mark = f"SLURM_CONF={conf}".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found
 
 
 def _says(found, *command):
