@@ -74,7 +74,11 @@ class Evaluate:
         affects_results=False,
     )
     sanity_queries: int = setting(
-        64, "queries of the fourteen sanity checks; 0: no checks", affects_results=False
+        -1,
+        "queries of the fourteen sanity checks; 0: no checks; -1: 16 to 64, as many as "
+        "a tenth of the run pays for",
+        low=-1,
+        affects_results=False,
     )
 
     @property

@@ -1,6 +1,8 @@
 """Attacks on the queries of a network, batch by batch, as compiled programs."""
 
+import copy
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -80,6 +82,12 @@ class Attacker:
         self.config, self.mesh, self.batches = config, mesh, batches
         self.references, self.generators = references, generators
         self._programs: dict[tuple, Callable] = {}
+
+    def quiet(self) -> "Attacker":
+        """The same, with the programs that it has, without bars of its own."""
+        other = copy.copy(self)
+        other.batches = functools.partial(self.batches, bar=False)
+        return other
 
     def given(self, name: str, encoded: EncodedNetwork) -> AttackInputs:
         """What an attack on a network is given; a generator is trained if need be."""

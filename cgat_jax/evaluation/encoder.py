@@ -74,7 +74,7 @@ class Encoder:
         return self._programs[model]
 
     def batches(
-        self, positions: np.ndarray, title: str, size: int = 0
+        self, positions: np.ndarray, title: str, size: int = 0, bar: bool = True
     ) -> Iterator[Batch]:
         """Those images, ``size`` at once or, for 0, as many as the settings say.
 
@@ -89,9 +89,10 @@ class Encoder:
             threads=self.config.data.threads,
             rows=sharding.process_rows(size),
         )
-        total, quiet = -(-len(positions) // size), None if is_first() else True
-        bar = tqdm(batches, total=total, desc=title, disable=quiet)
-        for number, batch in enumerate(bar):
+        shown = None if bar and is_first() else True
+        total = -(-len(positions) // size)
+        counted = tqdm(batches, total=total, desc=title, disable=shown)
+        for number, batch in enumerate(counted):
             self.check_stop()
             rows = np.arange(number * size, (number + 1) * size)
             yield batch._replace(

@@ -7,9 +7,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from tqdm import tqdm
 
 from cgat_jax import sharding
-from cgat_jax.attacks import Budget
+from cgat_jax.attacks import ATTACKS, Budget
 from cgat_jax.attacks.objectives import agreement
 from cgat_jax.attacks.pgd import relax
 from cgat_jax.evaluation.attack_runner import Attacker, AttackResult, EncodedNetwork
@@ -30,6 +31,8 @@ class SanityNetwork:
         scorer: Scorer,
         encoded: EncodedNetwork,
         transfer_source: EncodedNetwork | None,
+        queries: int,
+        bar: tqdm | None = None,
     ):
         """Reads the first queries.
 
@@ -38,16 +41,16 @@ class SanityNetwork:
             scorer: of their codes.
             encoded: the network to examine.
             transfer_source: another network, for images made on it.
+            queries: how many, at most as many as there are.
+            bar: goes on with the attacks, in forward passes of all queries.
         """
+        attacker = attacker.quiet()
+        self._bar = bar
         self.config, self._scorer = attacker.config, scorer
         self.epsilon = self.config.evaluate.epsilon
-        self._attacker, self._encoded, self._transfer_source = (
-            attacker,
-            encoded,
-            transfer_source,
-        )
-        wanted = self.config.evaluate.sanity_queries
-        self._rows = np.arange(min(wanted, len(attacker.references.positions)))
+        self._attacker, self._encoded = attacker, encoded
+        self._transfer_source = transfer_source
+        self._rows = np.arange(queries)
         self.chance = float(scorer.chances(self._rows).mean())
         positions = attacker.references.positions[self._rows]
         self.codes = attacker.references.own(encoded.codes)[self._rows]
@@ -97,17 +100,22 @@ class SanityNetwork:
         self, name, encoded, restart=0, size=0, others=None, **changes
     ) -> AttackResult:
         budget = budget_of(name, self.config.evaluate)
-        return self._attacker.run(
+        budget = dataclasses.replace(budget, **changes)
+        result = self._attacker.run(
             name,
             encoded,
             given=self._given_for(name, encoded),
             rows=self._rows,
-            budget=dataclasses.replace(budget, **changes),
+            budget=budget,
             restart=restart,
             keep=len(self._rows),
             size=self._other_size() if size else 0,
             others=others,
         )
+        if self._bar is not None and name != "noise":
+            each = budget.steps * (1 if ATTACKS[name].black_box else 2)
+            self._bar.update(each * len(self._rows))
+        return result
 
     def _given_for(self, name: str, encoded: EncodedNetwork) -> AttackInputs:
         if encoded is not self._encoded:

@@ -5,15 +5,18 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from tqdm import tqdm
+
 from cgat_jax.attacks import ATTACKS, ordered_attacks
 from cgat_jax.evaluation import records
 from cgat_jax.evaluation.attack_runner import EncodedNetwork
 from cgat_jax.evaluation.evaluator import Evaluator, Record, is_named, is_of
-from cgat_jax.evaluation.sanity import examine
+from cgat_jax.evaluation.sanity import PASSES, examine
 from cgat_jax.evaluation.sanity_network import SanityNetwork
+from cgat_jax.evaluation.workload import Sizes, sanity_queries
 from cgat_jax.files.io import read_sealed
 from cgat_jax.files.kept import read_kept
-from cgat_jax.processes import from_first
+from cgat_jax.processes import from_first, is_first
 
 
 class Doubts:
@@ -72,50 +75,65 @@ class Doubts:
 
         Made again where more queries are wanted, or the other network is another one.
         """
-        if not self.config.evaluate.sanity_queries:
+        queries = self._queries()
+        if not queries:
             return []
         found = []
         for defense, encoded in networks.items():
             path = self._evaluator.folder / f"{defense}-sanity" / "sanity.json"
             others = [name for name in sources if name != defense]
-            transfer_source = others[0] if others else None
-            wanted = self._sanity_origin(encoded, transfer_source, sources)
+            source = others[0] if others else None
+            origin = {
+                "network_sha256": encoded.digest,
+                "twin": source,
+                "twin_sha256": sources[source].digest if source else None,
+            }
+            if self.config.evaluate.sanity_queries > 0:  # else any number will do
+                origin["num_queries"] = queries
             kept = from_first(functools.partial(read_kept, path))
-            if kept is None or any(kept.get(k) != v for k, v in wanted.items()):
-                kept = (
-                    self._examine(defense, encoded, sources.get(transfer_source))
-                    | wanted
-                )
+            if kept is None or any(kept.get(k) != v for k, v in origin.items()):
+                checked = self._examine(defense, encoded, sources.get(source), queries)
+                kept = checked | origin
                 self._evaluator.write(path, kept)
             found.append(kept)
         return found
 
-    def _sanity_origin(
-        self, encoded: EncodedNetwork, transfer_source: str | None, sources
-    ) -> Record:
-        """What the checks of a network depend on."""
-        wanted = self.config.evaluate.sanity_queries
-        return {
-            "num_queries": min(wanted, len(self._evaluator.references.positions)),
-            "network_sha256": encoded.digest,
-            "twin": transfer_source,
-            "twin_sha256": sources[transfer_source].digest if transfer_source else None,
-        }
+    def _queries(self) -> int:
+        split = self._evaluator.dataset.split
+        attacked = len(self._evaluator.references.positions)
+        sizes = Sizes(len(split.train), len(split.database), attacked)
+        return min(sanity_queries(self.config, sizes), attacked)
 
     def _examine(
         self,
         defense: str,
         encoded: EncodedNetwork,
-        transfer_source: EncodedNetwork | None,
+        source: EncodedNetwork | None,
+        queries: int,
     ) -> Record:
-        began = time.monotonic()
-        network = SanityNetwork(
-            self._evaluator.attacker, self._evaluator.scorer, encoded, transfer_source
-        )
-        checks, curve = examine(network)
+        began, title = time.monotonic(), f"sanity of {defense}"
+        with tqdm(
+            total=PASSES * queries,
+            desc=title,
+            unit="pass",
+            unit_scale=True,
+            disable=None if is_first() else True,
+        ) as bar:
+            network = SanityNetwork(
+                self._evaluator.attacker,
+                self._evaluator.scorer,
+                encoded,
+                source,
+                queries,
+                bar,
+            )
+            checks, curve = examine(
+                network, lambda name: bar.set_description(f"{title}: {name}")
+            )
         return {
             "defense": defense,
             "seed": self.config.seed,
+            "num_queries": queries,
             "checks": [check._asdict() for check in checks],
             "curve": curve._asdict(),
             "seconds": round(time.monotonic() - began, 2),

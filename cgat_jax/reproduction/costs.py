@@ -6,21 +6,24 @@ import time
 import jax
 import jax.numpy as jnp
 
-from cgat_jax.attacks import ATTACKS, WORST_CASE, ordered_attacks
-from cgat_jax.attacks.nag import COPIES
+from cgat_jax.attacks import ATTACKS, ordered_attacks
 from cgat_jax.attacks.references import GENERATED
 from cgat_jax.config import Config
 from cgat_jax.data.sources.known import KNOWN
 from cgat_jax.errors import lookup
-from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.evaluation.generators import generator_epochs
-from cgat_jax.evaluation.worst_case import ENSEMBLE, QUERIES
+from cgat_jax.evaluation.sanity import PASSES
+from cgat_jax.evaluation.workload import (
+    Sizes,
+    measuring_passes,
+    sanity_queries,
+    training_passes,
+)
 from cgat_jax.models import make_model
 
 # Of an image in an epoch, at 224 pixels: 29.9 GMAC of the generator and 1.7 of the
 # discriminator, which sees three images, some of them every third step.
 _GAN_FLOPS = 196e9
-_SANITY_PASSES = 4_300  # forward passes a query of all checks
 _STEP_FLOPS = 1e11  # of a timed step on a CPU, at most: about a second of two cores
 _ROUNDS, _LEAST = 3, 1.5  # timed steps, and seconds of them, at least
 PEAKS = {
@@ -102,9 +105,9 @@ def run_flops(config: Config, *, pretrains: bool) -> float:
 
     With F for a forward pass of an image, a training step is 3F, one of a defense with
     T inner iterations (2T + 6)F, and an iteration of an attack 2F (Square: F). The
-    training of ProS-GAN is counted by the size of its networks, the sanity checks
-    roughly; losses, metrics and the restarts of a worst case are not. Where the
-    configuration says all images, they are as many as the paper has.
+    training of ProS-GAN is counted by the size of its networks; losses, metrics and
+    the restarts of a worst case are not. Where the configuration says all images, they
+    are as many as the paper has.
     """
     forward, data, settings = forward_flops(config), config.data, config.evaluate
     known = KNOWN.get(data.name)
@@ -112,16 +115,11 @@ def run_flops(config: Config, *, pretrains: bool) -> float:
     train = data.num_train or all_train
     queries = data.num_queries or all_queries
     database = data.num_database or all_database
-    passes = 0.0
-    if pretrains:
-        passes += 3 * train * config.pretrain.epochs
-    inner = 2 * config.defense.steps + 6
-    passes += inner * train * config.defense.epochs
-    passes += database + train + queries
+    sizes = Sizes(train, database, queries)
+    passes = training_passes(config, train, pretrains=pretrains)
+    passes += measuring_passes(config, sizes)
+    passes += sanity_queries(config, sizes) * PASSES
     names = ordered_attacks(settings.attack_list)
-    attacked = settings.num_queries or queries
-    passes += attacked * sum(_passes(name, config) for name in names)
-    passes += settings.sanity_queries * _SANITY_PASSES
     return passes * forward + _generator_flops(config, names, train)
 
 
@@ -134,13 +132,3 @@ def _generator_flops(config: Config, names: list[str], train: int) -> float:
     settings = config.evaluate
     size = (config.data.crop_size / 224) ** 2 * settings.prosgan_width**2
     return _GAN_FLOPS * size * train * generator_epochs(settings)
-
-
-def _passes(name: str, config: Config) -> int:
-    """Forward passes that an attack costs for one query."""
-    if name == WORST_CASE:
-        return 2 * 100 * (len(ENSEMBLE) - 1) + QUERIES
-    steps = budget_of(name, config.evaluate).steps * config.evaluate.restarts
-    if ATTACKS[name].black_box:
-        return steps
-    return 2 * steps * (COPIES if name == "nag" else 1)

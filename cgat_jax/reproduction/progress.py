@@ -56,9 +56,15 @@ def _has_transfers(found: Run, wanted: Config, *, is_defense: bool) -> bool:
 
 
 def _has_sanity(found: Run, queries: int) -> bool:
-    """Whether each network was checked on as many queries, or all that there are."""
+    """Whether each network was checked on as many queries, or all that there are.
+
+    On however many, where the settings leave it open (-1).
+    """
     if not queries:
         return True
+    if queries < 0:
+        checked = {entry["defense"] for entry in found.sanity}
+        return checked >= {record["defense"] for record in found.records}
     checked = {(entry["defense"], entry["num_queries"]) for entry in found.sanity}
     wanted = {
         (record["defense"], min(queries, record.get("num_attacked") or queries))

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from cgat_jax.evaluation.attack_runner import AttackResult
-from cgat_jax.evaluation.sanity import CHECKS, MAIN, budget_curve, examine
+from cgat_jax.evaluation.sanity import (
+    CHECKS,
+    MAIN,
+    PASSES,
+    budget_curve,
+    examine,
+)
 from cgat_jax.retrieval import average_precision_at
 
 COUNT, BITS, PIXELS = 24, 16, 48
@@ -263,3 +269,27 @@ def test_a_network_alone_has_no_order():
     assert all(made.values())
     assert curve.map == sorted(curve.map, reverse=True)
     assert curve.bits_flipped == sorted(curve.bits_flipped)
+
+
+def test_the_cost_of_all_attacks_is_what_is_said():
+    """Two forward passes an iteration, one a query of Square; none for noise."""
+    made = set()
+
+    class Counted(Honest):
+        def attack(self, name, **changes):
+            made.add((name, *sorted(changes.items())))
+            return super().attack(name, **changes)
+
+        def transferred(self, name, **changes):
+            made.add(("transferred", *sorted(changes.items())))
+            return super().transferred(name, **changes)
+
+    named = []
+    examine(Counted(), named.append)
+    passes = [
+        dict(changes)["steps"] * (1 if name == "square" else 2)
+        for name, *changes in made
+        if name != "noise"
+    ]
+    assert sum(passes) == PASSES
+    assert named == ["budgets", *CHECKS]

@@ -41,7 +41,7 @@ def _subject(evaluator, name, **changes):
     model, weights = _model(**changes)
     made = evaluator(name)
     encoded = made.encoded("none", model, (weights, {}))
-    return SanityNetwork(made.attacker, made.scorer, encoded, None)
+    return SanityNetwork(made.attacker, made.scorer, encoded, None, 10)
 
 
 def _value(subject, name):

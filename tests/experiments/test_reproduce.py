@@ -292,7 +292,7 @@ def _write_finished(root, cells, overrides):
         records = [make_record("cgat", "cgat", 0, rng) | {"attack": a} for a in attacks]
         (folder / "results.json").write_text(json.dumps({"records": records}))
         if queries := config.evaluate.sanity_queries:
-            write_sanity(folder, num_queries=min(queries, 500))
+            write_sanity(folder, num_queries=min(queries, 500) if queries > 0 else 64)
     return len(cells_of(study))
 
 
@@ -348,7 +348,13 @@ def test_a_cell_without_its_sanity_checks_is_not_done(tmp_path, monkeypatch, see
     assert is_done(study, run, folder)
     if seen:
         write_sanity(folder / run.folder, **seen)
-    for wanted, done in ((64, False), (32, seen == {"num_queries": 32}), (0, True)):
+    seen_any = bool(seen)
+    for wanted, done in (
+        (64, False),
+        (32, seen == {"num_queries": 32}),
+        (0, True),
+        (-1, seen_any),
+    ):
         study.overrides["evaluate.sanity_queries"] = wanted
         assert is_done(study, run, folder) == done
     study.overrides["evaluate.sanity_queries"] = 1000  # there are 500
