@@ -64,8 +64,9 @@ def group(records: Sequence[Record]) -> list[ReportCell]:
     cells = []
     for _, own in itertools.groupby(sorted(records, key=order_of), order_of):
         first, *others = own
-        key = (first["defense"], first["attack"], first.get("budget"))
-        cells.append(ReportCell(*key, (first, *others)))
+        budget = None if first.get("budget") is None else float(first["budget"])
+        name = first["defense"], first["attack"]
+        cells.append(ReportCell(*name, budget, (first, *others)))
     return cells
 
 

@@ -1,6 +1,7 @@
 """The tables of a report, for the page, Markdown and the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -106,7 +107,7 @@ def _details(cell: ReportCell, map_at: str) -> dict[str, str]:
     part = f"{attacked:,} of " if attacked and total and attacked < total else ""
     database, interval = record.get("num_database"), record.get("map_interval")
 
-    def shown(value: float | None, form=names.percent) -> str:
+    def shown(value: Any, form: Callable[[Any], str] = names.percent) -> str:
         return DASH if value is None else form(value)
 
     return {

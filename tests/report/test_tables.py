@@ -82,6 +82,10 @@ def test_details_equal_the_records():
     assert last["budget"] == last["largest change"] == "8/255"
     assert last["bits flipped"] == "81.00" and last["queries"] == "500"
     assert "t-MAP" not in table  # no record has one
+    one = make_record("none", "cgat", 0, RNG, map_interval=[0.1, 0.25], budget=0)
+    assert detail_table(group([one]))["95% of queries"].item() == "10.00–25.00"
+    both = detail_table(group([one, one | {"seed": 1}]))
+    assert "95% of queries" not in both and both["budget"].item() == "0/255"
 
 
 def test_csv_holds_full_precision_and_the_paper():
