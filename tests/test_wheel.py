@@ -2,21 +2,26 @@
 
 import fnmatch
 import importlib.metadata
+import importlib.util
 import shutil
 import subprocess
 import sys
 import tarfile
 import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.test_docs import blocks
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "cgat_jax"
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
 FOLDERS = ("cgat_jax", "experiments", "benchmarks", "tests", "docs")
 UNPACKED = {"cgat_jax/data/assets/README.md"}  # on how the photos were made
+PINS = ("requirements.txt", "requirements-test.txt")
 NEEDED = {"build": 1, "setuptools": 77}
 IS_JUNK = shutil.ignore_patterns("__pycache__", "*.py[cod]", ".*")
 
@@ -113,3 +118,39 @@ def test_from_the_wheel_the_package_works_where_no_checkout_is(built, tmp_path):
     first, second = done.stdout.splitlines()
     assert first.startswith(str(tmp_path / "site"))
     assert second.startswith("no file 'experiments/configs/quickstart.py' in ")
+
+
+@pytest.fixture(scope="module")
+def installed(built, tmp_path_factory):
+    """Python of a new environment with the wheel and what it asks for.
+
+    The versions are the pinned ones, from where pip finds packages; with PyTorch, which
+    two of the examples use, if these tests have it.
+    """
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    wanted = [str(next(built.glob("*.whl")))]
+    wanted += ["torch"] * (importlib.util.find_spec("torch") is not None)
+    pins = [f"--constraint={ROOT / name}" for name in PINS]
+    command = [python, "-m", "pip", "install", "--quiet", *pins, *wanted]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode and "No matching distribution" in done.stderr:
+        pytest.skip("pip finds no packages")
+    assert done.returncode == 0, done.stderr[-2000:]
+    return python
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("heading", "code"), blocks())
+def test_an_example_of_the_page_runs_where_the_wheel_is_installed(
+    installed, heading, code, tmp_path
+):
+    if "import torch\n" in code:
+        pytest.importorskip("torch")
+    code += "\nimport cgat_jax; print(cgat_jax.__file__)\n"
+    command = [installed, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, f"{heading}: {done.stderr[-2000:]}"
+    environment = str(installed.parents[1])
+    assert done.stdout.splitlines()[-1].startswith(environment)

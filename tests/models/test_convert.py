@@ -406,7 +406,7 @@ def test_a_link_or_a_folder_of_that_name_stays(dangling, tmp_path, capsys):
     else:
         out.mkdir()
     assert convert_weights.main(values(torch=tmp_path / "absent.pth", out=out)) == 2
-    assert "choose another --out" in capsys.readouterr().err
+    assert "choose another name" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [out] and out.is_symlink() == dangling
 
 
