@@ -28,7 +28,7 @@ from cgat_jax.report.tables import markdown_table
 from cgat_jax.training import checkpoint
 
 MADE_BY = ("seconds", "commit", "versions", "device")
-HEADER = ["run", "what", "numbers", "same", "before", "after"]
+HEADER = ["run: file", "numbers", "same", "before", "after"]
 Digests = dict[str, dict[str, str]]
 """Of each number by its name, by the file or the checkpoint that holds it."""
 _NAMES = ("defense", "encoded", "source", "attack")
@@ -103,21 +103,23 @@ def comparison(run: str, before: Digests, after: Digests) -> tuple[list, list[st
         names = old.keys() | new.keys()
         same = [name for name in names if old.get(name) == new.get(name)]
         ends = [_digest(side)[:12] if side else "" for side in (old, new)]
-        rows.append([run, f"`{what}`", f"{len(names)}", f"{len(same)}", *ends])
+        rows.append([f"{run}: `{what}`", f"{len(names)}", f"{len(same)}", *ends])
         kinds = {
             "only before": sorted(old.keys() - new.keys()),
             "only after": sorted(new.keys() - old.keys()),
             "other": sorted((old.keys() & new.keys()) - set(same)),
         }
         lines += [
-            f"- {run}, `{what}`, {kind}: {_listed(differing)}"
+            f"- {run}: `{what}`, {kind}: {_listed(differing, len(names))}"
             for kind, differing in kinds.items()
             if differing
         ]
     return rows, lines
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: list[str], count: int) -> str:
+    if len(names) == count:
+        return f"all {count}"
     rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return "; ".join(names[:_NAMED]) + rest
 
@@ -138,7 +140,7 @@ def main() -> int:
         return 0
     rows, lines = comparison(options.compare[1].stem, *map(load, options.compare))
     print(markdown_table(HEADER, rows))
-    print("\n".join(["", *(lines or ["Every number is the same."])]))
+    print("\n".join(lines or ["Every number is the same."]))
     return bool(lines)
 
 

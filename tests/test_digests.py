@@ -43,27 +43,27 @@ def test_the_same_numbers_have_the_same_digests(before, tmp_path):
     after = digests_of(_run(tmp_path / "longer_name", record=made))
     rows, lines = comparison("run", before, after)
     assert not lines
-    assert [row[1:4] for row in rows] == [
-        ["`codes/*.npy`", "1", "1"],
-        ["`defend/checkpoints`", "2", "2"],
-        ["`pretrain/metrics.jsonl`", "1", "1"],
-        ["`pretrain/network.safetensors`", "1", "1"],
-        ["`results.json`", "4", "4"],
+    assert [row[:3] for row in rows] == [
+        ["run: `codes/*.npy`", "1", "1"],
+        ["run: `defend/checkpoints`", "2", "2"],
+        ["run: `pretrain/metrics.jsonl`", "1", "1"],
+        ["run: `pretrain/network.safetensors`", "1", "1"],
+        ["run: `results.json`", "4", "4"],
     ]
-    assert all(row[4] == row[5] for row in rows)
+    assert all(row[3] == row[4] for row in rows)
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"code": -1}, ["`codes/*.npy`, other: codes/none/query.npy"]),
-        ({"loss": 0.25}, ["`pretrain/metrics.jsonl`, other: step 2"]),
+        ({"code": -1}, ["`codes/*.npy`, other: all 1"]),
+        ({"loss": 0.25}, ["`pretrain/metrics.jsonl`, other: all 1"]),
         ({"step": 4}, ["`defend/checkpoints`, other: step of the checkpoint"]),
         (
             {"weight": np.nextafter(np.float32(1), np.float32(2))},
             [
                 "`defend/checkpoints`, other: weights",
-                "`pretrain/network.safetensors`, other: head.bias",
+                "`pretrain/network.safetensors`, other: all 1",
             ],
         ),
         (
@@ -78,7 +78,7 @@ def test_the_same_numbers_have_the_same_digests(before, tmp_path):
 def test_what_moves_is_named(before, tmp_path, change, named):
     after = digests_of(_run(tmp_path / "after", **change))
     _, lines = comparison("run", before, after)
-    assert lines == [f"- run, {text}" for text in named]
+    assert lines == [f"- run: {text}" for text in named]
 
 
 def test_digests_may_be_kept_and_what_is_gone_is_named(before, tmp_path):
@@ -86,5 +86,5 @@ def test_digests_may_be_kept_and_what_is_gone_is_named(before, tmp_path):
     kept.write_text(json.dumps(before))
     assert load(kept) == before
     rows, lines = comparison("run", before, {})
-    assert len(lines) == len(before) and all(", only before: " in x for x in lines)
-    assert {tuple(row[3::2]) for row in rows} == {("0", "")}
+    assert len(lines) == len(before) and all(", only before: all " in x for x in lines)
+    assert {(row[2], row[4]) for row in rows} == {("0", "")}
