@@ -13,7 +13,7 @@ from tests.digests import MADE_BY, comparison, digests_of, load
 RECORD = {"defense": "cgat", "attack": "noise", "map": 0.5, "pr_curve": {"recall": [1]}}
 
 
-def _run(folder, *, code=1, weight=1.0, loss=0.5, record=RECORD, step=3):
+def _run(folder, *, code=1, weight=1.0, loss=0.5, record=RECORD, step=3, clock=1.0):
     for name in ("codes/none", "pretrain", "defend/checkpoints", "data"):
         (folder / name).mkdir(parents=True)
     np.save(folder / "codes" / "none" / "query.npy", np.array([1, code], np.int8))
@@ -22,7 +22,7 @@ def _run(folder, *, code=1, weight=1.0, loss=0.5, record=RECORD, step=3):
         {"head.bias": np.array([weight], np.float32)},
         folder / "pretrain" / "network.safetensors",
     )
-    curve = json.dumps({"step": 2, "loss": loss})
+    curve = json.dumps({"step": 2, "loss": loss, "seconds/step": clock})
     (folder / "pretrain" / "metrics.jsonl").write_text(f"{curve}\n")
     with checkpoint.open_checkpoints(folder / "defend" / "checkpoints") as manager:
         for number in (1, step):
@@ -40,13 +40,13 @@ def before(tmp_path_factory):
 
 def test_the_same_numbers_have_the_same_digests(before, tmp_path):
     made = RECORD | {key: "another" for key in MADE_BY}
-    after = digests_of(_run(tmp_path / "longer_name", record=made))
+    after = digests_of(_run(tmp_path / "longer_name", record=made, clock=2.0))
     rows, lines = comparison("run", before, after)
     assert not lines
     assert [row[:3] for row in rows] == [
         ["run: `codes/*.npy`", "1", "1"],
         ["run: `defend/checkpoints`", "2", "2"],
-        ["run: `pretrain/metrics.jsonl`", "1", "1"],
+        ["run: `pretrain/metrics.jsonl`", "2", "2"],
         ["run: `pretrain/network.safetensors`", "1", "1"],
         ["run: `results.json`", "4", "4"],
     ]
@@ -57,7 +57,7 @@ def test_the_same_numbers_have_the_same_digests(before, tmp_path):
     ("change", "named"),
     [
         ({"code": -1}, ["`codes/*.npy`, other: all 1"]),
-        ({"loss": 0.25}, ["`pretrain/metrics.jsonl`, other: all 1"]),
+        ({"loss": 0.25}, ["`pretrain/metrics.jsonl`, other: step 2: loss"]),
         ({"step": 4}, ["`defend/checkpoints`, other: step of the checkpoint"]),
         (
             {"weight": np.nextafter(np.float32(1), np.float32(2))},
