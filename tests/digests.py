@@ -32,7 +32,7 @@ CLOCK = ("seconds/step", "seconds/data", "images_per_second", "check")
 HEADER = ["run: file", "numbers", "same", "before", "after"]
 Digests = dict[str, dict[str, str]]
 """Of each number by its name, by the file or the checkpoint that holds it."""
-_NAMES = ("defense", "encoded", "source", "attack")
+_NAMES = ("defense", "source", "attack")
 _NAMED = 5  # differences that are named, of each kind
 
 
