@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.out_file import out_file, write_out
 from cgat_jax.retrieval import average_precision_at, evaluate_retrieval
@@ -170,7 +171,9 @@ def retrieval_table(times: dict[str, list[float]], num_queries: int, some: int) 
             [name, f"{wall:.2f}", f"{spent:.2f}", *(f"{x:.2f}" for x in ratios)]
         )
     ratios = [f"CPU / {name}" for name in OURS]
-    return markdown_table(["", "ms a query", "CPU, ms a query", *ratios], rows)
+    return markdown_table(
+        pd.DataFrame(rows, columns=["", "ms a query", "CPU, ms a query", *ratios])
+    )
 
 
 def bench_centers(rounds: int, size: int, num_classes: int, batch: int, num_bits: int):

@@ -23,6 +23,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from benchmarks.evaluation import best_times
@@ -165,10 +166,14 @@ def report(options: argparse.Namespace) -> str:
         f"commit {about['commit']}.\n\n{len(originals)} {what}, {before:.0f} kB each "
         f"on average, {after:.0f} kB once they are prepared (short side {SIZE}). Crops "
         f"of {CROP}. Best of {options.rounds} rounds.\n\n"
-        + markdown_table(["", "images a second of CPU time"], rates)
+        + markdown_table(
+            pd.DataFrame(rates, columns=["", "images a second of CPU time"])
+        )
         + f"\nThe loader with {options.threads} threads ahead of a network that "
         f"encodes batches of {BATCH} on the same cores; time that passes.\n\n"
-        + markdown_table(["", "images a second", "waiting for data, %"], loops)
+        + markdown_table(
+            pd.DataFrame(loops, columns=["", "images a second", "waiting for data, %"])
+        )
     )
 
 

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from unittest import mock
 
 import numpy as np
+import pandas as pd
 
 from benchmarks import evaluation
 from cgat_jax.report.tables import markdown_table
@@ -148,7 +149,8 @@ def table(largest: int, rounds: int) -> str:
         rounds=rounds,
         device=jax.devices()[0].device_kind,
     )
-    return f"{about}\n\n{markdown_table([*header, 'MB', 'before', 'data'], rows)}"
+    table = pd.DataFrame(rows, columns=[*header, "MB", "before", "data"])
+    return f"{about}\n\n{markdown_table(table)}"
 
 
 def origin(options: argparse.Namespace) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from safetensors.numpy import load_file
 
 from cgat_jax.files.arrays import digest_of
@@ -142,7 +143,7 @@ def main() -> int:
         print(json.dumps(digests_of(options.workdir), indent=1))
         return 0
     rows, lines = comparison(options.compare[1].stem, *map(load, options.compare))
-    print(markdown_table(HEADER, rows))
+    print(markdown_table(pd.DataFrame(rows, columns=HEADER)))
     print("\n".join(lines or ["Every number is the same."]))
     return bool(lines)
 

@@ -79,6 +79,9 @@ PLACES = {
     },
     "benchmarks.step": {"out": (["--out={here}/a.md"], ["a.md"])},
     "benchmarks.training": {"out": (["--out={here}/a.md"], ["a.md"])},
+    "benchmarks.evaluation": {"out": (["--out={here}/a.md"], ["a.md"])},
+    "benchmarks.scale": {"out": (["--out={here}/a.md"], ["a.md"])},
+    "benchmarks.input": {"out": (["--out={here}/a.md"], ["a.md"])},
     "benchmarks.attack_steps": {
         "out": (["--run={here}/run", "--out={here}/a.md"], ["a.md"])
     },
@@ -92,8 +95,8 @@ PLACES = {
     },
 }
 WRITES_NOTHING = {
-    *("check_data", "benchmarks.evaluation", "benchmarks.step_jax"),
-    "benchmarks.torch_peer",
+    *("check_data", "benchmarks.step_jax"),
+    *("benchmarks.torch_peer", "benchmarks.retrieval_growth"),
 }
 REASONS = "not empty|not made by this program|choose|expected a folder"
 CASES = [(program, place) for program, places in PLACES.items() for place in places]

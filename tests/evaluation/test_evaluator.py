@@ -241,7 +241,7 @@ def test_sanity_names_its_twin_and_is_made_again_with_another(
 ):
     twins = []
 
-    def examine(network):
+    def examine(network, on_check):
         source = network._transfer_source
         twins.append(source and source.name)
         return [], Curve([], [], [])

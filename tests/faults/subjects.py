@@ -135,7 +135,7 @@ def _of_run(folder: Path) -> dict[str, object]:
 def _curve(path: Path) -> object:
     try:
         return read_curve(path)
-    except (ValueError, TypeError):  # damaged by a fault
+    except Exception:  # whatever a damaged one makes of the parser
         return path.read_bytes()
 
 
