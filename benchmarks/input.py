@@ -16,6 +16,7 @@ machine matter least, and in the last lines what passes, as waiting takes no CPU
 import argparse
 import datetime
 import io
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +60,7 @@ def photos(folder: Path | None, count: int) -> list[bytes]:
     """Files of the folder, or synthetic ones.
 
     Raises:
-        SystemExit: the folder has none.
+        SystemExit: the folder has none with a short side of 256 pixels or more.
     """
     if folder is None:
         rng = np.random.default_rng(0)
@@ -67,9 +68,12 @@ def photos(folder: Path | None, count: int) -> list[bytes]:
     paths = [
         p for p in sorted(folder.rglob("*")) if p.suffix.lower() in (".jpg", ".jpeg")
     ]
-    if not paths:
-        raise SystemExit(f"{folder}: no .jpg file in it")
-    return [path.read_bytes() for path in paths[:count]]
+    files = (path.read_bytes() for path in paths)
+    large = (data for data in files if min(images.size_of(data, "photo")) >= SIZE)
+    found = [*itertools.islice(large, count)]
+    if not found:
+        raise SystemExit(f"{folder}: no .jpg file with a short side of {SIZE} or more")
+    return found
 
 
 def host_jobs(originals: list[bytes], kept: list[bytes]) -> dict[str, Callable]:

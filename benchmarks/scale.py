@@ -47,16 +47,16 @@ sums that those would have to exchange."""
 
 READING = """\
 The largest bank and what XLA reserves take {whole:.1f} GB of a GPU's memory, and
-reading it {paper:.1f} ms of a step. A CgAT step of 32 images of VGG11 costs 9.4 TFLOP,
-9.5 ms at the 990 TFLOP/s that the maker promises in bfloat16 and several times that in
-practice: so the bank stays whole on every device. Splitting it by rows would pay from
+reading it {paper:.1f} ms of a step. A CgAT step of 32 images of VGG11 costs 9.4 TFLOP:
+9.5 ms at the 990 TFLOP/s that the maker promises in bfloat16, several times that in
+practice. So the bank stays whole on every device. Splitting it by rows would pay from
 about ten times as many rows on, or where a step of a small network is cheaper than the
 bank.
 
 An evaluation of 10^7 codes of 128 bits by `device_retrieval`, on paper: 6 GB for the
 tables in float32, with 21 classes. A query sorts 8 bytes an item; in 5 passes that read
 and write them, 0.8 GB or 0.24 ms, half a second for 2,100 queries, and an eighth of
-that on 8 GPUs with the queries split. What NumPy takes is measured: see `retrieval.md`.
+that on 8 GPUs with the queries split. NumPy's times are measured: see `retrieval.md`.
 """
 
 
