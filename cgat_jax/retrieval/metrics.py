@@ -16,7 +16,7 @@ from cgat_jax.retrieval.streaming import (
     Retrieval,
     for_each_query,
     pack_retrieval,
-    queries_alike,
+    tasks_of,
 )
 from cgat_jax.retrieval.summary import positive_integer
 
@@ -83,7 +83,7 @@ def evaluate_retrieval(
         finally:
             room.put(mine)
 
-    tasks = queries_alike(retrieval.query_labels)
+    tasks = tasks_of(retrieval.query_labels)
     results = for_each_query(judge, tasks, threads, progress)
     return summary.summarize(results, wanted)
 
@@ -115,7 +115,7 @@ def average_precision_at(
     def judge(queries):
         return [_average_precision(retrieval, query, top_k) for query in queries]
 
-    tasks = queries_alike(retrieval.query_labels)
+    tasks = tasks_of(retrieval.query_labels)
     return np.array(for_each_query(judge, tasks, threads))
 
 
@@ -133,12 +133,14 @@ def _average_precision(retrieval: Retrieval, query: int, top_k: int) -> float:
 def _rank(
     retrieval: Retrieval, queries: list[int], room: ranking.Scratch
 ) -> Iterator[ranking.Ranked]:
-    """Rankings of the queries, which have the same labels."""
-    relevant = hamming.share_a_label(
-        retrieval.database_labels, retrieval.query_labels[:, queries[0]]
-    )
-    chosen = ranking.places(relevant)
+    """Rankings of the queries; what labels decide is kept while they are the same."""
+    chosen, labels = [], None
     for query in queries:
+        mine = retrieval.query_labels[:, query]
+        if labels is None or (mine != labels).any():
+            labels = mine
+            relevant = hamming.share_a_label(retrieval.database_labels, mine)
+            chosen = ranking.places(relevant)
         distances = hamming.distance_keys(
             retrieval.query_codes, query, retrieval.database_codes
         )

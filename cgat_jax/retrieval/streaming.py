@@ -67,20 +67,15 @@ def pack_retrieval(
     )
 
 
-def queries_alike(words: Words) -> list[list[int]]:
-    """The queries, a few at a time that have the same labels.
+def tasks_of(words: Words) -> list[list[int]]:
+    """The queries, a few at a time, those with the same labels one after the other.
 
     Args:
         words: the packed labels of the queries.
     """
-    order = np.lexsort(words)
-    changes = (words[:, order[1:]] != words[:, order[:-1]]).any(axis=0)
-    alike = np.split(order, np.flatnonzero(changes) + 1)
-    return [
-        some[start : start + QUERIES_PER_TASK].tolist()
-        for some in alike
-        for start in range(0, len(some), QUERIES_PER_TASK)
-    ]
+    order = np.lexsort(words).tolist()
+    starts = range(0, len(order), QUERIES_PER_TASK)
+    return [order[start : start + QUERIES_PER_TASK] for start in starts]
 
 
 def for_each_query(

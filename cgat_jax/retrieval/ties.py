@@ -1,7 +1,9 @@
 """Average precision in expectation over the orders that ties leave open."""
 
+import functools
+
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
 Groups = Int64[np.ndarray, " G"]
 
@@ -34,12 +36,12 @@ def expected_average_precision(ends: Groups, hit_ends: Groups, top_k: int) -> fl
     sizes, hits = np.diff(ends, prepend=0), np.diff(hit_ends, prepend=0)
     nearer, hits_before = int((ends - sizes)[cut]), int((hit_ends - hits)[cut])
 
-    whole = _sum_of_groups(sizes[:cut], hits[:cut])
+    whole = _sum_of_groups(sizes[:cut], hits[:cut], top_k)
     shown = top_k - nearer
     found, probabilities = _hypergeometric(int(sizes[cut]), int(hits[cut]), shown)
-    places = np.arange(shown)
-    ranks = nearer + 1.0 + places
-    inverse_sum, place_sum = (1 / ranks).sum(), (places / ranks).sum()
+    places, ranks, inverses = _places(top_k)
+    inverse_sum = inverses[nearer:].sum()
+    place_sum = (places[:shown] / ranks[nearer:]).sum()
     hits_up_to = (hits_before + 1) * inverse_sum + (found - 1) * (
         place_sum / max(shown - 1, 1)
     )
@@ -47,7 +49,14 @@ def expected_average_precision(ends: Groups, hit_ends: Groups, top_k: int) -> fl
     return float((probabilities * gains / np.maximum(hits_before + found, 1)).sum())
 
 
-def _sum_of_groups(sizes: np.ndarray, hits: np.ndarray) -> float:
+@functools.lru_cache(maxsize=1)
+def _places(count: int) -> tuple[Float64[np.ndarray, " R"], ...]:
+    """0, 1, ...; 1, 2, ...; and their inverses: the same for every query."""
+    places = np.arange(float(count))
+    return places, places + 1, 1 / (places + 1)
+
+
+def _sum_of_groups(sizes: np.ndarray, hits: np.ndarray, top_k: int) -> float:
     """Expected sum of precisions at hits over the groups before the cut."""
     num_ranked = int(sizes.sum())
     nearer = np.cumsum(sizes) - sizes
@@ -55,9 +64,12 @@ def _sum_of_groups(sizes: np.ndarray, hits: np.ndarray) -> float:
     slope = (hits - 1) / np.maximum(sizes - 1, 1)
     share = hits / np.maximum(sizes, 1)
     start = share * (hits_before + 1 - slope * nearer)
-    places = np.arange(num_ranked)
-    hits_up_to = np.repeat(start, sizes) + np.repeat(share * slope, sizes) * places
-    return float((hits_up_to / (places + 1)).sum())
+    places, ranks, _ = _places(top_k)
+    hits_up_to = np.repeat(share * slope, sizes)
+    hits_up_to *= places[:num_ranked]
+    hits_up_to += np.repeat(start, sizes)
+    hits_up_to /= ranks[:num_ranked]
+    return float(hits_up_to.sum())
 
 
 def _hypergeometric(
