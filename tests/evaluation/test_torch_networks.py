@@ -9,7 +9,7 @@ import pytest
 
 from cgat_jax import sharding
 from cgat_jax.data import load_dataset
-from cgat_jax.evaluation import worst_case
+from cgat_jax.evaluation import records, worst_case
 from cgat_jax.evaluation.evaluator import Evaluator
 from cgat_jax.models import make_model
 from cgat_jax.models.torch_bridge import from_torch
@@ -20,6 +20,7 @@ from cgat_jax.types import HashModel
 from tests import tiny_config
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # more wait for each other where cores are busy
 POINTS = 0.002
 """Of MAP: float32 rounds differently in both, which 100 steps by signs spread."""
 
@@ -96,7 +97,7 @@ def measured(config, folder, encode):
     return encoded.codes, evaluator.attacks("none", encoded)
 
 
-def compare(config, networks, folder):
+def compare(config, networks, folder, *, falls=0.05):
     module, ours = networks(config)
     found = {
         name: measured(config, folder / name, encode)
@@ -108,7 +109,7 @@ def compare(config, networks, folder):
     assert records[0]["map"] == our_records[0]["map"]
     clean, attacked = (record["map"] for record in our_records)
     print(f"MAP: clean {clean}, attacked {attacked}, in torch {records[1]['map']}")
-    assert attacked < clean - 0.05
+    assert attacked < clean - falls
     assert records[1]["map"] == pytest.approx(attacked, abs=POINTS)
 
 
@@ -129,16 +130,30 @@ def test_an_attack_on_a_torch_network_is_that_on_its_twin(tmp_path):
     compare(config, small_networks, tmp_path)
 
 
-@pytest.mark.slow
 def test_the_worst_case_of_a_torch_network_is_that_of_its_twin(tmp_path):
+    """All of ``standard-v1``, on three queries."""
+    compare(settings(queries=3, training=40, batch=3), small_networks, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_worst_case_of_many_queries_is_that_of_its_twin(tmp_path):
     compare(settings(queries=20, training=88, batch=20), small_networks, tmp_path)
 
 
-@pytest.mark.slow
-def test_the_worst_case_of_alexnet_is_that_of_its_twin(tmp_path, monkeypatch):
-    """The same ensemble with fewer iterations and one restart."""
-    for name, count in (("_GRADIENTS", 6), ("_SEARCH", 10)):
+def test_an_ensemble_on_alexnet_is_that_on_its_twin(tmp_path, monkeypatch):
+    """Not ``standard-v1``: two of its attacks, a few iterations and no restarts."""
+    for name, count in (("_GRADIENTS", 4), ("_SEARCH", 6)):
         budget = dataclasses.replace(getattr(worst_case, name), steps=count)
         monkeypatch.setattr(worst_case, name, budget)
-    monkeypatch.setattr(worst_case, "RESTARTS", 1)
-    compare(settings(queries=6, training=16, batch=4), alexnet_networks, tmp_path)
+    for module in (worst_case, records):
+        monkeypatch.setattr(module, "ENSEMBLE", ("apgd", "square"))
+    monkeypatch.setattr(worst_case, "RESTARTS", 0)
+    config = settings(queries=2, training=8, batch=2)
+    compare(config, alexnet_networks, tmp_path, falls=0.02)
+
+
+@pytest.mark.slow
+def test_the_worst_case_of_alexnet_is_that_of_its_twin(tmp_path):
+    """All of ``standard-v1``, on two queries."""
+    config = settings(queries=2, training=16, batch=2)
+    compare(config, alexnet_networks, tmp_path, falls=0)
