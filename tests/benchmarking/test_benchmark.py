@@ -216,7 +216,7 @@ def _one_attack(attack, score, holds_above):
 
 def test_by_default_there_are_the_worst_case_and_the_checks(monkeypatch):
     monkeypatch.setattr(evaluator, "standard_v1", _one_attack)
-    monkeypatch.setattr(transfer, "examine", lambda _: ([], Curve([], [], [])))
+    monkeypatch.setattr(transfer, "examine", lambda *_: ([], Curve([], [], [])))
     settings = BenchmarkSettings(steps=1, batch_size=10, gallery=0)
     result = benchmark(encode, DATA, settings=settings)
     measured = [record["attack"] for record in result.records]
