@@ -2,17 +2,31 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart demo test test-all test-long lint docs clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/python -m experiments.main --config=experiments/configs/quickstart.py --workdir=runs/quickstart
+	@echo 'for all other commands of the documentation: source $(BIN)/activate'
+
+demo: quickstart $(VENV)/installed-demo
+	for network in none cgat; do $(BIN)/python -m experiments.index --workdir=runs/quickstart --network=$$network --out=runs/demo/$$network || exit; done
+	$(BIN)/python -m experiments.serve --index=runs/demo/none --index=runs/demo/cgat --open
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
+test-all: $(VENV)/installed-test
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --slow
+
+test-long: $(VENV)/installed-test
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --long -m long
+
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees docs build/docs
 
 $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -20,8 +34,16 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	$(BIN)/python -m pip install -q --no-deps -e .
 	touch $@
 
+$(VENV)/installed-demo: $(VENV)/installed requirements-test.txt
+	$(BIN)/python -m pip install -q -c requirements-test.txt faiss-cpu fastapi uvicorn python-multipart prometheus-client
+	touch $@
+
 $(VENV)/installed-test: $(VENV)/installed requirements-test.txt
 	$(BIN)/python -m pip install -q -r requirements-test.txt
+	touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed-test requirements-docs.txt
+	$(BIN)/python -m pip install -q -r requirements-docs.txt
 	touch $@
 
 clean:

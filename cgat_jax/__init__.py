@@ -1,11 +1,13 @@
 """Deep hashing for image retrieval, in JAX: training, attacks, defenses, evaluation.
 
-Seven things to do with it, each without a workdir or a configuration::
+Things to do with it, each without a workdir or a configuration::
 
     import cgat_jax as cj
 
     net = cj.load_network("runs/coco", defense="cgat")   # a run, a folder or a file
     codes = net.encode(images)                           # uint8 or float [n, h, w, 3]
+    net.export("net.onnx")                               # or .stablehlo; load_exported
+    cj.save_packed("codes.faiss", codes, ids=ids)        # or .npz
 
     adversarial = cj.attack("cgat", net.apply, images, references, key=key)
     result = cj.benchmark(net.apply, data, epsilon=8 / 255)
@@ -14,6 +16,7 @@ Seven things to do with it, each without a workdir or a configuration::
     scores = cj.evaluate_retrieval(
         query_codes, query_labels, database_codes, database_labels
     )
+    index = cj.Index.build(net, photos, ids)             # search: index.search(photos)
 
 ``center_codes`` (Eq. 4 and 5 of the paper) and the packages ``losses`` and ``attacks``
 are of pure functions, to use alone. The programs under ``experiments`` train networks.
@@ -32,6 +35,7 @@ _PUBLIC = {
     "ArrayData": ("cgat_jax.data.arrays", "ArrayData"),
     "AttackSettings": ("cgat_jax.attacks.inputs", "AttackSettings"),
     "BenchmarkSettings": ("cgat_jax.benchmarking.settings", "BenchmarkSettings"),
+    "Index": ("cgat_jax.search", "Index"),
     "Network": ("cgat_jax.evaluation.network", "Network"),
     "attack": ("cgat_jax.attacks.run", "attack"),
     "attacks": ("cgat_jax.attacks", ""),
@@ -40,14 +44,17 @@ _PUBLIC = {
     "convert_weights": ("cgat_jax.evaluation.torch_networks", "convert_weights"),
     "evaluate_retrieval": ("cgat_jax.retrieval", "evaluate_retrieval"),
     "from_torch": ("cgat_jax.models.torch_bridge", "from_torch"),
+    "load_exported": ("cgat_jax.evaluation.export", "load_exported"),
     "load_network": ("cgat_jax.evaluation.trained_networks", "load_network"),
     "losses": ("cgat_jax.losses", ""),
+    "save_packed": ("cgat_jax.search.packed_codes", "save_packed"),
 }
 
 __all__ = [
     "ArrayData",
     "AttackSettings",
     "BenchmarkSettings",
+    "Index",
     "Network",
     "attack",
     "attacks",
@@ -56,8 +63,10 @@ __all__ = [
     "convert_weights",
     "evaluate_retrieval",
     "from_torch",
+    "load_exported",
     "load_network",
     "losses",
+    "save_packed",
 ]
 
 if TYPE_CHECKING:
@@ -68,11 +77,14 @@ if TYPE_CHECKING:
     from cgat_jax.benchmarking.settings import BenchmarkSettings
     from cgat_jax.centers import center_codes
     from cgat_jax.data.arrays import ArrayData
+    from cgat_jax.evaluation.export import load_exported
     from cgat_jax.evaluation.network import Network
     from cgat_jax.evaluation.torch_networks import convert_weights
     from cgat_jax.evaluation.trained_networks import load_network
     from cgat_jax.models.torch_bridge import from_torch
     from cgat_jax.retrieval import evaluate_retrieval
+    from cgat_jax.search import Index
+    from cgat_jax.search.packed_codes import save_packed
 
 
 def __getattr__(name: str) -> Any:

@@ -39,6 +39,18 @@ class NonFiniteError(ArithmeticError):
     """Training met a number that is not finite; the message says which and where."""
 
 
+def install(extra: str) -> str:
+    """How an extra of this package is installed, for an error message.
+
+    >>> from cgat_jax.errors import install
+    >>> install("serve")
+    "pip install 'cgat-jax[serve]', or in a checkout pip install -e '.[serve]'"
+    """
+    return (
+        f"pip install 'cgat-jax[{extra}]', or in a checkout pip install -e '.[{extra}]'"
+    )
+
+
 def check_all(checks: Iterable[Callable[[], object]]) -> None:
     """Runs every check, and raises what all of them found as one error.
 

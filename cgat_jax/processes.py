@@ -59,10 +59,11 @@ def start(
     except (ValueError, RuntimeError) as error:
         text = " ".join(str(error).split())[:200]
         raise InputError(
-            f"--distributed: the processes did not meet ({text}); in no cluster that "
-            "JAX knows, give all --coordinator=HOST:PORT --num_processes=N and each "
-            "its own --process_id=0..N-1"
+            f"--distributed: the processes did not meet ({text}); no cluster that JAX "
+            "knows: give --coordinator=HOST:PORT --num_processes=N --process_id=0..N-1"
         ) from error
+    if jax.default_backend() == "cpu":  # one that reads it, one that does not: deadlock
+        jax.config.update("jax_enable_compilation_cache", False)
 
 
 def leave() -> None:

@@ -38,7 +38,8 @@ HOST_STREAMS = (
         for kind in ("order", "crops")
         for stage in ("backbone", "pretrain", "defend", "prosgan")
     ),
-    *("targets", "anchors", "hardest anchors", "bootstrap"),
+    *("targets", "anchors", "hardest anchors", "bootstrap", "alarm"),
+    "training map",
 )
 """All purposes of host streams."""
 

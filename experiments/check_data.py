@@ -3,24 +3,31 @@
     python -m experiments.check_data --data=data/flickr
     python -m experiments.check_data --data=DIR [--dataset=flickr25k]
 
---data is a prepared folder, a folder with the field's split files and their images,
-or, with --dataset, the original files that experiments.prepare reads. It finds missing,
-unreadable, truncated and oversized files, copies by content, images with two different
-label rows, queries in the database, repeated lines, rows without a label, labels that
-are the same in all images, sizes and label counts that are not the known ones of the
-data set, data on which a number says nothing (no labels, one class, all images equal),
-and prints chance and ceiling of MAP. Images smaller than --crop_size are named; a run
-enlarges them when it reads them (data.enlarge). Nothing is changed.
+--data is a prepared folder, a folder of photos as experiments.prepare reads them (a
+folder a class, a CSV or JSON lines file, the field's split files) or, with --dataset,
+the original files of a known data set. Every image is decoded. Nothing is changed.
+
+Defects are what makes numbers wrong: missing, unreadable, truncated and oversized
+files, images with two different label rows, queries that are in the database or have a
+copy there, queries repeated, without a label or without a label in common with the
+database, copies with different labels, data on which a number says nothing (no labels,
+one class, all images equal), and label counts that are not the known ones of the data
+set. Notes are the rest: copies, labels that no query, no image or every image has,
+classes of a single image, images without a label, labels joined by commas, columns that
+are not used, sizes other than the paper's, chance and ceiling of MAP, and images
+smaller than --crop_size, which a run enlarges when it reads them (data.enlarge); for
+photos, experiments/configs/photos.py chooses a size that fits them.
 
 --dataset with a folder of split files says what they are of, for the known numbers.
 
-Exit codes: 0 nothing is wrong, 1 defects were found, 2 refused (a line on what).
+Exit codes: 0 no defects, 1 defects were found, 2 refused (a line on what).
 """
 
 from absl import flags, logging
 
 from cgat_jax.config import Data
 from cgat_jax.data.diagnosis import diagnose
+from cgat_jax.data.sources.source_file import counted
 from experiments import cli
 
 EXIT_DEFECTS = 1
@@ -34,7 +41,8 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "dataset",
         None,
-        "cifar10, coco, flickr25k, lists or nus_wide; a prepared folder says it itself",
+        "cifar10, coco, flickr25k, lists, nus_wide or photos; neither photos nor a "
+        "prepared folder need it",
         flag_values=values,
     )
     flags.DEFINE_integer(
@@ -66,7 +74,7 @@ def main(values: flags.FlagValues) -> int:
     defects = [finding for finding in found if finding.defect]
     for finding in found:
         print(f"{'defect' if finding.defect else 'note'}: {finding.text}")
-    print(f"{len(defects)} defects" if defects else "no defects")
+    print(counted(len(defects), "defect") if defects else "no defects")
     return EXIT_DEFECTS if defects else 0
 
 

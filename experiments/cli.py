@@ -107,7 +107,13 @@ def check_overrides(arguments: Sequence[str]) -> None:
                 raise ValueError(f"unknown setting {key!r}{hint}")
 
 
-def run(program: str, main: Callable[[], int], *, patience: float = PATIENCE) -> None:
+def run(
+    program: str,
+    main: Callable[[], int],
+    *,
+    patience: float = PATIENCE,
+    operands: list[str] | None = None,
+) -> None:
     """Parses the flags, runs ``main`` and exits with its code.
 
     Signals are listened to, and are ``stop()`` for the program; what is wrong with
@@ -117,11 +123,15 @@ def run(program: str, main: Callable[[], int], *, patience: float = PATIENCE) ->
         program: its name.
         main: returns the exit code.
         patience: seconds from a signal to the end, at most.
+        operands: is filled with the arguments that are no flags; without it they are
+            refused.
     """
     _signals.append(StopSignal(program))
     try:
         stop().listen(patience=patience)
-        app.run(lambda _: _guarded(program, main), flags_parser=_parser(program))
+        app.run(
+            lambda _: _guarded(program, main), flags_parser=_parser(program, operands)
+        )
     except Stopped as stopped:
         if speaks():
             stop().say(stopped.code - 128)
@@ -156,17 +166,23 @@ def _is_raised_by_us(error: BaseException) -> bool:
     return raised and module.split(".")[0] in ("cgat_jax", "experiments", "__main__")
 
 
-def _parser(program: str) -> Callable[[Sequence[str]], list[str]]:
+def _parser(
+    program: str, operands: list[str] | None
+) -> Callable[[Sequence[str]], list[str]]:
     def parse(arguments: Sequence[str]) -> list[str]:
         _arguments[:] = arguments
         try:
             check_overrides(arguments)
             _check_config(arguments)
             rest = flags.FLAGS([_underscored(argument) for argument in arguments])
+        except SystemExit:  # absl has shown the help, and would exit with 1
+            sys.exit(0)
         except (flags.Error, ValueError, KeyError, TypeError, OSError) as error:
             ours = isinstance(error.__context__, InputError)  # not absl's words on it
             sys.exit(refuse(program, error.__context__ if ours else error))
-        if len(rest) > 1:
+        if operands is not None:
+            operands[:] = rest[1:]
+        elif len(rest) > 1:
             sys.exit(refuse(program, f"unexpected argument {rest[1]!r}"))
         if "config" in flags.FLAGS and not flags.FLAGS["config"].present:
             flags.FLAGS["config"].value = None

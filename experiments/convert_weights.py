@@ -1,4 +1,4 @@
-"""Converts PyTorch's weights of our networks, without PyTorch.
+r"""Converts PyTorch's weights of our networks, without PyTorch.
 
     python -m experiments.convert_weights --torch=alexnet-owt-7be5be79.pth \
         --out=alexnet.safetensors

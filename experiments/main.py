@@ -1,4 +1,4 @@
-"""Trains, defends, attacks and reports: the whole of a result with one command.
+r"""Trains, defends, attacks and reports: the whole of a result with one command.
 
     python -m experiments.main --config=experiments/configs/quickstart.py \
         --workdir=runs/quickstart
@@ -56,6 +56,7 @@ def main() -> int:
     config, workdir = flags.FLAGS.config, Path(_WORKDIR.value)
     with cli.stop().deferred():  # nothing of JAX is to be cut off in the middle
         join()
+        settle(config, workdir)
         check(config, workdir)
         with claimed(workdir), out_of_memory():
             return run(config, workdir)
@@ -93,6 +94,22 @@ def join() -> None:
     from cgat_jax import processes
 
     processes.start(*given)
+
+
+def settle(config: Config, workdir: Path) -> None:
+    """Fills in the settings that are left open for photos, and says how and why.
+
+    Raises:
+        ValueError, OSError: what is wrong with the photos.
+    """
+    from cgat_jax import processes
+    from cgat_jax.config.loading import override
+    from cgat_jax.evaluation import chosen
+
+    values, lines = processes.from_first(lambda: [*chosen.settle(config, workdir)])
+    override(config, values)
+    if lines and processes.is_first():
+        print("\n".join(lines), flush=True)
 
 
 def check(config: Config, workdir: Path) -> None:
@@ -141,13 +158,14 @@ def claimed(workdir: Path):
 
 def run(config: Config, workdir: Path) -> int:
     """The stages of a checked configuration, in a workdir that is ours."""
-    from cgat_jax import processes, sharding
+    from cgat_jax import processes, progress, sharding
     from cgat_jax.data import degeneracies
     from cgat_jax.errors import NonFiniteError
     from cgat_jax.evaluation import preflight
     from cgat_jax.evaluation.provenance import provenance
     from cgat_jax.training import stages
     from cgat_jax.workdir import check_workdir, remember
+    from experiments import opening
 
     again = functools.partial(check_workdir, workdir, config)
     processes.from_first(again)  # another run may have been faster
@@ -157,10 +175,15 @@ def run(config: Config, workdir: Path) -> int:
     if processes.is_first():
         for text in degeneracies(dataset.labels, dataset.split, dataset.contents):
             print(f"main: warning: {text}", file=sys.stderr)
-    stop, mesh = cli.stop(), sharding.make_mesh()
+    stop, mesh, first = cli.stop(), sharding.make_mesh(), processes.is_first()
+    costs = opening.costs(config, dataset)
+    if first:
+        print("\n".join(opening.lines(config, dataset, workdir, costs)), flush=True)
     try:
-        networks = stages.train(config, dataset, mesh, workdir, stop, provenance())
-        results = measure(config, dataset, workdir, networks, stop)
+        with progress.run(costs, shown=first):
+            networks = stages.train(config, dataset, mesh, workdir, stop, provenance())
+            with progress.stage("evaluate"):
+                results = measure(config, dataset, workdir, networks, stop)
     except NonFiniteError as error:
         print(f"main: {error}", file=sys.stderr)
         return EXIT_NOT_FINITE
@@ -215,16 +238,13 @@ def finish(workdir: Path, results: dict[str, list[dict]]) -> int:
     from cgat_jax import processes
     from cgat_jax.evaluation.trained_networks import note_records
     from cgat_jax.files.io import write_sealed
-    from cgat_jax.report import sanity_lines, terminal_table, write_report
+    from cgat_jax.report import closing, write_report
 
     def write() -> None:
         write_sealed(workdir / "results.json", results)
         note_records(workdir, results["records"])
         page = write_report(workdir)
-        print(terminal_table(results["records"]))
-        for line in sanity_lines(results["sanity"]):
-            print(line)
-        print(f"\nreport: {page}")
+        print(f"\n{closing(results)}\nreport: {page}")
 
     processes.from_first(write)
     return 0

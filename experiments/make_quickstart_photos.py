@@ -1,4 +1,4 @@
-"""Makes the packed photos of the quickstart data from the files of Fashion-MNIST.
+r"""Makes the packed photos of the quickstart data from the files of Fashion-MNIST.
 
     apt-get download dataset-fashion-mnist && dpkg-deb -x dataset-fashion-mnist*.deb x
     python -m experiments.make_quickstart_photos \

@@ -25,7 +25,7 @@ def plan(
     Raises:
         InputError: the GPU is not known, or there are two speeds.
     """
-    from cgat_jax.reproduction.costs import run_flops
+    from cgat_jax.evaluation.costs import run_flops
 
     logging.set_verbosity(logging.WARNING)
     assumed = _assumed(tflops, gpu)
@@ -51,7 +51,7 @@ def plan(
 
 def _assumed(tflops: float | None, gpu: str) -> tuple[float, str] | None:
     """Operations a second that are not to be measured, and where they come from."""
-    from cgat_jax.reproduction.costs import PEAKS, UTILIZATION, gpu_speed
+    from cgat_jax.evaluation.costs import PEAKS, UTILIZATION, gpu_speed
 
     if gpu and tflops is not None:
         raise InputError("give one of --gpu and --tflops")
@@ -66,7 +66,7 @@ def _assumed(tflops: float | None, gpu: str) -> tuple[float, str] | None:
 
 def _measured(config: Config) -> tuple[float, str]:
     """Operations a second of this machine, and how they were measured."""
-    from cgat_jax.reproduction.costs import measured_speed
+    from cgat_jax.evaluation.costs import measured_speed
     from experiments.xla import prefer_fast_cpu_convolutions
 
     prefer_fast_cpu_convolutions()

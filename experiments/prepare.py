@@ -1,12 +1,18 @@
 """Prepares a data set once: reads the original files, checks and resizes all images.
 
+    python -m experiments.prepare --source=DIR --dry-run
+    python -m experiments.prepare --source=DIR --out=data/mine
     python -m experiments.prepare --dataset=coco --source=COCO2014 --out=data/coco
-    python -m experiments.prepare --dataset=lists --source=DIR --out=data/mine
 
 --source is what was downloaded: a folder with the archives (.zip, .tar, .tar.gz), or
 with what was in them, anywhere in up to three folders below it. What each data set
 needs to find there:
 
+photos      your own: a folder a class (DIR/cat/1.jpg, deeper is fine), perhaps below
+            train/, val/ and test/; or a CSV at the top with the columns path, labels
+            (names with ; or | between them) and perhaps split; or a JSON lines file
+            ({"path": ..., "labels": [...], "split": ...}); or the files of lists.
+            classes.txt may name the classes and their order
 lists       {train,test,database}_img.txt and _label.txt: an image path, or a row of 0
             and 1, a line; classes.txt with names may be added
 coco        train2014/, val2014/ and instances_{train,val}2014.json
@@ -21,6 +27,9 @@ cifar10     data_batch_1 to data_batch_5 and test_batch, of the binary or the py
 --splits=DIR adds the field's released split files of flickr25k, nus_wide or coco, also
 to what was prepared before: {train,test}_img.txt and _label.txt, and the same of
 database where it was released. A run uses them with --config.data.split=released.
+
+--dry-run says in five lines what is there (layout, images, classes, the split that a
+run draws by default, what would be left out or is wrong) and writes nothing.
 
 --out is new, empty, or was prepared before, and lies beside the source, neither in it
 nor around it. Images that are larger than --image_size are kept as JPEG of quality 95
@@ -45,19 +54,20 @@ from cgat_jax.data.checks.chance import chance_line
 from cgat_jax.data.checks.contents import copies, describe_copies
 from cgat_jax.data.dataset import describe_labels, describe_split
 from cgat_jax.data.datasets.released import add_released, odd_labels
-from cgat_jax.data.datasets.splits import splits_of
+from cgat_jax.data.datasets.splits import splits_or_why
 from cgat_jax.data.prepare.manifest import is_prepared, read_contents, read_manifest
 from cgat_jax.data.prepare.opened import open_prepared
 from cgat_jax.data.prepare.prepared import prepare
+from cgat_jax.data.preview import preview
 from cgat_jax.data.sources.source_index import SourceIndex
 from cgat_jax.errors import lookup
 from experiments import cli
 
 _REQUIRED = {
-    "dataset": "data set: cifar10, coco, flickr25k, lists or nus_wide",
     "source": "folder of the original files",
     "out": "folder for the prepared data; created",
 }
+_DATASETS = "data set: cifar10, coco, flickr25k, lists, nus_wide or photos"
 _SIZES = {"cifar10": 32}
 
 
@@ -65,6 +75,13 @@ def define_flags(values: flags.FlagValues) -> None:
     """Declares the flags of this program."""
     for name, text in _REQUIRED.items():
         flags.DEFINE_string(name, None, text, flag_values=values)
+    flags.DEFINE_string("dataset", "photos", _DATASETS, flag_values=values)
+    flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "say what is there, in five lines, and write nothing",
+        flag_values=values,
+    )
     flags.DEFINE_string(
         "splits", None, "folder of the released split files", flag_values=values
     )
@@ -88,8 +105,11 @@ def define_flags(values: flags.FlagValues) -> None:
 def main(values: flags.FlagValues) -> int:
     """Prepares, unless that was done before, and prints what there is."""
     for name, text in _REQUIRED.items():
-        if not values[name].value:
+        needed = name != "out" or not values.dry_run
+        if needed and not values[name].value:
             return cli.refuse("prepare", f"--{name} is missing: expected the {text}")
+    if values.dry_run:
+        return look(values)
     name, out = values.dataset, Path(values.out)
     size = values.image_size or _SIZES.get(name, Data().image_size)
     try:
@@ -114,6 +134,17 @@ def main(values: flags.FlagValues) -> int:
     return 0
 
 
+def look(values: flags.FlagValues) -> int:
+    """Prints what is there; the exit code says whether it can be prepared."""
+    source = Path(values.source)
+    try:
+        seen = preview(values.dataset, source, threads=values.threads, progress=True)
+    except (ValueError, OSError) as error:
+        return cli.refuse("prepare", error, keep_lines=True)
+    print("\n".join(seen.lines))
+    return cli.EXIT_REFUSED if seen.unusable else 0
+
+
 def summary(stored: SourceIndex, root: Path) -> list[str]:
     """Lines on a prepared folder: images, labels, what was left out, the splits."""
     lines = [describe_labels(stored.name, stored.labels), *_classes(stored)]
@@ -122,7 +153,9 @@ def summary(stored: SourceIndex, root: Path) -> list[str]:
     contents = read_contents(root, read_manifest(root))
     if contents is not None:
         notes = [*notes, describe_copies(copies(contents), stored.image_ids)]
-    for split in splits_of(stored, root):
+    splits, why = splits_or_why(stored, root, contents)
+    notes = [*notes, *why]
+    for split in splits:
         notes = [*notes, *describe_split(stored.labels, split)]
         notes.append(f"split {split.name}: {chance_line(stored.labels, split)}")
     return [*lines, *notes, *odd_labels(root)]

@@ -1,4 +1,4 @@
-"""Runs tables of results, a run for each cell, and writes them from the records.
+r"""Runs tables of results, a run for each cell, and writes them from the records.
 
     python -m experiments.study --study=experiments/studies/quickstart.py \
         --workdir=runs/study --out=docs/results_quickstart.md

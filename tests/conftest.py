@@ -27,7 +27,8 @@ hypothesis.settings.load_profile("repeatable")
 
 
 def pytest_addoption(parser):
-    parser.addoption("--slow", action="store_true", help="run the slow tests as well")
+    for kind in ("slow", "long"):
+        parser.addoption(f"--{kind}", action="store_true", help=f"run {kind} tests too")
 
 
 def pytest_configure(config):
@@ -39,10 +40,17 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--slow"):
-        for item in items:
-            if "slow" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="slow: pass --slow"))
+    for kind in ("slow", "long"):
+        if not config.getoption(f"--{kind}"):
+            for item in items:
+                if item.get_closest_marker(kind):
+                    item.add_marker(pytest.mark.skip(reason=f"{kind}: pass --{kind}"))
+
+
+@pytest.fixture(scope="session")
+def cache():
+    """The folder of compiled programs, for runs that are given one."""
+    return _COMPILED
 
 
 @pytest.fixture

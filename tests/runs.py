@@ -2,35 +2,36 @@
 
 import json
 import os
+import re
 import socket
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tests.programs import ROOT, Program, run_program
+
 CONFIG = ROOT / "tests" / "tiny_config.py"
+PROGRESS = re.compile(r"stage \d of \d, |about .* from here: ")
 
 
-def command(workdir, cache, *overrides):
-    command = [sys.executable, "-m", "experiments.main", f"--config={CONFIG}"]
-    command += [f"--workdir={workdir}", f"--config.compilation_cache={cache}"]
-    return [*command, *overrides]
+def arguments(workdir, cache, *overrides):
+    settings = [f"--config={CONFIG}", f"--workdir={workdir}"]
+    return [*settings, f"--config.compilation_cache={cache}", *overrides]
 
 
 def run_main(workdir, cache, *overrides, devices=1):
-    flag = f"--xla_force_host_platform_device_count={devices}"
-    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-    if devices > 1:
-        environment["XLA_FLAGS"] = f"{environment.get('XLA_FLAGS', '')} {flag}"
-    return subprocess.run(
-        command(workdir, cache, *overrides),
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
+    return run_program(
+        "experiments.main",
+        *arguments(workdir, cache, *overrides),
+        env=_devices(devices) if devices > 1 else None,
     )
+
+
+def start(workdir, cache, *overrides):
+    return Program("experiments.main", *arguments(workdir, cache, *overrides))
+
+
+def _devices(count):
+    flag = f"--xla_force_host_platform_device_count={count}"
+    return {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flag}"}
 
 
 def start_processes(workdir, cache, *overrides, count=2, devices=1):
@@ -38,18 +39,15 @@ def start_processes(workdir, cache, *overrides, count=2, devices=1):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    flag = f"--xla_force_host_platform_device_count={devices}"
-    flags = f"{os.environ.get('XLA_FLAGS', '')} {flag}"
     shared = ["--distributed", f"--coordinator=127.0.0.1:{port}"]
     shared.append(f"--num_processes={count}")
     return [
-        subprocess.Popen(
-            [*command(workdir, cache, *overrides), *shared, f"--process_id={number}"],
-            cwd=ROOT,
-            env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        Program(
+            "experiments.main",
+            *arguments(workdir, cache, *overrides),
+            *shared,
+            f"--process_id={number}",
+            env=_devices(devices),
         )
         for number in range(count)
     ]
@@ -63,6 +61,12 @@ def wait_for(processes):
         [_without_gloo(text) for text in part] for part in zip(*texts, strict=True)
     )
     return [process.returncode for process in processes], outs, errors
+
+
+def without_progress(errors):
+    """What a program has said on stderr besides how far it is."""
+    lines = errors.splitlines(keepends=True)
+    return "".join(line for line in lines if not PROGRESS.match(line))
 
 
 def _without_gloo(text):
@@ -84,16 +88,6 @@ def read_curve(path):
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     clock = "seconds/step", "seconds/data", "images_per_second", "check"
     return [{k: line[k] for k in line if k not in clock} for line in lines]
-
-
-def start(workdir, cache, *overrides):
-    return subprocess.Popen(
-        command(workdir, cache, *overrides),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def newest_step(folder):

@@ -78,6 +78,7 @@ def findings(number):
     yield "own", sharding.own_rows(rows)[:, 0].tolist()
     held = sharding.put_whole(mesh, {"x": np.arange(3)})
     yield "held", np.asarray(held["x"]).tolist()
+    yield "compiled themselves", not jax.config.jax_enable_compilation_cache
     split = sharding.put_whole(mesh, np.arange(4), sharding.by_row(mesh))
     yield "split", sharding.own_rows(split).tolist()
 

@@ -3,20 +3,27 @@
 import doctest
 import importlib.util
 import inspect
+import os
 import re
+import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import cgat_jax
 from cgat_jax import attacks, centers, device_retrieval, losses, retrieval
+from cgat_jax.config import Config
+from cgat_jax.config.settings import settings
 from cgat_jax.data import load_dataset
 from cgat_jax.models.network_file import new_card
 from tests.test_structure import FLOORS
 
 ROOT = Path(__file__).parents[1]
+CHANGELOG = ROOT / "CHANGELOG.md"
 API = ROOT / "docs" / "api.md"
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FLAGS = re.MULTILINE | re.DOTALL
+BLOCK = re.compile(r"^```python\n(.*?)^```$", FLAGS)
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 PATH = re.compile(r"`((?:cgat_jax|experiments|tests|docs|benchmarks)/[\w./]*)`")
 PRIVATE = {"cgat_jax.centers.exact"}  # the arithmetic of center codes
@@ -26,7 +33,12 @@ RUN_IN = {
     "cgat_jax.benchmark": "tests/benchmarking/test_benchmark.py",
 }
 """Examples that take seconds, and the tests that run them."""
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/api.md", "docs/architecture.md"]
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+)
+CODE = re.compile(r"^```.*?^```$", FLAGS)
+MOST_OF_README = 120  # lines
 
 
 def blocks() -> list[tuple[str, str]]:
@@ -81,6 +93,16 @@ def methods() -> dict:
 PUBLIC, METHODS = public(), methods()
 
 
+@pytest.fixture(scope="module")
+def generated():
+    """What the site takes from the code."""
+    path = ROOT / "docs" / "_ext" / "generated.py"
+    spec = importlib.util.spec_from_file_location("generated", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize(("heading", "code"), blocks(), ids=[h for h, _ in blocks()])
 def test_an_example_of_the_page_runs(heading, code, tmp_path, monkeypatch):
     missing = [name for name in cgat_jax._PUBLIC if not is_there(name)]
@@ -117,11 +139,15 @@ def test_a_public_function_has_an_example_that_runs(name):
 def test_examples_of_methods_go_on_from_that_of_their_class():
     """So that ``net`` need not be made again in each."""
     finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
-    (first,) = finder.find(cgat_jax.Network, "Network", globs={})
-    runner.run(first, clear_globs=False)
+    known = {}
     assert METHODS
     for name, method in METHODS.items():
-        (example,) = finder.find(method, name, globs=dict(first.globs))
+        own = name.split(".")[1]
+        if own not in known:
+            (first,) = finder.find(getattr(cgat_jax, own), own, globs={})
+            runner.run(first, clear_globs=False)
+            known[own] = first.globs
+        (example,) = finder.find(method, name, globs=dict(known[own]))
         assert example.examples, f"{name}: no example in its docstring"
         runner.run(example)
     assert not runner.summarize().failed
@@ -130,7 +156,7 @@ def test_examples_of_methods_go_on_from_that_of_their_class():
 @pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_names_is_there(page):
     path = ROOT / page
-    text = path.read_text()
+    text = CODE.sub("", path.read_text())
     named = [path.parent / link for link in LINK.findall(text)]
     named += [ROOT / found for found in PATH.findall(text)]
     missing = [str(found) for found in named if not found.exists()]
@@ -143,3 +169,80 @@ def test_the_floors_of_the_page_are_those_that_are_tested():
     assert found[::-1] == FLOORS
     numbers = [int(number) for number, _ in FLOOR.findall(text)]
     assert numbers == [*range(len(FLOORS), 0, -1)]
+
+
+def test_the_site_has_every_page():
+    """A page that no table of contents names is an orphan that nobody finds."""
+    docs = ROOT / "docs"
+    lists = [docs / "index.md", docs / "benchmarks" / "README.md"]
+    listed = {
+        (path.parent / f"{line}.md").relative_to(ROOT).as_posix()
+        for path in lists
+        for block in re.findall(r"^```{toctree}\n(.*?)^```$", path.read_text(), FLAGS)
+        for line in block.split("\n\n")[1].split()
+    }
+    here = {page for page in PAGES if page.startswith("docs/")} - {"docs/index.md"}
+    assert listed == here
+
+
+def test_readme_is_short():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= MOST_OF_README
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/install.md", "docs/first_run.md"])
+def test_the_environment_is_activated_before_the_first_command(page):
+    before, command, _ = (ROOT / page).read_text().partition("python -m experiments")
+    lines = before.splitlines()
+    assert "    source .venv/bin/activate" in lines or not command, page
+
+
+def test_the_quickstart_ends_with_how_to_go_on():
+    command = ["make", "-n", "--no-print-directory", "quickstart"]
+    outer = {
+        "MAKEFLAGS",
+        "MFLAGS",
+        "MAKELEVEL",
+        "VENV",
+    }  # of a make that runs the tests
+    own = {name: value for name, value in os.environ.items() if name not in outer}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=own)
+    assert "source .venv/bin/activate" in done.stdout.splitlines()[-1]
+
+
+def test_what_the_site_makes_says_in_the_checkout_where_to_look(generated):
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        for found in generated.MARK.finditer(text):
+            assert found[0].startswith("_") and "`make docs`" in found[0], page
+        assert "here in the checkout" not in generated.MARK.sub("", text), page
+
+
+def test_notebooks_hold_no_outputs():
+    """They are Markdown, which cannot; an .ipynb beside them could."""
+    assert not [*(ROOT / "docs").rglob("*.ipynb")]
+    for path in (ROOT / "docs" / "notebooks").glob("*.md"):
+        assert path.read_text().startswith("---\nfile_format: mystnb\n"), path
+
+
+def test_the_page_of_settings_has_each_with_its_default_and_help(generated):
+    page = generated.settings_page()
+    for key, value, text in settings(Config()):
+        assert f"`{key}` = `{value!r}`\n: {generated.sentence(text)}" in page
+
+
+def test_the_reference_has_every_public_function(generated):
+    page = generated.public_names() + generated.public_modules()
+    shown = set(re.findall(r"^\.\. auto(?:function|class):: (.*)$", page, re.MULTILINE))
+    assert not {*PUBLIC} - shown
+
+
+def test_the_version_stands_in_one_place():
+    read = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "version" in read["project"]["dynamic"] and "version" not in read["project"]
+    where = read["tool"]["setuptools"]["dynamic"]["version"]
+    assert where == {"attr": "cgat_jax.__version__"}
+    version = re.escape(cgat_jax.__version__)
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert re.search(rf"^version: {version}$", citation, re.MULTILINE)
+    assert re.search(rf"\A# Changelog\n\n## {version} ", CHANGELOG.read_text())

@@ -1,17 +1,13 @@
 """Every program, every place it writes to: what is not ours there keeps its bytes."""
 
-import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from cgat_jax.files import locks, ownership
 from tests.data.sources import bytes_below, small_lists
+from tests.programs import ROOT, run_program
 
-ROOT = Path(__file__).parents[1]
 MAIN = ["--config=tests/tiny_config.py", "--workdir={here}/run"]
 LISTS = ["--config.data.name=lists", "--config.data.num_queries=5000"]
 LISTS += ["--config.data.num_train=10000", "--config.data.num_database=0"]
@@ -45,9 +41,9 @@ PLACES = {
     },
     "report": {
         "report": (["--workdir={here}/run"], ["run/report"]),
-        "report-seeds": (
+        "report-together": (
             ["--workdir={here}/run", "--workdir={here}/source"],
-            ["run/report-seeds"],
+            ["run/report-together"],
         ),
         "out": (["--workdir={here}/run", "--out={here}/out"], ["out"]),
         "the run as out": (["--workdir={here}/run", "--out={here}/run"], []),
@@ -73,6 +69,42 @@ PLACES = {
             ["a.safetensors"],
         ),
     },
+    "export": {
+        "out": (["--workdir={here}/run", "--out={here}/a.onnx"], ["a.onnx"]),
+        "out of StableHLO": (
+            ["--workdir={here}/run", "--out={here}/a.stablehlo"],
+            ["a.stablehlo"],
+        ),
+    },
+    "claim": {
+        "out": (
+            ["make", "--workdir={here}/run", "--title=a", "--authors=b"]
+            + ["--out={here}/out"],
+            ["out"],
+        ),
+        "out of the page": (["page", "--out={here}/a.md"], ["a.md"]),
+    },
+    "index": {
+        "out": (
+            ["--workdir={here}/run", "--images={here}/source", "--out={here}/out"],
+            ["out"],
+        ),
+        "the photos": (
+            ["--workdir={here}/run", "--images={here}/source", "--out={here}/source"],
+            [],
+        ),
+        "among the photos": (
+            ["--workdir={here}/run", "--images={here}/source", "--out={here}/source/i"],
+            [],
+        ),
+        "the run as out": (["--workdir={here}/run", "--out={here}/run"], ["run"]),
+    },
+    "search": {
+        "html": (
+            ["--index={here}/run", "--html={here}/a.html", "{here}/source/a.jpg"],
+            ["a.html"],
+        ),
+    },
     "make_quickstart_photos": {
         "out": (["--source={here}/source", "--out={here}/a.npz"], ["a.npz"]),
         "the source": (["--source={here}/source", "--out={here}/source"], []),
@@ -80,8 +112,13 @@ PLACES = {
     "benchmarks.step": {"out": (["--out={here}/a.md"], ["a.md"])},
     "benchmarks.training": {"out": (["--out={here}/a.md"], ["a.md"])},
     "benchmarks.evaluation": {"out": (["--out={here}/a.md"], ["a.md"])},
+    "benchmarks.search": {"out": (["--out={here}/a.md"], ["a.md"])},
     "benchmarks.scale": {"out": (["--out={here}/a.md"], ["a.md"])},
+    "benchmarks.serve": {"out": (["--out={here}/a.md"], ["a.md"])},
     "benchmarks.input": {"out": (["--out={here}/a.md"], ["a.md"])},
+    "benchmarks.alarm": {
+        "out": (["--workdir={here}/run", "--out={here}/a.md"], ["a.md"])
+    },
     "benchmarks.attack_steps": {
         "out": (["--run={here}/run", "--out={here}/a.md"], ["a.md"])
     },
@@ -95,7 +132,7 @@ PLACES = {
     },
 }
 WRITES_NOTHING = {
-    *("check_data", "benchmarks.step_jax"),
+    *("check_data", "serve", "benchmarks.step_jax"),
     *("benchmarks.torch_peer", "benchmarks.retrieval_growth"),
 }
 REASONS = "not empty|not made by this program|choose|expected a folder"
@@ -122,7 +159,7 @@ def foreign(path):
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
     """(exit code, stderr, what lay there before and lies there now) of each case."""
-    commands, folders = [], []
+    found = {}
     for program, place in CASES:
         arguments, names = PLACES[program][place]
         here = tmp_path_factory.mktemp("here")
@@ -134,24 +171,12 @@ def outcomes(tmp_path_factory):
             foreign(here / name)
         if place == "the source in the workdir":
             small_lists(here / "run" / "data")
-        folders.append((here, everything(here)))
+        before = everything(here)
         module = program if "." in program else f"experiments.{program}"
-        commands.append((module, [text.format(here=here) for text in arguments]))
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.run_programs"],
-        input=json.dumps(commands),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    return {
-        case: (*result, before, everything(here))
-        for case, result, (here, before) in zip(
-            CASES, json.loads(done.stdout), folders, strict=True
-        )
-    }
+        done = run_program(module, *(text.format(here=here) for text in arguments))
+        result = done.returncode, done.stderr
+        found[program, place] = *result, before, everything(here)
+    return found
 
 
 def everything(folder):

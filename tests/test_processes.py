@@ -11,7 +11,8 @@ import pytest
 
 from cgat_jax import processes, sharding
 from cgat_jax.errors import InputError, Stopped
-from tests.runs import ROOT, wait_for
+from tests.programs import ROOT
+from tests.runs import wait_for
 from tests.several_processes import Asked, refuse
 
 TOLD = {
@@ -33,6 +34,7 @@ TOLD = {
     "poll forgets": [],
     "whole": [0, 0, 1, 1],
     "held": [0, 1, 2],
+    "compiled themselves": True,
 }
 APART = [
     {

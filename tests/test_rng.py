@@ -26,6 +26,8 @@ def _host_streams(seed):
     for row in range(20):
         yield ("hardest anchors", row)
     yield ("bootstrap",)
+    yield ("alarm",)
+    yield ("training map",)
 
 
 def test_the_table_lists_every_host_stream():
@@ -53,7 +55,8 @@ def test_the_package_draws_from_the_listed_streams_alone():
     """Each purpose in the code is of a list, and each of a list is in the code."""
     assert set(_purposes("host_stream", STAGES)) == set(rng.HOST_STREAMS)
     listed = {*rng.DEVICE_STREAMS, *rng.NAMED_DEVICE_STREAMS}
-    of_attacks = {"attack_runner.py: purpose", "run.py: name"}
+    of_attacks = {f"{file}.py: name" for file in ("attacking", "run")}
+    of_attacks.add("attack_runner.py: purpose")
     assert set(_purposes("device_stream", STAGES[:3])) == listed | of_attacks
 
 

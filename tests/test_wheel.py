@@ -81,7 +81,7 @@ def built(tmp_path_factory):
     return out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_wheel_holds_the_package_alone_and_all_of_it(built):
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
@@ -90,17 +90,18 @@ def test_the_wheel_holds_the_package_alone_and_all_of_it(built):
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_source_archive_is_the_whole_checkout(built):
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = set().union(*(files_of(ROOT / folder) for folder in FOLDERS))
     wanted |= {"README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "pyproject.toml"}
     wanted |= {"requirements.txt", "requirements-test.txt", "Makefile"}
+    wanted |= {"requirements-docs.txt"}
     assert not wanted - names, wanted - names
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_from_the_wheel_the_package_works_where_no_checkout_is(built, tmp_path):
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         wheel.extractall(tmp_path / "site")
@@ -141,7 +142,7 @@ def installed(built, tmp_path_factory):
     return python
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("heading", "code"), blocks())
 def test_an_example_of_the_page_runs_where_the_wheel_is_installed(
     installed, heading, code, tmp_path

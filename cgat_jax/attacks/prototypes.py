@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tqdm import tqdm
 
+from cgat_jax import progress
 from cgat_jax.losses.prototype import prototype_loss
 from cgat_jax.models.prototype import PrototypeNet, make_prototype_net
 from cgat_jax.types import Bank, Codes, Labels, Mask, PyTree, Scalar
@@ -100,7 +100,8 @@ def fit_prototypes(
 
     block = jax.jit(lambda a, b, carry: jax.lax.fori_loop(a, b, train, carry))
     carry = params, tx.init(params)
-    with tqdm(total=steps, desc="train prototypes", disable=None) as bar:
+    nothing = progress.part(cost=0.0)  # no image passes through a network
+    with nothing, progress.bar("train prototypes", steps, unit="steps") as bar:
         for start, end in _blocks(steps, check_stop):
             carry = jax.block_until_ready(block(start, end, carry))
             bar.update(end - start)

@@ -44,6 +44,7 @@ class Benchmark:
         records: of the clean queries and of each attack, in order.
         transfers: of images that were made on other networks.
         sanity: the checks of whether the numbers can be believed.
+        first_queries: the worst case on the first queries, where it was not asked for.
         config: the settings.
         inputs: digests of the data.
         files: what a folder with these results holds, by name.
@@ -52,6 +53,7 @@ class Benchmark:
     records: list[Record]
     transfers: list[Record]
     sanity: list[Record]
+    first_queries: list[Record]
     config: Config
     inputs: Mapping[str, Any]
     files: Mapping[str, bytes]

@@ -106,8 +106,8 @@ def weighted_center_codes(
     Args:
         labels: multi-hot labels of the queries.
         bank: relaxed codes and labels of the training images.
-        weights: of label sets y and Y: ``jaccard`` |y and Y| / |y or Y|; ``cosine``
-            y.Y / (|y| |Y|), which makes the *mainstay codes* of SAAT.
+        weights: of label sets y and Y: ``jaccard`` ``|y and Y| / |y or Y|``; ``cosine``
+            ``y.Y / (|y| |Y|)``, which makes the *mainstay codes* of SAAT.
         binary: take the signs of the bank's codes.
 
     References:

@@ -60,7 +60,9 @@ class Evaluate:
         choices=("zero", "exclude"),
     )
     top_k: int = setting(5000, "MAP looks at this many first retrieved images", low=1)
-    batch_size: int = setting(64, "images at once, over all devices", low=1)
+    batch_size: int = setting(
+        64, "images at once, over all devices (photos: 0 is chosen)", low=1
+    )
     num_queries: int = setting(0, "attack only the first queries; 0: all")
     gallery: int = setting(6, "queries shown in the report's galleries")
     transfer: str = setting(
@@ -75,8 +77,15 @@ class Evaluate:
     )
     sanity_queries: int = setting(
         -1,
-        "queries of the fourteen sanity checks; 0: no checks; -1: 16 to 64, as many as "
-        "a tenth of the run pays for",
+        "queries of the fourteen sanity checks; 0: no checks; -1: 64, where there are",
+        low=-1,
+        affects_results=False,
+    )
+
+    worst_case_queries: int = setting(
+        -1,
+        "first queries of a worst case that evaluate.attacks does not name; 0: none; "
+        "-1: as many as a third of training and attacks pays for, none below 16",
         low=-1,
         affects_results=False,
     )

@@ -17,7 +17,9 @@ class Data:
     """The images, their labels, and who is query, database and training image."""
 
     name: str = setting(
-        "coco", "data set: quickstart, lists, coco, flickr25k, nus_wide or cifar10"
+        "coco",
+        "data set: photos (your own), quickstart, lists, coco, flickr25k, nus_wide or "
+        "cifar10",
     )
     root: str = setting(
         "", "folder of the prepared data; empty: WORKDIR/data", affects_results=False
@@ -36,7 +38,10 @@ class Data:
         "", "folder of the released split files; read once into the prepared data"
     )
     image_size: int = setting(
-        256, "short side of stored images, pixels; larger ones are reduced to it", low=1
+        256,
+        "short side of stored images, pixels; larger ones are reduced to it (photos: 0 "
+        "is chosen)",
+        low=1,
     )
     enlarge: bool = setting(
         True,
@@ -44,11 +49,22 @@ class Data:
         "least of the crop's size",
     )
     crop_size: int = setting(
-        224, "side of the square that the network sees, pixels", low=1
+        224,
+        "side of the square that the network sees, pixels (photos: 0 is chosen)",
+        low=1,
     )
-    num_queries: int = setting(5000, "query images (lists: all)")
+    num_queries: int = setting(
+        5000, "query images (lists: all; photos: 0 for the share below)"
+    )
     num_train: int = setting(
-        10000, "training images, part of the database (lists: all)"
+        10000,
+        "training images, part of the database (lists: all; photos: 0 for the share)",
+    )
+    query_fraction: float = setting(
+        0.1, "photos: share of them that are queries", high=1
+    )
+    train_fraction: float = setting(
+        1.0, "photos: share of the database that trains", high=1
     )
     num_database: int = setting(0, "database images; 0: all that are not queries")
     split_seed: int = setting(0, "seed of the split (lists: not used)")
@@ -67,7 +83,7 @@ class Model:
     name: str = setting(
         "vgg11",
         "alexnet, vgg11, vgg13, vgg16 or vgg19 (with batch normalization: vgg11_bn "
-        "...), resnet18, resnet34, resnet50 or small",
+        "...), resnet18, resnet34, resnet50, small or medium (photos: empty is chosen)",
     )
     bits: int = setting(32, "code length K", low=1)
     weights: str = setting(
@@ -121,8 +137,10 @@ class Loss:
 class Training:
     """Optimization of one stage: SGD or Adam as PyTorch does it."""
 
-    epochs: int = setting(100, "epochs; 0 skips the stage")
-    batch_size: int = setting(32, "images a step, over all devices", low=1)
+    epochs: int = setting(100, "epochs; 0 skips the stage (photos: -1 is chosen)")
+    batch_size: int = setting(
+        32, "images a step, over all devices (photos: 0 is chosen)", low=1
+    )
     learning_rate: float = setting(0.01, "initial learning rate")
     optimizer: str = setting("sgd", "sgd or adam")
     momentum: float = setting(0.9, "momentum of SGD, first decay rate of Adam")
@@ -141,7 +159,7 @@ class Defense(Training):
     """The adversarial training stage."""
 
     name: str = setting("cgat", "cgat, saat, at_self, atrdh or standard")
-    epochs: int = setting(30, "epochs; 0 skips the stage")
+    epochs: int = setting(30, "epochs; 0 skips the stage (photos: -1 is chosen)")
     schedule: str = setting(
         "half", "thirds, half, half_and_three_quarters, cosine or constant"
     )

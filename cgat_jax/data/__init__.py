@@ -17,6 +17,7 @@ from cgat_jax.data.datasets.coco import load_coco, scan_coco
 from cgat_jax.data.datasets.flickr25k import load_flickr25k, scan_flickr25k
 from cgat_jax.data.datasets.lists import load_lists, scan_lists
 from cgat_jax.data.datasets.nus_wide import load_nus_wide, scan_nus_wide
+from cgat_jax.data.datasets.photos import load_photos, scan_photos
 from cgat_jax.data.datasets.quickstart import load_quickstart
 from cgat_jax.data.datasets.released import add_released
 from cgat_jax.data.digest import DataDigest
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 DATASETS = {
+    "photos": load_photos,
     "quickstart": load_quickstart,
     "lists": load_lists,
     "coco": load_coco,
@@ -45,6 +47,7 @@ DATASETS = {
     "cifar10": load_cifar10,
 }
 SCANS = {
+    "photos": scan_photos,
     "lists": scan_lists,
     "coco": scan_coco,
     "flickr25k": scan_flickr25k,

@@ -21,9 +21,9 @@ from cgat_jax.data.checks.doctor_files import (
     findings,
     small_images,
 )
-from cgat_jax.data.dataset import DataError, Split, describe_labels, make_split
+from cgat_jax.data.dataset import Split, describe_labels, make_split
 from cgat_jax.data.datasets.lists import merge, read_rows
-from cgat_jax.data.datasets.splits import splits_of
+from cgat_jax.data.datasets.splits import splits_or_why
 from cgat_jax.data.prepare.manifest import (
     check_files,
     is_prepared,
@@ -33,7 +33,7 @@ from cgat_jax.data.prepare.manifest import (
 from cgat_jax.data.prepare.opened import open_prepared
 from cgat_jax.data.prepare.stored import reader
 from cgat_jax.data.sources.archives import read_source
-from cgat_jax.data.sources.source_file import SourceFile, search, some
+from cgat_jax.data.sources.source_file import SourceFile, counted, search, some
 from cgat_jax.data.sources.source_index import SourceIndex
 from cgat_jax.errors import lookup
 
@@ -51,15 +51,15 @@ def diagnose(
     terminal.
 
     Args:
-        folder: a prepared folder, a folder with the field's split files and their
-            images, or original files.
-        name: of the data set, a key of ``cgat_jax.data.SCANS``; original files need it,
-            split files are compared with what is known of it.
+        folder: a prepared folder, photos in a layout of
+            ``cgat_jax.data.datasets.photos``, or original files of a known data set.
+        name: of the known data set, a key of ``cgat_jax.data.SCANS``; split files are
+            compared with what is known of it.
         threads: that decode.
         crop_size: images with a smaller side, in pixels, are named.
 
     Raises:
-        DataError: what cannot be read at all, or a data set that is not named.
+        DataError: what cannot be read at all.
     """
     if is_prepared(Path(folder)):
         yield from _check_prepared(Path(folder), threads, crop_size)
@@ -78,12 +78,14 @@ def _check_prepared(root: Path, threads: int, crop_size: int) -> Iterator[Findin
     read = reader(root, manifest)
     problems, sizes = check_stored(read, names, threads, progress=True)
     yield from findings(problems)
-    yield from small_images(sizes, names, crop_size)
+    yield from small_images(sizes, names, crop_size, name)
     yield from check_labels(stored, known)
-    splits = splits_of(stored, root)
-    for split in splits:
-        yield from _about(split, check_split(stored.labels, split, known))
     contents = read_contents(root, manifest)
+    splits, why = splits_or_why(stored, root, contents)
+    for text in why:
+        yield Finding(True, text)
+    for split in splits:
+        yield from _about(split, check_split(stored, split, known))
     if contents is not None:
         yield from check_copies(contents, stored.labels, names, splits)
 
@@ -94,21 +96,16 @@ def _check_source(
     """Findings on original files: as for a prepared folder, and on each file.
 
     Raises:
-        DataError: what cannot be read at all, or a data set that is not named.
+        DataError: what cannot be read at all.
     """
     with tempfile.TemporaryDirectory(prefix="check_data-") as unpacked:
         listing, conflicts = read_source(
             lambda places: _read(places, name), source, Path(unpacked), progress=True
         )
         if conflicts:
-            text = f"{len(conflicts):,} images have two different label rows"
+            text = f"{counted(len(conflicts), 'image')} with two different label rows"
             yield Finding(True, f"{text}: {some(conflicts)}")
-        splits = []
-        if listing.parts:
-            label = f"{name}-released" if known_of(name or "") else "lists"
-            splits = [make_split(label, listing.image_ids, **listing.parts)]
-        label = name or "lists"
-        yield from _check_listing(listing, label, splits, threads, crop_size)
+        yield from _check_listing(listing, name, threads, crop_size)
 
 
 def _read(
@@ -117,27 +114,33 @@ def _read(
     """What a source lists, and images with two label rows."""
     if (lists := search(places, "train_img.txt")) is not None:
         return merge(lists.parent, read_rows(lists.parent))
-    if name is None:
-        raise DataError(
-            f"{places[0]}: neither prepared nor a folder of split files; name the data "
-            "set with --dataset"
-        )
-    return lookup("data set", name, SCANS)(places), []
+    return lookup("data set", name or "photos", SCANS)(places), []
 
 
 def _check_listing(
-    listing: SourceIndex, name: str, splits: list[Split], threads: int, crop_size: int
+    listing: SourceIndex, name: str | None, threads: int, crop_size: int
 ) -> Iterator[Finding]:
-    known = known_of(name)
-    yield Finding(False, describe_labels(name, listing.labels))
+    known = known_of(name or "")
+    yield Finding(False, describe_labels(name or listing.name, listing.labels))
+    if listing.layout:
+        for text in (f"layout: {listing.layout}", *listing.notes):
+            yield Finding(False, text)
     problems, contents, sizes = check_originals(listing, threads, progress=True)
     yield from findings(problems)
-    yield from small_images(sizes, listing.image_ids, crop_size)
+    yield from small_images(sizes, listing.image_ids, crop_size, listing.name)
     yield from check_labels(listing, known)
-    for split in splits:
-        yield from _about(split, check_split(listing.labels, split, known))
     sound = np.array([not kind for kind, _ in problems])
     unique = np.where(sound, contents, np.arange(len(contents), dtype=np.uint64))
+    splits, why = [], []
+    if listing.parts:
+        label = listing.name if known is None else f"{name}-released"
+        splits = [make_split(label, listing.image_ids, **listing.parts)]
+    elif listing.name == "photos":
+        splits, why = splits_or_why(listing, None, unique)
+    for text in why:
+        yield Finding(True, text)
+    for split in splits:
+        yield from _about(split, check_split(listing, split, known))
     yield from check_copies(unique, listing.labels, listing.image_ids, splits)
 
 

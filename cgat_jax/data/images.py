@@ -15,6 +15,18 @@ STORAGE = "jpeg95-444"
 
 # Named, because Pillow otherwise also tries formats that start other programs (EPS).
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
+)
+"""What the names of image files end in, where a folder is searched for them."""
+_STARTS = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG": "PNG",
+    b"GIF8": "GIF",
+    b"RIFF": "WEBP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+}
 _ORIENTATION = 0x0112
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
@@ -139,13 +151,19 @@ def _open(data: bytes, name: str) -> Image.Image:
         raise OversizedError(f"{name}: over 50 megapixels, not decoded") from None
     except Exception as error:
         # Pillow's readers raise whatever malformed bytes lead them to.
-        start = bytes(data[:12])
-        message = f"{name}: not a readable image; starts {start!r}"
-        raise UnreadableError(message) from error
+        raise UnreadableError(f"{name}: not a readable image{_what(data)}") from error
     if image.width * image.height > MAX_PIXELS:
         pixels = f"{image.width} x {image.height}"
         raise OversizedError(f"{name}: {pixels} is over 50 megapixels, not decoded")
     return image
+
+
+def _what(data: bytes) -> str:
+    """What bytes that are no readable image begin as."""
+    kinds = (kind for start, kind in _STARTS.items() if data.startswith(start))
+    if kind := next(kinds, ""):
+        return f": a {kind} that is cut off or damaged"
+    return f"; starts {bytes(data[:12])!r}"
 
 
 def _load(data: bytes, name: str) -> Image.Image:

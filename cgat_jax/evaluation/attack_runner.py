@@ -1,8 +1,6 @@
 """Attacks on the queries of a network, batch by batch, as compiled programs."""
 
-import copy
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,13 +10,14 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from cgat_jax import sharding
+from cgat_jax import progress, sharding
 from cgat_jax.attacks import ATTACKS, AttackContext, Budget
 from cgat_jax.attacks.pgd import round_to_8_bits
 from cgat_jax.attacks.references import GENERATED
 from cgat_jax.config import Config
 from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.evaluation.generators import Generators
+from cgat_jax.evaluation.passes import budget_passes
 from cgat_jax.evaluation.references import AttackInputs, CodesBySplit, References
 from cgat_jax.rng import device_stream
 from cgat_jax.types import Batch, HashModel, PyTree
@@ -83,11 +82,14 @@ class Attacker:
         self.references, self.generators = references, generators
         self._programs: dict[tuple, Callable] = {}
 
-    def quiet(self) -> "Attacker":
-        """The same, with the programs that it has, without bars of its own."""
-        other = copy.copy(self)
-        other.batches = functools.partial(self.batches, bar=False)
-        return other
+    def small_size(self, queries: int) -> int:
+        """Images at once where there are few: a multiple of 8 a device; 0: as usual.
+
+        A batch costs the same however few of its images are no padding.
+        """
+        step = 8 * self.mesh.size
+        size = -(-queries // step) * step
+        return size if size < self.config.evaluate.batch_size else 0
 
     def given(self, name: str, encoded: EncodedNetwork) -> AttackInputs:
         """What an attack on a network is given; a generator is trained if need be."""
@@ -134,22 +136,26 @@ class Attacker:
             budget = dataclasses.replace(budget, random_start=True)
         program = self._program(name, budget, encoded.model)
         purpose = f"{name}/restart {restart}" if restart else name
+        title = f"{name}, restart {restart}" if restart else name
         key = device_stream(self.config.seed, purpose)
         bank = self.references.bank(encoded.codes)
         padded = np.concatenate([given.rows[rows], np.zeros_like(given.rows[:1])])
         gathered = _Gathered(keep, list(others or {}))
-        for batch in self.batches(positions[rows], f"attack {name}", size):
-            numbers = np.append(rows, len(positions)).astype(np.int32)[batch.indices]
-            own = padded[batch.indices], numbers
-            split = sharding.by_row(self.mesh)
-            inputs = batch.images, *sharding.put_whole(self.mesh, own, split)
-            settings = key, np.float32(budget.epsilon)
-            network = (*encoded.network, bank, given.generator)
-            signs, adversarial, perturbation = program(network, inputs, settings)
-            transfer_codes = [
-                self._signs(other, adversarial) for other in (others or {}).values()
-            ]
-            gathered.add(batch.mask, signs, adversarial, perturbation, transfer_codes)
+        numbers = np.append(rows, len(positions)).astype(np.int32)
+        settings = key, np.float32(budget.epsilon)
+        network = (*encoded.network, bank, given.generator)
+        with progress.part(cost=len(rows) * budget_passes(name, budget)):
+            for batch in self.batches(positions[rows], title, size):
+                own = padded[batch.indices], numbers[batch.indices]
+                split = sharding.by_row(self.mesh)
+                inputs = batch.images, *sharding.put_whole(self.mesh, own, split)
+                signs, adversarial, perturbation = program(network, inputs, settings)
+                transfer_codes = [
+                    self._signs(other, adversarial) for other in (others or {}).values()
+                ]
+                gathered.add(
+                    batch.mask, signs, adversarial, perturbation, transfer_codes
+                )
         return gathered.whole()
 
     def _program(self, name: str, budget: Budget, model: HashModel) -> Callable:

@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from tqdm import tqdm
 
-from cgat_jax import sharding
+from cgat_jax import progress, sharding
 from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.data.loader import eval_batches
@@ -74,7 +73,7 @@ class Encoder:
         return self._programs[model]
 
     def batches(
-        self, positions: np.ndarray, title: str, size: int = 0, bar: bool = True
+        self, positions: np.ndarray, title: str, size: int = 0
     ) -> Iterator[Batch]:
         """Those images, ``size`` at once or, for 0, as many as the settings say.
 
@@ -89,17 +88,17 @@ class Encoder:
             threads=self.config.data.threads,
             rows=sharding.process_rows(size),
         )
-        shown = None if bar and is_first() else True
-        total = -(-len(positions) // size)
-        counted = tqdm(batches, total=total, desc=title, disable=shown)
-        for number, batch in enumerate(counted):
-            self.check_stop()
-            rows = np.arange(number * size, (number + 1) * size)
-            yield batch._replace(
-                images=sharding.put_rows(self.mesh, batch.images),
-                indices=np.minimum(rows, len(positions)),
-                mask=rows < len(positions),
-            )
+        count = len(positions)
+        with progress.bar(title, count, unit="img", shown=is_first()) as bar:
+            for number, batch in enumerate(batches):
+                self.check_stop()
+                rows = np.arange(number * size, (number + 1) * size)
+                yield batch._replace(
+                    images=sharding.put_rows(self.mesh, batch.images),
+                    indices=np.minimum(rows, count),
+                    mask=rows < count,
+                )
+                bar.update(min(size, count - number * size))
 
     def _digest(self, model: HashModel, network: Network) -> str:
         """Of a network's arrays; of its outputs, where a closure holds the arrays."""
@@ -138,8 +137,9 @@ class Encoder:
             ]
             return np.concatenate(codes)[: len(positions)].astype(np.int8)
 
-        shape = len(positions), bits
-        return self.kept_codes(folder / f"{part}.npy", shape, make, f"{part} {digest}")
+        path, shape = folder / f"{part}.npy", (len(positions), bits)
+        with progress.part(cost=len(positions)):
+            return self.kept_codes(path, shape, make, f"{part} {digest}")
 
     def kept_codes(
         self, path: Path, shape: tuple[int, int], make: Callable, of: str

@@ -1,7 +1,6 @@
 """Clean and attacked retrieval of each network, as records that are kept."""
 
 import contextlib
-import dataclasses
 import functools
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
+from cgat_jax import progress
 from cgat_jax.attacks import ATTACKS, WORST_CASE, ordered_attacks
 from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
@@ -21,9 +21,11 @@ from cgat_jax.evaluation.attack_runner import Attacker, AttackResult, EncodedNet
 from cgat_jax.evaluation.encoder import Encoder
 from cgat_jax.evaluation.gallery import Shown, write_gallery
 from cgat_jax.evaluation.generators import Generators
+from cgat_jax.evaluation.records import is_named, is_of
 from cgat_jax.evaluation.references import References
 from cgat_jax.evaluation.scoring import Scorer, goal_codes
-from cgat_jax.evaluation.worst_case import WorstCase, standard_v1
+from cgat_jax.evaluation.workload import Sizes, attack_passes, worst_case_queries
+from cgat_jax.evaluation.worst_case import WorstCase, attack_first
 from cgat_jax.files.io import read_sealed, set_aside, write_sealed
 from cgat_jax.files.kept import read_kept
 from cgat_jax.processes import from_first
@@ -63,16 +65,39 @@ class Evaluator:
         self.attacker = Attacker(
             config, mesh, self.references, generators, self.encoder.batches
         )
-        self.folder = workdir / "evaluate"
+        self.folder, split = workdir / "evaluate", dataset.split
+        attacked = len(self.references.positions)
+        self.sizes = Sizes(len(split.train), len(split.database), attacked)
+        self.worst_case_queries = worst_case_queries(config, self.sizes)
+
+    @property
+    def attacks_named(self) -> list[str]:
+        """The attacks of all queries, in their order.
+
+        The worst case is among them where the settings name it, or leave it open and
+        the run pays for it.
+        """
+        names = ordered_attacks(self.config.evaluate.attack_list)
+        whole = self.worst_case_queries == len(self.references.positions)
+        return [*names, WORST_CASE] if whole else names
 
     def attacks(self, defense: str, encoded: EncodedNetwork) -> list[Record]:
         """Records of the clean queries and of each attack of the list, in order."""
         self.references.check_kept()
-        names = ["clean", *ordered_attacks(self.config.evaluate.attack_list)]
-        records = [self._record(defense, attack, encoded) for attack in names]
+        records, names = [], ["clean", *self.attacks_named]
+        with progress.part(defense):
+            for attack in names:
+                with progress.part(*self._progress(attack)):
+                    records.append(self._record(defense, attack, encoded))
         if names[-1] == WORST_CASE:
             records[-1] = self._compared(records[-1], defense, encoded)
         return records
+
+    def _progress(self, attack: str) -> tuple[str, int]:
+        """What a part of the run is called besides its bars, and what it costs."""
+        each = 0 if attack == "clean" else attack_passes(attack, self.config)
+        title = attack if attack == WORST_CASE else ""
+        return title, each * len(self.references.positions)
 
     def _record(self, defense: str, attack: str, encoded: EncodedNetwork) -> Record:
         """What was measured, now or before.
@@ -107,7 +132,10 @@ class Evaluator:
             record["code_usage"] = code_usage(encoded.codes["database"])._asdict()
         else:
             if attack == WORST_CASE:
-                result, special, goals = *self._worst_case(encoded), None
+                rows = np.arange(len(clean))
+                found = attack_first(self.attacker, self.scorer, encoded, rows)
+                result, goals = found.worst.result, None
+                special = records.ensemble_measures(found)
             else:
                 result, special, goals = self._attack(attack, encoded)
             after = self.scorer.scores(result.codes, encoded.codes)
@@ -128,8 +156,12 @@ class Evaluator:
         from_first(keep)
         return codes
 
-    def _attacked_precision(self, defense: str, attack: str, encoded: EncodedNetwork):
-        """Average precision of each query under an attack that was measured before."""
+    def precision(self, defense: str, attack: str, encoded: EncodedNetwork):
+        """Average precision of each query, clean or as it was measured before."""
+        if attack == "clean":
+            return self.scorer.precision(
+                self.references.own(encoded.codes), encoded.codes
+            )
         folder = self.folder / f"{defense}-{attack}"
 
         again = functools.partial(self._measure, folder, defense, attack, encoded)
@@ -142,15 +174,15 @@ class Evaluator:
         self, record: Record, defense: str, encoded: EncodedNetwork
     ) -> Record:
         """The worst case's record, compared with the other attacks of the list."""
-        names = ordered_attacks(self.config.evaluate.attack_list)
-        names = [n for n in names if n != WORST_CASE and ATTACKS[n].bounded]
+        names = [n for n in self.attacks_named if n != WORST_CASE]
+        names = [name for name in names if ATTACKS[name].bounded]
         if record.get("others") == names:
             return record
-        precision = functools.partial(
-            self._attacked_precision, defense, encoded=encoded
-        )
-        others = {name: precision(name) for name in names}
-        record |= records.comparison_measures(precision(WORST_CASE), others)
+        found = {
+            name: self.precision(defense, name, encoded)
+            for name in (*names, WORST_CASE)
+        }
+        record |= records.comparison_measures(found.pop(WORST_CASE), found)
         self.write(self.folder / f"{defense}-{WORST_CASE}" / "record.json", record)
         return record
 
@@ -182,29 +214,6 @@ class Evaluator:
             goals,
         )
 
-    def _worst_case(self, encoded: EncodedNetwork) -> tuple[AttackResult, Record]:
-        """The ensemble's result."""
-        settings, given = self.config.evaluate, {}
-
-        def attack(name, budget, rows, restart):
-            if name not in given:
-                given[name] = self.attacker.given(name, encoded)
-            return self.attacker.run(
-                name,
-                encoded,
-                given=given[name],
-                rows=rows,
-                budget=dataclasses.replace(budget, epsilon=settings.epsilon),
-                restart=restart,
-                keep=settings.gallery,
-            )
-
-        def score(codes, rows):
-            return self.scorer.precision(codes, encoded.codes, rows)
-
-        found = standard_v1(attack, score, self.scorer.chances())
-        return found.worst.result, records.ensemble_measures(found)
-
     def describe(self, defense: str, attack: str, encoded: EncodedNetwork) -> Record:
         """The head of a record."""
         count = len(self.references.positions)
@@ -229,17 +238,3 @@ def _read_record(path: Path, defense: str, attack: str) -> Record | None:
 def _codes_of(defense: str, attack: str, encoded: EncodedNetwork) -> str:
     """What the codes of attacked queries are of."""
     return f"{defense}-{attack} {encoded.digest}"
-
-
-def is_named(record: Record, defense: str, attack: str, source=None) -> bool:
-    """Whether a record is of this attack on this network."""
-    named = record.get("defense"), record.get("attack"), record.get("source")
-    return named == (defense, attack, source)
-
-
-def is_of(record: Record | None, **digests: str) -> bool:
-    """Whether a record is there and of these networks, as far as it says."""
-    return record is not None and all(
-        record.get(f"{name}_sha256", digest) == digest
-        for name, digest in digests.items()
-    )

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 
+from cgat_jax import progress
 from cgat_jax.evaluation.attack_runner import EncodedNetwork, Network
 from cgat_jax.evaluation.evaluator import Evaluator, Record
+from cgat_jax.evaluation.first_queries import worst_on_first
 from cgat_jax.evaluation.transfer import Doubts
 from cgat_jax.types import HashModel
 
@@ -24,24 +26,29 @@ def measure(
             names of their own; taken one by one after the networks' own attacks.
 
     Returns:
-        What ``results.json`` holds: ``records``, ``transfers`` and ``sanity``.
+        What ``results.json`` holds: ``records``, ``transfers``, ``sanity``, and the
+        worst case on the ``first_queries``, where it is not among the records.
 
     Raises:
         InputError: what the folder holds is of other networks or other data.
     """
-    own: dict[str, EncodedNetwork] = {
-        defense: evaluator.encoded(defense, *network)
-        for defense, network in networks.items()
-    }
+
+    def encoded(name: str, network: tuple[HashModel, Network]) -> EncodedNetwork:
+        with progress.part(name):
+            return evaluator.encoded(name, *network)
+
+    own = {defense: encoded(defense, network) for defense, network in networks.items()}
     records = [
         record
         for defense, encoded in own.items()
         for record in evaluator.attacks(defense, encoded)
     ]
-    sources = own | {name: evaluator.encoded(name, *other) for name, *other in others}
+    worst = worst_on_first(evaluator, own)
+    sources = own | {name: encoded(name, other) for name, *other in others}
     doubts = Doubts(evaluator)
     return {
         "records": records,
         "transfers": doubts.transfers(own, sources),
         "sanity": doubts.examine(own, sources),
+        "first_queries": worst,
     }

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int8
 from cgat_jax import sharding
 from cgat_jax.data.crops import center_crops
 from cgat_jax.errors import InputError, NonFiniteError
+from cgat_jax.evaluation.export import write_export
 from cgat_jax.files.ownership import claim_folder, release_folder
 from cgat_jax.models.network_file import (
     NETWORK_FILE,
@@ -80,6 +81,11 @@ class Network:
     def bits(self) -> int:
         """Code length K."""
         return self.card["bits"]
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Digest of weights and statistics: codes of another network mean nothing."""
+        return digest_of((self.params, self.stats))
 
     def apply(self, images: Images) -> Logits:
         """The network as a function to attack: pure, differentiable, evaluating.
@@ -185,11 +191,43 @@ class Network:
             release_folder(path, keep=existed)
             raise
 
+    def export(self, path: str | os.PathLike) -> Path:
+        """Writes the network as a program for other runtimes; whole or not at all.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.export(f"{folder}/net.stablehlo").name
+        'net.stablehlo'
+
+        ``cgat_jax.load_exported`` reads both formats back, with the essentials of the
+        card; neither needs this package. They take uint8 images
+        [b, crop_size, crop_size, 3], as ``cgat_jax.data.crops.center_crops`` makes
+        them, b free, and give packed codes, uint8 [b, ceil(bits / 8)] in the order of
+        ``numpy.packbits(codes > 0, axis=1)``, and the logits, float32 [b, bits].
+
+        Args:
+            path: a name that ends in ``.stablehlo`` (for ``jax.export.deserialize``, on
+                CPUs and NVIDIA's GPUs) or ``.onnx``. A network that was exported there
+                before is replaced.
+
+        Returns:
+            The file.
+
+        Raises:
+            ForeignFilesError: something else is there, which stays.
+            InputError: another suffix; a package of the extra ``[export]`` is not
+                there; the network computes in bfloat16, which ONNX does not do.
+        """
+        write_export(path := Path(path), self.apply, self._own_card())
+        return path
+
+    def _own_card(self) -> dict[str, Any]:
+        return self.card | {"network_sha256": self.sha256}
+
     def _write(self, path: Path) -> Path:
         check_network_out(path)
-        digest = {"network_sha256": digest_of((self.params, self.stats))}
         stored = StoredNetwork(
-            self.params, self.stats, self.card | digest, self.loss_state
+            self.params, self.stats, self._own_card(), self.loss_state
         )
         write_network(path, stored)
         return path

@@ -127,6 +127,7 @@ def retrieval_measures(scores: RetrievalScores) -> dict[str, Any]:
         "chance": scores.chance,
         "ceiling": scores.ceiling,
         "num_without_relevant": scores.num_queries_without_relevant,
+        "tie_size": scores.tie_size,
         "precision_at": {
             "n": scores.precision_cutoffs.tolist(),
             "precision": scores.precision_at.tolist(),
@@ -172,3 +173,17 @@ def comparison_measures(
     """
     lowest = np.min([own, *others.values()], axis=0)
     return {"map_with_others": float(lowest.mean()), "others": list(others)}
+
+
+def is_named(record: Mapping[str, Any], defense: str, attack: str, source=None) -> bool:
+    """Whether a record is of this attack on this network."""
+    named = record.get("defense"), record.get("attack"), record.get("source")
+    return named == (defense, attack, source)
+
+
+def is_of(record: Mapping[str, Any] | None, **digests: str) -> bool:
+    """Whether a record is there and of these networks, as far as it says."""
+    return record is not None and all(
+        record.get(f"{name}_sha256", digest) == digest
+        for name, digest in digests.items()
+    )

@@ -7,16 +7,17 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from cgat_jax import sharding
-from cgat_jax.attacks import ATTACKS, Budget
+from cgat_jax.attacks import Budget
 from cgat_jax.attacks.objectives import agreement
 from cgat_jax.attacks.pgd import relax
 from cgat_jax.evaluation.attack_runner import Attacker, AttackResult, EncodedNetwork
 from cgat_jax.evaluation.budgets import budget_of
+from cgat_jax.evaluation.passes import budget_passes
 from cgat_jax.evaluation.references import AttackInputs
 from cgat_jax.evaluation.scoring import Scorer
+from cgat_jax.progress import Bar
 from cgat_jax.types import HashModel
 
 _KEPT = 8  # compiled programs, each of which may hold a network
@@ -32,7 +33,7 @@ class SanityNetwork:
         encoded: EncodedNetwork,
         transfer_source: EncodedNetwork | None,
         queries: int,
-        bar: tqdm | None = None,
+        bar: Bar | None = None,
     ):
         """Reads the first queries.
 
@@ -44,8 +45,7 @@ class SanityNetwork:
             queries: how many, at most as many as there are.
             bar: goes on with the attacks, in forward passes of all queries.
         """
-        attacker = attacker.quiet()
-        self._bar = bar
+        self._bar, self._size = bar, attacker.small_size(queries)
         self.config, self._scorer = attacker.config, scorer
         self.epsilon = self.config.evaluate.epsilon
         self._attacker, self._encoded = attacker, encoded
@@ -58,7 +58,7 @@ class SanityNetwork:
         self._known: dict[tuple, AttackResult] = {}
         pixels = [
             sharding.whole_array(attacker.mesh, batch.images)[batch.mask]
-            for batch in attacker.batches(positions, "read queries", 0)
+            for batch in attacker.batches(positions, "read queries", self._size)
         ]
         self.images = np.asarray(sharding.to_images(np.concatenate(pixels)))
 
@@ -109,12 +109,11 @@ class SanityNetwork:
             budget=budget,
             restart=restart,
             keep=len(self._rows),
-            size=self._other_size() if size else 0,
+            size=self._other_size() if size else self._size,
             others=others,
         )
-        if self._bar is not None and name != "noise":
-            each = budget.steps * (1 if ATTACKS[name].black_box else 2)
-            self._bar.update(each * len(self._rows))
+        if self._bar is not None and name != "noise":  # which is not in PASSES
+            self._bar.update(budget_passes(name, budget) * len(self._rows))
         return result
 
     def _given_for(self, name: str, encoded: EncodedNetwork) -> AttackInputs:
@@ -128,13 +127,13 @@ class SanityNetwork:
         return self._given_for("cgat", self._encoded).rows[self._rows]
 
     def _other_size(self) -> int:
-        """Half the usual batch, or twice where that is no whole number a device."""
-        size = self.config.evaluate.batch_size
+        """Half of this one, or twice where that is no whole number a device."""
+        size = self._size or self.config.evaluate.batch_size
         return 2 * size if size % (2 * jax.device_count()) else size // 2
 
     def _in_blocks(self, function, images, *others) -> np.ndarray:
         """Applies a program to blocks of one size, the last one padded."""
-        size, found = self.config.evaluate.batch_size, []
+        size, found = self._size or self.config.evaluate.batch_size, []
         network = self._encoded.network
         for start in range(0, len(images), size):
             blocks = [_padded(x[start : start + size], size) for x in (images, *others)]

@@ -36,9 +36,11 @@ class Scorer:
         dataset = references.dataset
         self._database_labels = dataset.labels[dataset.split.database]
 
-    def scores(self, query_codes, codes: CodesBySplit, labels=None) -> RetrievalScores:
+    def scores(
+        self, query_codes, codes: CodesBySplit, labels=None, rows=EVERY_ROW
+    ) -> RetrievalScores:
         """All measures; relevant is what shares one of ``labels``, by default own."""
-        labels = self._references.labels if labels is None else labels
+        labels = self._references.labels[rows] if labels is None else labels
         return evaluate_retrieval(
             *self._tables(query_codes, labels, codes), **self._how
         )

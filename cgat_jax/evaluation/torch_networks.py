@@ -59,7 +59,7 @@ def convert_weights(
 ) -> ConvertedNetwork:
     """Writes the network of a PyTorch file as one of ours; PyTorch is not needed.
 
-    The networks are those of ``cgat_jax.models`` but ``small``, with torchvision's
+    The networks are those of ``cgat_jax.models`` that torchvision has, with its
     names or any others, as state dictionaries, checkpoints or whole modules. With its
     head it is a network that ``load_network`` reads and a run defends (``pretrained``),
     else weights that a run starts from (``model.weights``). Images have to be

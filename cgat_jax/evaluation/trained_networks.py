@@ -15,7 +15,12 @@ from cgat_jax.evaluation.network import Network
 from cgat_jax.evaluation.other_runs import read_config
 from cgat_jax.files.io import read_sealed, write_sealed
 from cgat_jax.files.ownership import kind_of
-from cgat_jax.models.network_file import network_shapes, read_card, read_network
+from cgat_jax.models.network_file import (
+    NETWORK_FILE,
+    network_shapes,
+    read_card,
+    read_network,
+)
 from cgat_jax.models.weights import fit_arrays
 from cgat_jax.training import checkpoint
 from cgat_jax.training.network_files import (
@@ -25,6 +30,7 @@ from cgat_jax.training.network_files import (
     stage_file,
 )
 from cgat_jax.workdir import CONFIG_FILE, data_digests
+from cgat_jax.zoo import zoo_folder, zoo_names
 
 RECORDS_FILE = "network.json"
 """Beside a ``network.safetensors`` of a run: what was measured on it."""
@@ -48,7 +54,8 @@ def load_network(path: str | os.PathLike, defense: str | None = None) -> Network
 
     Args:
         path: a run's workdir, a folder that ``Network.save`` wrote (or a stage's folder
-            in a workdir), or a ``.safetensors`` file with a card.
+            in a workdir), a ``.safetensors`` file with a card, or, where there is no
+            such path, the name of a network of ``cgat_jax.zoo``.
         defense: which network of the path: ``"none"`` or a defense's name. A run with
             several networks needs it: none of them is taken for the obvious one.
 
@@ -62,7 +69,12 @@ def load_network(path: str | os.PathLike, defense: str | None = None) -> Network
     if (file := network_path(path)) is not None:
         return _from_file(file, defense)
     if not path.exists():
-        raise FileNotFoundError(f"no network: {path} does not exist")
+        if (folder := zoo_folder(str(path))) is not None:
+            return _from_file(folder / NETWORK_FILE, defense)
+        known = ", ".join(zoo_names())
+        raise FileNotFoundError(
+            f"no network: {path} does not exist, and is none of the zoo ({known})"
+        )
     if not (path / CONFIG_FILE).is_file() and kind_of(path) != "run":
         raise InputError(
             f"{path}: holds no network; expected a run's workdir, a folder of "

@@ -5,15 +5,15 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from tqdm import tqdm
-
+from cgat_jax import progress
 from cgat_jax.attacks import ATTACKS, ordered_attacks
 from cgat_jax.evaluation import records
 from cgat_jax.evaluation.attack_runner import EncodedNetwork
-from cgat_jax.evaluation.evaluator import Evaluator, Record, is_named, is_of
+from cgat_jax.evaluation.evaluator import Evaluator, Record
+from cgat_jax.evaluation.records import is_named, is_of
 from cgat_jax.evaluation.sanity import PASSES, examine
 from cgat_jax.evaluation.sanity_network import SanityNetwork
-from cgat_jax.evaluation.workload import Sizes, sanity_queries
+from cgat_jax.evaluation.workload import attack_passes, sanity_queries
 from cgat_jax.files.io import read_sealed
 from cgat_jax.files.kept import read_kept
 from cgat_jax.processes import from_first, is_first
@@ -49,8 +49,12 @@ class Doubts:
                     (source, crafted_on),
                     networks,
                 )
-                if not from_first(has):
-                    self._transfer(paths, attack, source, crafted_on, networks)
+                attacked = len(self._evaluator.references.positions)
+                cost = attacked * attack_passes(attack, self.config)
+                title = f"transfer from {source}"
+                with progress.part(title), progress.part(cost=cost):
+                    if not from_first(has):
+                        self._transfer(paths, attack, source, crafted_on, networks)
                 records += from_first(functools.partial(_read_all, paths))
         return records
 
@@ -91,18 +95,17 @@ class Doubts:
             if self.config.evaluate.sanity_queries > 0:  # else any number will do
                 origin["num_queries"] = queries
             kept = from_first(functools.partial(read_kept, path))
-            if kept is None or any(kept.get(k) != v for k, v in origin.items()):
-                checked = self._examine(defense, encoded, sources.get(source), queries)
-                kept = checked | origin
-                self._evaluator.write(path, kept)
+            with progress.part(defense), progress.part(cost=PASSES * queries):
+                if kept is None or any(kept.get(k) != v for k, v in origin.items()):
+                    twin = sources.get(source)
+                    kept = self._examine(defense, encoded, twin, queries) | origin
+                    self._evaluator.write(path, kept)
             found.append(kept)
         return found
 
     def _queries(self) -> int:
-        split = self._evaluator.dataset.split
-        attacked = len(self._evaluator.references.positions)
-        sizes = Sizes(len(split.train), len(split.database), attacked)
-        return min(sanity_queries(self.config, sizes), attacked)
+        sizes = self._evaluator.sizes
+        return min(sanity_queries(self.config, sizes), sizes.query)
 
     def _examine(
         self,
@@ -111,14 +114,10 @@ class Doubts:
         source: EncodedNetwork | None,
         queries: int,
     ) -> Record:
-        began, title = time.monotonic(), f"sanity of {defense}"
-        with tqdm(
-            total=PASSES * queries,
-            desc=title,
-            unit="pass",
-            unit_scale=True,
-            disable=None if is_first() else True,
-        ) as bar:
+        began, passes = time.monotonic(), PASSES * queries
+        shown = progress.bar("sanity", passes, unit="passes", shown=is_first())
+        title = progress.titled("sanity")
+        with shown as bar:
             network = SanityNetwork(
                 self._evaluator.attacker,
                 self._evaluator.scorer,
@@ -128,7 +127,7 @@ class Doubts:
                 bar,
             )
             checks, curve = examine(
-                network, lambda name: bar.set_description(f"{title}: {name}")
+                network, lambda name: bar.rename(f"{title}, {name}")
             )
         return {
             "defense": defense,

@@ -4,6 +4,7 @@
 without parameters but the size of the ball, so that two numbers can be compared.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from cgat_jax.attacks import Budget
-from cgat_jax.evaluation.attack_runner import AttackResult
+from cgat_jax.evaluation.attack_runner import Attacker, AttackResult, EncodedNetwork
+from cgat_jax.evaluation.scoring import Scorer
 
 VERSION = "standard-v1"
 RESTARTS, QUERIES = 4, 1_000
@@ -119,3 +121,41 @@ def standard_v1(
             if len(rows):
                 try_one(number, rows, restart)
     return EnsembleResult(worst, map_per_attack, restarted)
+
+
+def attack_first(
+    attacker: Attacker,
+    scorer: Scorer,
+    encoded: EncodedNetwork,
+    queries: np.ndarray,
+    size: int = 0,
+) -> EnsembleResult:
+    """What the ensemble finds for some queries of a run.
+
+    Args:
+        attacker: of the run's queries, in the ball of its settings.
+        scorer: of their codes.
+        encoded: the network under attack.
+        queries: their rows, ascending; each one's result is the same among any others.
+        size: images at once; 0: as the settings say.
+    """
+    settings, given = attacker.config.evaluate, {}
+
+    def attack(name, budget, rows, restart):
+        if name not in given:
+            given[name] = attacker.given(name, encoded)
+        return attacker.run(
+            name,
+            encoded,
+            given=given[name],
+            rows=queries[rows],
+            budget=dataclasses.replace(budget, epsilon=settings.epsilon),
+            restart=restart,
+            keep=settings.gallery,
+            size=size,
+        )
+
+    def score(codes, rows):
+        return scorer.precision(codes, encoded.codes, queries[rows])
+
+    return standard_v1(attack, score, scorer.chances(queries))

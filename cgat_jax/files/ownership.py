@@ -26,6 +26,7 @@ KINDS = {
     "index": "a search index",
     "network": "a saved network",
     "queue": "jobs of a cluster's queue",
+    "claim": "a claim",
 }
 _MAX_SHOWN, _HEAD, _LINES = 3, 65_536, 5  # names; bytes and lines of a file's head
 

@@ -9,6 +9,7 @@ from flax import linen as nn
 from cgat_jax.errors import InputError, lookup
 from cgat_jax.models.alexnet import AlexNet
 from cgat_jax.models.layers.blocks import Initializer
+from cgat_jax.models.medium import Medium
 from cgat_jax.models.resnet import LAYOUTS, ResNet
 from cgat_jax.models.small import Small
 from cgat_jax.models.vgg import DEPTHS, VGG
@@ -22,6 +23,7 @@ BACKBONES = {
     **{f"{name}_bn": partial(VGG, depths, True) for name, depths in DEPTHS.items()},
     **{name: partial(ResNet, *layout) for name, layout in LAYOUTS.items()},
     "small": Small,
+    "medium": Medium,
 }
 DTYPES = ("float32", "bfloat16")
 

@@ -3,7 +3,14 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cgat_jax.models.layers.blocks import BatchNorm, Conv, Dense, Initializer, normalize
+from cgat_jax.models.layers.blocks import (
+    BatchNorm,
+    Conv,
+    Dense,
+    Initializer,
+    check_least_size,
+    normalize,
+)
 from cgat_jax.models.layers.convolution import max_pool
 
 MIN_SIZE = 32
@@ -87,12 +94,7 @@ class ResNet(nn.Module):
 
         ``mask`` [B]: the rows that batch statistics are of.
         """
-        if min(images.shape[1:3]) < MIN_SIZE:
-            height, width = images.shape[1:3]
-            raise ValueError(
-                f"resnet expects images of at least {MIN_SIZE} x {MIN_SIZE} pixels, "
-                f"got {height} x {width}"
-            )
+        check_least_size("resnet", images, MIN_SIZE)
         x = normalize(images, self.dtype)
         conv = Conv(64, 7, _init, 2, 3, self.dtype, use_bias=False, name="conv1")
         x = nn.relu(BatchNorm(self.dtype, name="bn1")(conv(x), train, mask))

@@ -2,7 +2,13 @@
 
 from flax import linen as nn
 
-from cgat_jax.models.layers.blocks import Conv, Dense, Initializer, normalize
+from cgat_jax.models.layers.blocks import (
+    Conv,
+    Dense,
+    Initializer,
+    check_least_size,
+    normalize,
+)
 from cgat_jax.models.layers.convolution import max_pool
 
 MIN_SIZE = 16
@@ -27,12 +33,7 @@ class Small(nn.Module):
     @nn.compact
     def __call__(self, images, train: bool = False):
         """Maps [B, H, W, 3] in [0, 1] to float32 logits [B, outputs]."""
-        if min(images.shape[1:3]) < MIN_SIZE:
-            height, width = images.shape[1:3]
-            raise ValueError(
-                f"small expects images of at least {MIN_SIZE} x {MIN_SIZE} pixels, "
-                f"got {height} x {width}"
-            )
+        check_least_size("small", images, MIN_SIZE)
         x = normalize(images, self.dtype)
         for number, width in enumerate(WIDTHS, start=1):
             stride = 2 if number == 1 else 1

@@ -4,22 +4,30 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cgat_jax.config.settings import changed_settings, free_settings
 from cgat_jax.errors import InputError
 from cgat_jax.report import names
-from cgat_jax.report.records import Record, Run, setting
+from cgat_jax.report.records import Record, setting
 
-SUBJECT = ("dataset", "backbone", "bits", "loss")
-_SEEDS_OWN = {"seed", "pretrained"}  # the same network of another seed
+SUBJECT = ("backbone", "bits", "loss")
+DATA = ("dataset", "split_sha256", "data_sha256")
 
 
 class ReportCell(NamedTuple):
-    """One defense under one attack: a record for each seed."""
+    """One network under one attack: a record for each seed.
+
+    ``variant`` tells networks with the same defense apart; empty where all have others.
+    """
 
     defense: str
     attack: str
     budget: float | None
     records: tuple[Record, ...]
+    variant: str = ""
+
+    @property
+    def network(self) -> str:
+        """What tables call the attacked network."""
+        return names.network(self._asdict())
 
     def mean(self, key: str) -> float | None:
         """Mean of the number at a dotted key; None where no record has it."""
@@ -50,24 +58,32 @@ class ReportCell(NamedTuple):
 
 
 def group(records: Sequence[Record]) -> list[ReportCell]:
-    """Cells in the order of the tables: by defense, then by attack and budget.
+    """Cells in the order of the tables: by network, then by attack and budget.
 
     Raises:
-        InputError: the records are about different networks or splits.
+        InputError: the records are of different data, or of different networks that
+            nothing tells apart.
     """
-    for key in (*SUBJECT, "split_sha256", "data_sha256"):
+    _check_alike(records, DATA)
+    for variant in {record.get("variant") for record in records}:
+        own = [record for record in records if record.get("variant") == variant]
+        _check_alike(own, SUBJECT)
+    cells = []
+    for _, own in itertools.groupby(sorted(records, key=order_of), order_of):
+        first, *others = own
+        budget = None if first.get("budget") is None else float(first["budget"])
+        name, variant = (first["defense"], first["attack"]), first.get("variant") or ""
+        cells.append(ReportCell(*name, budget, (first, *others), variant))
+    return cells
+
+
+def _check_alike(records: Sequence[Record], keys: Sequence[str]) -> None:
+    for key in keys:
         values = list(dict.fromkeys(record.get(key) for record in records))
         if key == "data_sha256":  # of earlier versions' records it is not known
             values = [value for value in values if value is not None]
         if len(values) > 1:
             raise InputError(f"records differ in {key!r}, so no one table: {values}")
-    cells = []
-    for _, own in itertools.groupby(sorted(records, key=order_of), order_of):
-        first, *others = own
-        budget = None if first.get("budget") is None else float(first["budget"])
-        name = first["defense"], first["attack"]
-        cells.append(ReportCell(*name, budget, (first, *others)))
-    return cells
 
 
 def column_name(column: tuple[str, float | None], cells: Sequence[ReportCell]) -> str:
@@ -80,34 +96,12 @@ def column_name(column: tuple[str, float | None], cells: Sequence[ReportCell]) -
     return f"{name} {names.level(budget)}" if budget is not None else f"{name} free"
 
 
-def check_comparable(runs: Sequence[Run]) -> None:
-    """Checks that runs differ in the seed alone, so that their mean means something.
-
-    Raises:
-        InputError: two runs differ in another setting, or share a seed.
-    """
-    neutral = free_settings() | _SEEDS_OWN
-    for run in runs[1:]:
-        for key, first, other in changed_settings(runs[0].config, run.config):
-            if key not in neutral:
-                raise InputError(
-                    f"workdirs differ in {key!r}: {first!r} in "
-                    f"{str(runs[0].path)!r}, {other!r} in {str(run.path)!r}; "
-                    "expected the seed alone"
-                )
-    for cell in group([record for run in runs for record in run.records]):
-        seeds = [record["seed"] for record in cell.records]
-        if len(set(seeds)) < len(seeds):
-            raise InputError(
-                f"workdirs share a seed: {seeds} ({cell.defense}, {cell.attack})"
-            )
-
-
 def order_of(entry: Record) -> tuple:
-    """Sorts by defense, attack and budget."""
+    """Sorts by network, attack and budget."""
     budget = entry.get("budget")
     return (
         names.rank(names.DEFENSES, entry["defense"]),
+        entry.get("variant") or "",
         names.rank(names.ATTACKS, entry["attack"]),
         -1.0 if budget is None else budget,
     )

@@ -63,6 +63,10 @@ def _interval(value: Any) -> bool:
     return fits(value, [_fraction]) and len(value) == 2
 
 
+def _fractions(value: Any) -> bool:
+    return isinstance(value, dict) and fits([*value.values()], [_fraction])
+
+
 def _codes(value: Any) -> bool:
     """Whether these are codes of one length, the clean query's among them."""
     texts = [*value.values()] if isinstance(value, dict) else [None]
@@ -90,14 +94,21 @@ _OPTIONAL = {
     **dict.fromkeys((*_FRACTIONS, "map_with_others"), _fraction),
     **dict.fromkeys((*_COUNTS, "num_without_relevant"), _count),
     **dict.fromkeys((*_TEXTS, "version", "source"), str),
-    **dict.fromkeys(("budget", "seconds"), _amount),
+    **dict.fromkeys(("budget", "seconds", "tie_size"), _amount),
     **dict.fromkeys(("attack_settings", "versions"), _flat),
+    "code_usage": dict.fromkeys(("unique", "entropy", "constant"), _fraction),
     "perturbation": {"linf": _amount, "rmse": _amount},
     "map_interval": _interval,
     "precision_at": _curve(n=_amount, precision=(None, _fraction)),
     "pr_curve": _curve(recall=_fraction, precision=(None, _fraction)),
     "components": [{"attack": str, "map": _fraction, "share": _fraction}],
     **dict.fromkeys(("others", "warnings"), [str]),
+}
+_FIRST = {
+    **dict.fromkeys(("num_queries", "num_attacked"), _count),
+    "map_interval": _interval,
+    "components": [{"attack": str, "map": _fraction, "share": _fraction}],
+    "same_queries": _fractions,
 }
 _CHECK = {
     "name": str,
@@ -128,6 +139,11 @@ def check_record(record: Any, name: object) -> None:
         DamagedFileError: names the file and the key that cannot be.
     """
     _check(record, name, "record", _REQUIRED, _OPTIONAL)
+
+
+def check_first(record: Any, name: object) -> None:
+    """As ``check_record``, for a worst case on the first queries."""
+    _check(record, name, "record", _REQUIRED | _FIRST, _OPTIONAL)
 
 
 def check_sanity(entry: Any, name: object) -> None:

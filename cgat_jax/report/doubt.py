@@ -1,15 +1,21 @@
-"""What qualifies a robust number: sanity checks, the worst case, transfers."""
+"""What qualifies a robust number: the worst case, transfers, ties."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from cgat_jax.report import names
 from cgat_jax.report.cells import ReportCell
 from cgat_jax.report.records import Record
+from cgat_jax.report.tables import without_empty
 
-STATES = {True: "passed", False: "FAILED", None: "not made"}
+TIES = (
+    "Images at one Hamming distance from a query are tied and come in the order of the "
+    "database; MAP averaged over all orders of tied images shows what that decides. "
+    "Few distinct codes are a sign of collapse: then robustness is bought by telling "
+    "few images apart."
+)
 
 
 class TextTable(NamedTuple):
@@ -20,79 +26,25 @@ class TextTable(NamedTuple):
     rows: pd.DataFrame
 
 
-def sanity_lines(sanity: Sequence[Record]) -> list[str]:
-    """A line a network: how many checks passed, and each one that failed."""
-    return [
-        f"sanity of {names.display(names.DEFENSES, entry['defense'])}: "
-        f"{_sanity_summary(entry)}"
-        for entry in sanity
-    ]
-
-
 def doubt_tables(
-    cells: Sequence[ReportCell], transfers: Sequence[Record], sanity: Sequence[Record]
+    cells: Sequence[ReportCell], transfers: Sequence[Record]
 ) -> list[TextTable]:
-    """The worst case's parts, the transfers of each attack, the checks."""
-    order = sorted(sanity, key=lambda e: names.rank(names.DEFENSES, e["defense"]))
+    """The worst case's parts, the transfers of each attack, how much ties decide."""
     return [
         *_ensembles(cells),
-        *_transfer_matrices(cells, transfers),
-        *map(_sanity_table, order),
+        *transfer_tables(cells, transfers),
+        *_ties(cells),
     ]
-
-
-def _sanity_summary(entry: Record) -> str:
-    """How many checks passed; those that failed with value and threshold."""
-    made = [check for check in entry["checks"] if check["passed"] is not None]
-    skipped = [check["name"] for check in entry["checks"] if check not in made]
-    failed = [
-        f"{c['name']} ({_number(c['value'])}, at most {_number(c['threshold'])})"
-        for c in made
-        if not c["passed"]
-    ]
-    text = f"{len(made) - len(failed)} of {len(made)} checks passed"
-    text += f"; not made: {', '.join(skipped)}" if skipped else ""
-    return text + (f"; failed: {'; '.join(failed)}" if failed else "")
-
-
-def _sanity_table(entry: Record) -> TextTable:
-    name = names.display(names.DEFENSES, entry["defense"])
-    name += f", seed {entry['seed']}" if entry.get("seed") else ""
-    rows = [
-        {
-            "check": check["name"],
-            "result": STATES[check["passed"]],
-            "value": "" if check["value"] is None else _number(check["value"]),
-            "at most": _number(check["threshold"]),
-            "what is measured": check["meaning"],
-        }
-        for check in entry["checks"]
-    ]
-    note = (
-        f"On the first {entry['num_queries']:,} queries: {_sanity_summary(entry)}."
-        f"{_twin(entry)} A check that fails says that the attack may be too weak, not "
-        "that the network is robust. Shares and MAP as fractions."
-    )
-    return TextTable(f"Sanity checks: {name}", note, pd.DataFrame(rows))
-
-
-def _twin(entry: Record) -> str:
-    """On which network the check of transfers relied; records may not know."""
-    if "twin" not in entry:
-        return ""
-    if entry["twin"] is None:
-        return " There was no other network to take images from."
-    return f" The other network is {names.display(names.DEFENSES, entry['twin'])}."
 
 
 def _together(cell: ReportCell, cells: Sequence[ReportCell]) -> str:
     """The worst over the ensemble and what it was compared with, and what is not in."""
-    record, defense = cell.records[0], names.display(names.DEFENSES, cell.defense)
+    record, network = cell.records[0], cell.network
     others = record.get("others") or []
     left_out = [
         other.attack
         for other in cells
-        if other.defense == cell.defense
+        if other.network == network
         and other.attack not in (cell.attack, *others)
         and other.budget is not None
         and other.budget == cell.budget
@@ -100,9 +52,10 @@ def _together(cell: ReportCell, cells: Sequence[ReportCell]) -> str:
     text = ""
     if others and record.get("map_with_others") is not None:
         value = names.percent(record["map_with_others"])
-        text += f" {defense}: the worst over these, {_named(others)} is {value}."
+        text += f" {network}: the worst over these, {_named(others)} is {value}"
+        text += ", lower since it is over more; the ensemble alone is what to quote."
     if left_out:
-        text += f" {defense}: measured as well, but not included: {_named(left_out)}."
+        text += f" {network}: measured as well, but not included: {_named(left_out)}."
     return text
 
 
@@ -116,7 +69,7 @@ def _ensembles(cells: Sequence[ReportCell]) -> Iterator[TextTable]:
     whole = [cell for cell in cells if cell.records[0].get("components")]
     rows = [
         {
-            "defense": names.display(names.DEFENSES, cell.defense),
+            "defense": cell.network,
             "attack": names.display(names.ATTACKS, part["attack"]),
             "MAP alone": names.percent(part["map"]),
             "worst for": names.percent(part["share"]),
@@ -126,7 +79,10 @@ def _ensembles(cells: Sequence[ReportCell]) -> Iterator[TextTable]:
     ]
     note = (
         "MAP of each attack alone, and for which share of the queries, restarts "
-        "included, it was the worst; percent, of the first seed."
+        "included, it was the worst; percent, of the first seed. Each query keeps its "
+        "lowest average precision, so that the worst case is below every one of them. "
+        "They run as the ensemble has them, Square for 1,000 queries of the network: "
+        "under the same name alone an attack may have more, and another MAP."
     )
     note += "".join(_together(cell, cells) for cell in whole)
     if whole:
@@ -134,21 +90,20 @@ def _ensembles(cells: Sequence[ReportCell]) -> Iterator[TextTable]:
         yield TextTable(f"The worst case ({version})", note, pd.DataFrame(rows))
 
 
-def _transfer_matrices(
+def transfer_tables(
     cells: Sequence[ReportCell], transfers: Sequence[Record]
 ) -> Iterator[TextTable]:
     """A matrix for each attack: rows are attacked, columns are where it was made."""
-    white = [cell.records[0] | {"source": cell.defense} for cell in cells]
+    white = [(cell.network, cell.network, cell.records[0]) for cell in cells]
+    told = [(names.network(r), _source(r), r) for r in transfers]
     for attack in dict.fromkeys(record["attack"] for record in transfers):
-        own = [record for record in transfers if record["attack"] == attack]
-        attacked = list(dict.fromkeys(record["defense"] for record in own))
-        sources = dict.fromkeys([*attacked, *(record["source"] for record in own)])
-        own += [record for record in white if record["attack"] == attack]
-        found = {(r["defense"], r["source"]): names.percent(r["map"]) for r in own}
+        own = [each for each in told if each[2]["attack"] == attack]
+        attacked = list(dict.fromkeys(network for network, _, _ in own))
+        sources = dict.fromkeys([*attacked, *(source for _, source, _ in own)])
+        own += [each for each in white if each[2]["attack"] == attack]
+        found = {(n, source): names.percent(r["map"]) for n, source, r in own}
         rows = pd.Series(found).unstack(fill_value="")
         rows = rows.reindex(index=attacked, columns=list(sources), fill_value="")
-        rows = rows.rename(lambda name: names.display(names.DEFENSES, name), axis=0)
-        rows = rows.rename(lambda name: names.display(names.DEFENSES, name), axis=1)
         yield TextTable(
             f"Transfer of {names.display(names.ATTACKS, attack)}",
             "MAP in percent of each network for images that were made on another.",
@@ -156,5 +111,54 @@ def _transfer_matrices(
         )
 
 
-def _number(value: Any) -> str:
-    return f"{value:.3g}" if abs(value) >= 1e-9 else "0"
+def _source(record: Record) -> str:
+    source = {"defense": record["source"], "variant": record.get("source_variant")}
+    return names.network(source)
+
+
+def _ties(cells: Sequence[ReportCell]) -> Iterator[TextTable]:
+    """How many codes there are, how many images share a distance, and what of it."""
+    rows = [
+        {
+            "network": cell.network,
+            "distinct codes": _distinct(cell),
+            "at one distance": _tied(cell),
+            "MAP": names.percent(cell.map),
+            "MAP over all orders": names.percent(cell.mean("map_expected")),
+        }
+        for cell in cells
+        if cell.attack == "clean" and cell.mean("map_expected") is not None
+    ]
+    if rows:
+        rows = without_empty(pd.DataFrame(rows))
+        note = "Clean queries."
+        if "at one distance" in rows:
+            note += (
+                " At one distance: how many images of the database, on average, lie "
+                "where an image lies, seen from a query."
+            )
+        shared = "".join(_shared(cell) for cell in cells if cell.attack == "clean")
+        yield TextTable("Ties and distinct codes", f"{note} {TIES}{shared}", rows)
+
+
+def _shared(cell: ReportCell) -> str:
+    """A verdict where most images have the code of another: fewer codes than half."""
+    share = cell.mean("code_usage.unique")
+    if share is None or share >= 0.5:
+        return ""
+    return (
+        f" {cell.network}: most images have the code of another one, and no search can "
+        "tell these apart."
+    )
+
+
+def _distinct(cell: ReportCell) -> str:
+    share, size = cell.mean("code_usage.unique"), cell.mean("num_database")
+    if share is None or size is None:
+        return ""
+    return f"{round(share * size):,} of {round(size):,}"
+
+
+def _tied(cell: ReportCell) -> str:
+    tied, size = cell.mean("tie_size"), cell.mean("num_database")
+    return "" if tied is None or size is None else f"{tied:,.0f} of {size:,.0f}"

@@ -9,6 +9,7 @@ from cgat_jax.report.cells import ReportCell, group
 from cgat_jax.report.doubt import TextTable
 from cgat_jax.report.paper import paper_table, paper_values
 from cgat_jax.report.records import Record, warnings_of
+from cgat_jax.report.sanity import Examined
 from cgat_jax.report.tables import (
     BELOW,
     detail_table,
@@ -22,8 +23,17 @@ FIELDS = (
     *("attack", "budget", "seed", "map", "map_at", "map_all", "map_expected"),
     *("t_map", "chance", "ceiling", "bound", "num_without_relevant"),
     *("num_queries", "num_attacked", "num_database", "num_train", "bits_flipped"),
-    *("seconds", "device", "commit", "config_sha256", "linf", "rmse"),
+    *("seconds", "device", "commit", "config_sha256", "linf", "rmse", "variant"),
 )
+
+_TERMS = {
+    "noise": "Random noise has the budget of the attacks, and aims at nothing.",
+    "cgat": "CgAT's attack moves a query's code away from its center code, which is "
+    "near the codes of all images that share a label with it and far from those of all "
+    "others.",
+    "worst_case": "The worst case takes for each query the attack of an ensemble that "
+    "hurts it most.",
+}
 
 
 def to_csv(records: Sequence[Record]) -> str:
@@ -43,16 +53,26 @@ def to_markdown(
     cells: Sequence[ReportCell],
     missing: Sequence[str],
     doubts: Sequence[TextTable] = (),
+    checks: Sequence[Examined] = (),
 ) -> str:
-    """The report without pictures."""
-    parts = [f"{markdown_text(text)}\n" for text in [f"# {title}", *findings]]
+    """The report without pictures.
+
+    ``doubts`` and ``checks`` are what qualifies the numbers.
+    """
+    verdicts = [f"{each.network}: {each.verdict}." for each in checks]
+    texts = [f"# {title}", *findings, *filter(None, [" ".join(verdicts)])]
+    parts = [f"{markdown_text(text)}\n" for text in texts]
     if cells:
         parts += ["## MAP\n", *_main(cells)]
         paper = paper_table(cells)
         if len(paper):
             parts += ["## Beside the paper\n", markdown_table(paper)]
         parts += ["## Details\n", markdown_table(detail_table(cells))]
-    for table in doubts:
+    checked = [
+        TextTable(f"Sanity checks: {each.network}", each.note, each.rows)
+        for each in checks
+    ]
+    for table in [*doubts, *checked]:
         parts += [f"## {table.title}\n", f"{table.note}\n", markdown_table(table.rows)]
     if missing:
         listed = "".join(f"- {markdown_text(text)}\n" for text in missing)
@@ -88,6 +108,8 @@ def table_notes(cells: Sequence[ReportCell]) -> list[str]:
     if any(cell.below_chance for cell in cells):
         notes.append(f"{BELOW} marks a MAP below chance.")
     notes += filter(None, map(_unbounded, cells))
+    attacks = {cell.attack for cell in cells}
+    notes += [text for attack, text in _TERMS.items() if attack in attacks]
     parts = {cell.attack: _part(cell.records[0]) for cell in cells}
     if len(set(parts.values())) == 1 and "" not in parts.values():
         return [*notes, f"Every number: {next(iter(parts.values()))}."]
@@ -102,8 +124,8 @@ def _unbounded(cell: ReportCell) -> str | None:
         return None
     return (
         f"{names.display(names.ATTACKS, cell.attack)} has no budget: on "
-        f"{names.display(names.DEFENSES, cell.defense)} it changed pixels by up to "
-        f"{names.level(largest)}, {names.level(rms)} RMS."
+        f"{cell.network} it changed pixels by up to {names.level(largest)}, "
+        f"{names.level(rms)} RMS."
     )
 
 

@@ -1,7 +1,8 @@
-"""The curves of a report: training loss, precision at n, precision and recall."""
+"""The curves of a report: training, precision at n, precision and recall, budgets."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,67 +10,158 @@ import pandas as pd
 from cgat_jax.report import names
 from cgat_jax.report.cells import ReportCell, column_name
 from cgat_jax.report.plotting import Chart, Line, draw
-from cgat_jax.report.records import STAGES, Run
+from cgat_jax.report.records import STAGES, Record, Run
+from cgat_jax.report.variants import settings_of, title_of
 
 CURVES = {
     "precision": ("precision_at", "n", "images retrieved"),
     "pr": ("pr_curve", "recall", "recall, %"),
 }
 MOST_POINTS = 120
+SMOOTHED = 6  # a smoothed point averages this part of a curve's points
+TRAINING_MAP = "map/training"
 
 
 def charts(runs: Sequence[Run], cells: Sequence[ReportCell]) -> dict[str, str]:
     """The charts of a report as SVG, by the name of their file."""
-    found = {}
-    for stage in STAGES:
-        logs = [run.metrics[stage] for run in runs if stage in run.metrics]
-        if lines := tuple(_loss_lines(logs)):
-            title = f"Training loss: {stage}"
-            found[f"loss_{stage}"] = Chart(title, "step", "loss", lines, None, None)
+    settings = settings_of(runs)
+    found = dict(_training_charts(settings))
     for name in CURVES:
-        found.update(_retrieval_charts(name, cells))
+        found.update(_retrieval_charts(name, cells, together=len(settings) > 1))
     found.update(_budget_charts(runs, cells))
     return {name: draw(chart) for name, chart in found.items()}
 
 
-def _loss_lines(logs: Sequence[Sequence[dict]]) -> Iterator[Line]:
-    """Losses over the steps that all seeds logged, long ones averaged in bins."""
-    frames = [pd.DataFrame(log).set_index("step") for log in logs]
-    keys = {key for frame in frames for key in frame if re.match("loss(/|$)", key)}
+def _training_charts(settings: Sequence[Sequence[Run]]) -> Iterator[tuple[str, Chart]]:
+    """Losses by stage and setting, those of equal logs once; then MAP, by stage."""
+    together = len(settings) > 1
+    maps: dict[str, list[Line]] = {}
+    for stage in STAGES:
+        seen: list[Any] = []
+        for number, runs in enumerate(settings):
+            logs = [run.metrics[stage] for run in runs if stage in run.metrics]
+            alike = [[(e["step"], e.get("loss")) for e in log] for log in logs]
+            if not logs or alike in seen:
+                continue
+            seen.append(alike)
+            of, part = stage, stage
+            if together:
+                of, part = f"{stage}, {title_of(runs)}", f"{stage}_{number}"
+            if losses := tuple(_loss_lines(logs)):
+                yield (
+                    f"loss_{part}",
+                    Chart(f"Training loss: {of}", "step", "loss", losses, None, None),
+                )
+            own = maps.setdefault(f": {stage}" if together else "", [])
+            own += _map_lines(logs, title_of(runs) if together else stage, len(own))
+    for which, lines in maps.items():
+        if lines:
+            title, y_range = f"MAP among training images{which}", (0.0, 103.0)
+            chart = Chart(title, "epoch", "MAP, %", tuple(lines), None, y_range)
+            yield "training_map" + which.replace(": ", "_"), chart
+
+
+def _series(logs: Sequence[Sequence[Record]], x: str, key: str) -> pd.DataFrame:
+    """A logged number of each seed, at the ``x`` that all of them have."""
+    columns = [
+        pd.Series(
+            {e[x]: e[key] for e in log if None not in (e.get(x), e.get(key))},
+            dtype=float,
+        )
+        for log in logs
+    ]
+    columns = [column for column in columns if len(column)]
+    if not columns:
+        return pd.DataFrame()
+    return pd.concat(columns, axis=1, join="inner").sort_index()
+
+
+def _map_lines(logs, label: str, number: int) -> Iterator[Line]:
+    table = 100 * _series(logs, "epoch", TRAINING_MAP)
+    if len(table):
+        ys = tuple(table[column].tolist() for column in table)
+        yield Line(label, number + 2, table.index.tolist(), ys)
+
+
+def _loss_lines(logs: Sequence[Sequence[Record]]) -> Iterator[Line]:
+    """Smoothed losses over the steps that all seeds logged, long ones in bins."""
+    keys = {k for log in logs for e in log for k in e if re.match("loss(/|$)", k)}
     for style, key in enumerate(sorted(keys), start=2):
-        seeds = [frame[key].astype(float).dropna() for frame in frames if key in frame]
-        seeds = [seed for seed in seeds if len(seed)]
-        if not seeds:
+        table = _series(logs, "step", key)
+        if not len(table):
             continue
-        table = pd.concat(seeds, axis=1, join="inner").sort_index().reset_index()
+        table = _without_stub(table).reset_index()
         bins = table.index // max(1, -(-len(table) // MOST_POINTS))
-        x, *ys = table.groupby(bins).mean().to_numpy().T.tolist()
-        if x and key == "loss":
-            yield Line("loss (total)", 8, x, tuple(ys))
-        elif x:
-            yield Line(key.removeprefix("loss/"), style, x, tuple(ys))
+        x, *ys = table.groupby(bins).mean().to_numpy().T
+        width = max(1, len(x) // SMOOTHED) // 2 * 2 + 1
+        means = pd.DataFrame(ys).T.rolling(width, center=True, min_periods=1).mean()
+        smooth = tuple(means[column].tolist() for column in means)
+        raw = np.mean(ys, axis=0).tolist() if width > 1 else None
+        if key == "loss":
+            yield Line("loss (total)", 8, x.tolist(), smooth, raw)
+        else:
+            yield Line(key.removeprefix("loss/"), style, x.tolist(), smooth, raw)
+
+
+def _without_stub(table: pd.DataFrame) -> pd.DataFrame:
+    """Means by step; a last one of few steps is merged with the one before it.
+
+    A point is the mean since the point before it. The last step of a stage is logged
+    whenever it comes, so that its point may be of a few steps, and as uneven as these.
+    """
+    spans = np.diff(table.index.to_numpy(), prepend=0)
+    if len(table) < 3 or spans[-1] * 2 >= np.median(spans):
+        return table
+    merged = np.average(table.to_numpy()[-2:], axis=0, weights=spans[-2:])
+    kept = table.drop(table.index[-2])
+    kept.iloc[-1] = merged
+    return kept
 
 
 def _retrieval_charts(
-    name: str, cells: Sequence[ReportCell]
+    name: str, cells: Sequence[ReportCell], *, together: bool
 ) -> Iterator[tuple[str, Chart]]:
-    """A chart for each defense, on one scale, so that they compare at a glance."""
+    """A chart for each network, or for each attack, all on one scale.
+
+    A chart of a network has a line an attack; where networks of several settings are
+    put side by side, a chart of an attack has a line a network.
+    """
     key, x_key, x_label = CURVES[name]
-    drawn = [(cell, line) for cell in cells if (line := _line(cell, cells, key, x_key))]
+    networks = list(dict.fromkeys(cell.network for cell in cells))
+
+    def attack(cell: ReportCell) -> tuple[str, int]:
+        style = names.rank(names.ATTACKS, cell.attack)[0]
+        return column_name((cell.attack, cell.budget), cells), style
+
+    def network(cell: ReportCell) -> tuple[str, int]:
+        return cell.network, networks.index(cell.network) + 2
+
+    of, line_of = (attack, network) if together else (network, attack)
+    drawn = [(c, line) for c in cells if (line := _line(c, line_of, key, x_key))]
     if not drawn:
         return
     level = 100 * drawn[0][0].chance
     top = max(level, *(float(np.nanmax(line.ys)) for _, line in drawn))
     y_range = (0.0, min(103.0, top * 1.1 + 1))
-    for defense in dict.fromkeys(cell.defense for cell, _ in drawn):
-        title = names.display(names.DEFENSES, defense)
-        lines = tuple(line for cell, line in drawn if cell.defense == defense)
+    for title in dict.fromkeys(of(cell)[0] for cell, _ in drawn):
+        own = [cell for cell, _ in drawn if of(cell)[0] == title]
+        lines = tuple(line for cell, line in drawn if of(cell)[0] == title)
         chart = Chart(title, x_label, "precision, %", lines, level, y_range)
-        yield f"{name}_{re.sub('[^A-Za-z0-9]', '-', defense)}", chart
+        yield f"{name}_{_file_name(own[0], together)}", chart
+
+
+def _file_name(cell: ReportCell, together: bool) -> str:
+    """A part of a file's name, of what a chart is about."""
+    budget = "" if cell.budget is None else f"-{names.level(cell.budget)}"
+    text = cell.attack + budget if together else cell.defense
+    return re.sub("[^A-Za-z0-9]", "-", text)
 
 
 def _line(
-    cell: ReportCell, cells: Sequence[ReportCell], key: str, x_key: str
+    cell: ReportCell,
+    line_of: Callable[[ReportCell], tuple[str, int]],
+    key: str,
+    x_key: str,
 ) -> Line | None:
     curves = [record[key] for record in cell.records if record.get(key)]
     if not curves or not curves[0][x_key]:
@@ -83,10 +175,8 @@ def _line(
     ]
     if not np.isfinite(ys).any():
         return None
-    style = names.rank(names.ATTACKS, cell.attack)[0]
-    scale = 100 if x_key == "recall" else 1
-    name = column_name((cell.attack, cell.budget), cells)
-    return Line(name, style, list(scale * x), tuple(list(100 * y) for y in ys))
+    scale, (label, style) = 100 if x_key == "recall" else 1, line_of(cell)
+    return Line(label, style, list(scale * x), tuple(list(100 * y) for y in ys))
 
 
 def _budget_charts(
@@ -96,16 +186,17 @@ def _budget_charts(
     curves: dict[str, list[dict]] = {}
     for entry in (entry for run in runs for entry in run.sanity):
         if (entry.get("curve") or {}).get("map"):
-            curves.setdefault(entry["defense"], []).append(entry["curve"])
-    for key, label in (("map", "MAP, %"), ("bits_flipped", "bits flipped, %")):
-        lines = []
-        for defense, own in curves.items():
+            curves.setdefault(names.network(entry), []).append(entry["curve"])
+    networks = list(dict.fromkeys([*(cell.network for cell in cells), *curves]))
+    for key, label in (("map", "MAP"), ("bits_flipped", "bits flipped")):
+        lines, ticks = [], set()
+        for network, own in curves.items():
             ys = tuple([100 * value for value in curve[key]] for curve in own)
-            x = [255 * size for size in own[0]["epsilon"]]
-            style = names.rank(names.DEFENSES, defense)[0] + 2
-            lines.append(Line(names.display(names.DEFENSES, defense), style, x, ys))
+            x = [round(255.0 * size, 2) for size in own[0]["epsilon"]]
+            ticks |= set(x)
+            lines.append(Line(network, networks.index(network) + 2, x, ys))
         if lines:
             level = 100 * cells[0].chance if cells and key == "map" else None
-            title, x_label = "CgAT's attack by its budget", "budget, levels of 255"
-            chart = Chart(title, x_label, label, tuple(lines), level, (0.0, 100.0))
-            yield f"budget_{key}", chart
+            title, axes = f"{label} by budget", ("budget, levels of 255", f"{label}, %")
+            shown = tuple(lines), level, (0.0, 100.0), sorted(ticks)
+            yield f"budget_{key}", Chart(title[:1].upper() + title[1:], *axes, *shown)

@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import io
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +26,37 @@ THUMBNAIL = 144  # answers are shown 72 pixels wide, twice that on a fine screen
 
 
 def load_galleries(
-    run: Run, cells: list[ReportCell]
+    runs: Sequence[Run], cells: list[ReportCell]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """The galleries of a run in the tables' order.
+    """The galleries of runs in the tables' order.
 
-    The strongest attack on each defense is marked to be open.
+    The strongest attack on each network is marked to be open. Of several runs only it
+    is loaded.
+
+    Args:
+        runs: one of each setting.
+        cells: of all runs.
 
     Returns:
         The galleries, and what is damaged and left out, a line each.
     """
     galleries, damaged = [], []
-    for cell in cells:
+    for cell, run in itertools.product(cells, runs):
         folder = run.path / "evaluate" / f"{cell.defense}-{cell.attack}"
-        if not (folder / "gallery.json").is_file():
+        names_here = {names.network(record) for record in run.records}
+        worst = strongest(cells, cell.network)
+        is_worst = worst is not None and worst.attack == cell.attack
+        if cell.network not in names_here or not (folder / "gallery.json").is_file():
+            continue
+        if len(runs) > 1 and not is_worst:
             continue
         queries, problems = read_gallery(folder)
         damaged += [f"evaluate/{folder.name}/{text}" for text in problems]
-        worst = strongest(cells, cell.defense)
         galleries.append(
             {
-                "defense": names.display(names.DEFENSES, cell.defense),
+                "network": cell.network,
                 "attack": names.display(names.ATTACKS, cell.attack),
-                "open": worst is not None and worst.attack == cell.attack,
+                "open": is_worst,
                 "queries": queries,
                 "folder": folder,
             }
@@ -103,18 +114,21 @@ def picture(
     Args:
         folder: where the image lies.
         name: of the file, which ``read_gallery`` has found sound; or None.
-        largest: wider images are stored again, as JPEG of this width.
+        largest: stored again as lossy WebP, no wider than this; without it, the page
+            holds the file's own bytes, so that a perturbation is what was measured.
     """
     if name is None:
         return None
     content = (folder / name).read_bytes()
     with Image.open(io.BytesIO(content)) as image:
         kind, small = (image.format or "png").lower(), image.width < SMALL
-        if largest and image.width > largest:
-            size = (largest, max(1, round(image.height * largest / image.width)))
+        if largest:
+            scale = min(1.0, largest / image.width)
+            size = [max(1, round(scale * length)) for length in image.size]
             buffer = io.BytesIO()
-            image.convert("RGB").resize(size).save(buffer, "JPEG", quality=88)
-            content, kind = buffer.getvalue(), "jpeg"
+            smaller = image.convert("RGB").resize(tuple(size))
+            smaller.save(buffer, "WEBP", quality=88, method=4)
+            content, kind = buffer.getvalue(), "webp"
     text = base64.b64encode(content).decode("ascii")
     return {"src": f"data:image/{kind};base64,{text}", "small": small}
 

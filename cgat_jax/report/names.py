@@ -1,6 +1,7 @@
 """What tables call the keys of a record, and in which order they come."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 DASH = "\N{EN DASH}"
 GIVEN = "given"
@@ -40,6 +41,9 @@ DATASETS = {
     "nus_wide": "NUS-WIDE",
     "nuswide": "NUS-WIDE",
     "cifar10": "CIFAR-10",
+    "quickstart": "Quickstart scenes",
+    "lists": "lists of images",
+    "photos": "own photos",
 }
 LOSSES = {
     "dpsh": "DPSH",
@@ -54,6 +58,7 @@ LOSSES = {
 }
 BACKBONES = (
     {GIVEN: "given network", "alexnet": "AlexNet"}
+    | {"small": "small network", "medium": "medium network"}
     | {f"vgg{n}": f"VGG{n}" for n in (11, 13, 16, 19)}
     | {f"vgg{n}_bn": f"VGG{n}-BN" for n in (11, 13, 16, 19)}
     | {f"resnet{n}": f"ResNet-{n}" for n in (18, 34, 50)}
@@ -63,6 +68,15 @@ BACKBONES = (
 def display(table: dict[str, str], key: str) -> str:
     """The name of a key; a key that the table does not know is its own name."""
     return table.get(key, key)
+
+
+def network(entry: Mapping[str, Any]) -> str:
+    """What tables call a record's network: its defense, and what tells it apart.
+
+    ``variant`` is what ``variants.tell_apart`` wrote, where several runs are compared.
+    """
+    known, variant = display(DEFENSES, entry["defense"]), entry.get("variant")
+    return f"{known} ({variant})" if variant else known
 
 
 def rank(table: dict[str, str], key: str) -> tuple[int, str]:

@@ -80,7 +80,7 @@ def paper_table(cells: Sequence[ReportCell]) -> pd.DataFrame:
         ]
         rows.append(
             {
-                "defense": names.display(names.DEFENSES, cell.defense),
+                "defense": cell.network,
                 "attack": names.display(names.ATTACKS, cell.attack),
                 "paper": f"{paper:.2f}",
                 "ours": names.percent(cell.map),

@@ -1,6 +1,7 @@
 """One chart as SVG, whose colors follow the light or dark page that it is on."""
 
 import io
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 from xml.sax.saxutils import escape
@@ -12,14 +13,22 @@ from matplotlib.figure import Figure
 
 SIZE = (5.2, 3.7)  # inches: legible when a phone shows it 360 pixels wide
 # Okabe and Ito's colors, told apart by color-blind readers too, darkened to stand out
-# from a light page; DARK has the partner of each for a dark one.
+# from a light page; DARK has the partner of each for a dark one, and VARIABLES what
+# both are called in the style of a page.
 DARK = {
-    **{"#ffffff": "#171b21", "#5b636e": "#a3acb8", "#e4e7eb": "#2c333d"},
+    **{"#ffffff": "#171b21", "#5b636e": "#a3acb8", "#e0e4e9": "#2c333d"},
     **{"#1b1f24": "#e9edf2", "#7a828e": "#98a2b0", "#0072b2": "#4aa8e8"},
     **{"#009e73": "#2fc99a", "#b8860b": "#f0c541", "#a0568a": "#e0a0c8"},
-    **{"#3f9fd8": "#8fd0f5", "#7a5c2e": "#c9a87a", "#d55e00": "#ff8a3d"},
+    **{"#2b8cc4": "#8fd0f5", "#7a5c2e": "#c9a87a", "#d55e00": "#ff8a3d"},
 }
 BACKGROUND, FAINT, GRID, *LINES = DARK
+VARIABLES = dict(
+    zip(
+        DARK,
+        ["card", "faint", "line", "ink", *(f"chart-{n}" for n in range(1, 9))],
+        strict=True,
+    )
+)
 INK = LINES[0]
 MARKERS = ("o", "X", "s", ">", "^", "v", "P", "<", "D")
 STYLE = {
@@ -40,7 +49,7 @@ STYLE = {
     **{f"{axis}tick.major.size": 0 for axis in "xy"},
     "grid.color": GRID,
     "legend.frameon": False,
-    "legend.labelcolor": "linecolor",
+    "legend.labelcolor": INK,
     "legend.handlelength": 1.5,
     "legend.labelspacing": 0.3,
     "svg.fonttype": "none",
@@ -55,16 +64,23 @@ _DARK_RULES = "".join(
 
 
 class Line(NamedTuple):
-    """A line of a chart; several ``ys`` are seeds, drawn as mean and range."""
+    """A line of a chart; several ``ys`` are seeds, drawn as mean and range.
+
+    ``raw`` is what the line was smoothed from, drawn faintly behind it.
+    """
 
     label: str
     style: int
     x: Sequence[float]
     ys: tuple[Sequence[float], ...]
+    raw: Sequence[float] | None = None
 
 
 class Chart(NamedTuple):
-    """What a chart shows; ``level`` is a dashed line, chance."""
+    """What a chart shows; ``level`` is a dashed line, chance.
+
+    ``ticks`` of the x axis are at distances of their logarithms, where they have any.
+    """
 
     title: str
     x_label: str
@@ -72,6 +88,7 @@ class Chart(NamedTuple):
     lines: tuple[Line, ...]
     level: float | None
     y_range: tuple[float, float] | None
+    ticks: Sequence[float] = ()
 
 
 def draw(chart: Chart) -> str:
@@ -88,7 +105,10 @@ def draw(chart: Chart) -> str:
             )
         if chart.y_range is not None:
             axes.set_ylim(*chart.y_range)
-        handles = sorted(axes.lines, key=lambda line: -np.mean(line.get_ydata()))
+        if len(chart.ticks):
+            _set_ticks(axes, chart.ticks)
+        shown = (line for line in axes.lines if not line.get_label().startswith("_"))
+        handles = sorted(shown, key=lambda line: -np.mean(line.get_ydata()))
         figure.legend(handles=handles, loc="outside right upper")
         labels = ", ".join(line.label for line in chart.lines)
         text = f"{chart.title}: {chart.y_label} by {chart.x_label}; {labels}"
@@ -110,6 +130,32 @@ def svg(figure: Figure, title: str) -> str:
     return f'<svg class="{kind}" role="img" {start}>\n{head}{rest}'
 
 
+def for_page(picture: str, name: str) -> str:
+    """A picture of ``svg`` for the inside of a page, whose colors it takes.
+
+    Colors become the page's variables. ``name`` keeps apart the ids of pictures on one
+    page; those that nothing refers to are dropped.
+    """
+    text = re.sub("<style>@media.*?</style>", "", picture, count=1)
+    used = set(re.findall(r'["(]#([^")]+)', text))
+
+    def renamed(found: re.Match) -> str:
+        return f' id="{name}-{found[1]}"' if found[1] in used else ""
+
+    text = re.sub(r' id="([^"]+)"', renamed, text)
+    text = re.sub(r'(["(])#', rf"\1#{name}-", text)
+    for color, variable in VARIABLES.items():
+        text = re.sub(f"(fill|stroke): {color}", rf"\1: var(--{variable})", text)
+    return text
+
+
+def _set_ticks(axes: Axes, ticks: Sequence[float]) -> None:
+    if min(ticks) > 0:
+        axes.set_xscale("log", base=2)
+    axes.set_xticks(list(ticks), [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+
+
 def _draw_line(axes: Axes, line: Line) -> None:
     """Draws what is finite of a line."""
     x, ys = np.asarray(line.x, float), np.asarray(line.ys, float)
@@ -118,6 +164,9 @@ def _draw_line(axes: Axes, line: Line) -> None:
     if not x.size:
         return
     color = LINES[line.style % len(LINES)]
+    if line.raw is not None:
+        raw = np.asarray(line.raw, float)[keep]
+        axes.plot(x, raw, color=color, linewidth=1, alpha=0.3, label="_raw")
     axes.plot(
         x,
         ys.mean(axis=0),

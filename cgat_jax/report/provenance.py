@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from cgat_jax.report import names
 from cgat_jax.report.records import Record, Run
 
 
@@ -32,7 +33,8 @@ def attack_settings(records: Sequence[Record]) -> list[tuple[str, str]]:
         given = record.get("attack_settings") or {}
         text = ", ".join(f"{key}={_public(value)}" for key, value in given.items())
         if text:
-            rows.setdefault(f"{record['defense']}, {record['attack']}", text)
+            attack = names.display(names.ATTACKS, record["attack"])
+            rows.setdefault(f"{names.network(record)}, {attack}", text)
     return list(rows.items())
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from cgat_jax.files.metrics_log import line_check
 from cgat_jax.report.checks import (
     ANEW,
     check_config,
+    check_first,
     check_record,
     check_sanity,
     is_number,
@@ -20,6 +22,8 @@ from cgat_jax.report.checks import (
 from cgat_jax.report.names import GIVEN
 
 STAGES = {"backbone": "backbone", "pretrain": "pretrain", "defend": "defense"}
+
+_SHOWN = re.compile("loss|map/|epoch")  # what charts show of a log
 
 Record = dict[str, Any]
 
@@ -29,7 +33,9 @@ class Run:
     """One workdir, read; ``metrics`` holds the logged steps of each stage.
 
     ``transfers`` are records of images that were made on another network, ``sanity``
-    the checks of each network.
+    the checks of each network, ``first`` worst cases on the first queries alone.
+    Entries of several runs that are compared have a ``variant``, which tells networks
+    with the same defense apart.
     """
 
     path: Path
@@ -38,6 +44,7 @@ class Run:
     metrics: dict[str, tuple[Record, ...]]
     transfers: tuple[Record, ...]
     sanity: tuple[Record, ...]
+    first: tuple[Record, ...] = ()
     missing: tuple[str, ...] = ()
 
 
@@ -67,6 +74,9 @@ def read_run(workdir: Path) -> Run:
         metrics=metrics,
         transfers=tuple(record for record in found if record.get("source")),
         sanity=tuple(map(_read_sanity, sorted(workdir.glob("evaluate/*/sanity.json")))),
+        first=tuple(
+            map(_read_first, sorted(workdir.glob("evaluate/*/worst_case.json")))
+        ),
     )
     if not run.records and not metrics:
         listed = f" ({'; '.join(damaged)})" if damaged else ""
@@ -129,6 +139,12 @@ def _read_sanity(path: Path) -> Record:
     return entry
 
 
+def _read_first(path: Path) -> Record:
+    entry = _read_measured(path)
+    check_first(entry, path)
+    return entry
+
+
 def _read_metrics(path: Path, finished: bool) -> tuple[tuple[Record, ...], list[str]]:
     """Logged steps in order, the later of two for a step; what was left out.
 
@@ -161,8 +177,8 @@ def _entry_of(line: str) -> Record | None:
             return None
     except (ValueError, RecursionError):
         return None
-    losses = [v for key, v in entry.items() if key.startswith("loss") and v is not None]
-    return entry if all(map(is_number, losses)) else None
+    shown = [v for k, v in entry.items() if _SHOWN.match(k) and v is not None]
+    return entry if all(map(is_number, shown)) else None
 
 
 def _lines(numbers: list[int]) -> str:
@@ -188,7 +204,8 @@ def _missing(run: Run) -> list[str]:
         for defense, attack in _expected(config)
         if (defense, attack) not in measured
     ]
-    wanted = run.records and setting(config, "evaluate.gallery", 1)
+    attacked = any(record["attack"] != "clean" for record in run.records)
+    wanted = attacked and setting(config, "evaluate.gallery", 1)
     if wanted and not any(folder.glob("evaluate/*/gallery.json")):
         missing.append("evaluate/*/gallery.json: no galleries")
     return missing

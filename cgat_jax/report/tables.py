@@ -6,9 +6,8 @@ from typing import Any
 import pandas as pd
 
 from cgat_jax.report import names
-from cgat_jax.report.cells import ReportCell, column_name, group, order_of
+from cgat_jax.report.cells import ReportCell, column_name, order_of
 from cgat_jax.report.names import DASH
-from cgat_jax.report.records import Record, warnings_of
 
 BELOW = "\N{BLACK DOWN-POINTING TRIANGLE}"
 _SHARES = {
@@ -19,25 +18,28 @@ _SHARES = {
     "ceiling": "ceiling",
     "bound": "bound",
 }
+_COMMON = ("chance", "ceiling", "queries", "database")
+_CHANGE = ("budget", "largest change", "RMS change", "bits flipped", "seconds")
 
 
 def main_table(cells: Sequence[ReportCell]) -> pd.DataFrame:
-    """The cells by defense and attack, None where nothing was measured; then chance.
+    """The cells by network and attack, None where nothing was measured; then chance.
 
     The last column is text; what the first is called stands above the row names.
     """
-    found = {(cell.defense, cell.attack, cell.budget): cell for cell in cells}
-    defenses = dict.fromkeys(cell.defense for cell in cells)
-    ordered = sorted(cells, key=lambda c: order_of(c._asdict() | {"defense": ""}))
+    found = {(cell.network, cell.attack, cell.budget): cell for cell in cells}
+    networks = list(dict.fromkeys(cell.network for cell in cells))
+    alike = {"defense": "", "variant": ""}
+    ordered = sorted(cells, key=lambda cell: order_of(cell._asdict() | alike))
     wanted = dict.fromkeys((cell.attack, cell.budget) for cell in ordered)
     table = pd.DataFrame(
-        [[found.get((defense, *column)) for column in wanted] for defense in defenses],
-        index=[names.display(names.DEFENSES, defense) for defense in defenses],
+        [[found.get((network, *column)) for column in wanted] for network in networks],
+        index=networks,
         columns=[column_name(column, cells) for column in wanted],
         dtype=object,
     )
     table["chance"] = [
-        _chance([cell for cell in cells if cell.defense == d]) for d in defenses
+        _chance([cell for cell in cells if cell.network == each]) for each in networks
     ]
     return table.rename_axis(columns="MAP, %")
 
@@ -62,6 +64,24 @@ def detail_table(cells: Sequence[ReportCell]) -> pd.DataFrame:
     return without_empty(pd.DataFrame([_details(cell, map_at) for cell in cells]))
 
 
+def detail_parts(table: pd.DataFrame) -> tuple[str, list[pd.DataFrame]]:
+    """What is alike in all rows of the details, and the rest as narrow tables."""
+    told, rest = without_common(table, _COMMON)
+    change = [column for column in rest if column in _CHANGE]
+    rows = ["defense", "attack"]
+    parts = [rest.drop(columns=change), rest.reindex(columns=[*rows, *change])]
+    return told, [part for part in parts if part.shape[1] > len(rows)]
+
+
+def without_common(
+    table: pd.DataFrame, columns: Sequence[str]
+) -> tuple[str, pd.DataFrame]:
+    """A sentence on those of some columns that are alike in all rows; the others."""
+    alike = [c for c in columns if c in table and table[c].nunique() == 1 < len(table)]
+    told = ", ".join(f"{column} {table[column].iloc[0]}" for column in alike)
+    return f"In all rows: {told}." if told else "", table.drop(columns=alike)
+
+
 def without_empty(table: pd.DataFrame) -> pd.DataFrame:
     """A table without the columns that no row fills."""
     return table.loc[:, ~table.isin(["", DASH]).all()]
@@ -82,20 +102,6 @@ def markdown_text(text: str) -> str:
     return clean.replace("<", "&lt;")
 
 
-def terminal_table(records: Sequence[Record]) -> str:
-    """What is wrong with the data, then the main table as plain text, chance last."""
-    cells = group(records)
-    texts = main_texts(cells, "*")
-    table = [[texts.columns.name, *texts], *texts.itertuples(name=None)]
-    first, *widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = warnings_of(records)
-    for name, *others in table:
-        lines.append("  ".join([name.ljust(first), *map(str.rjust, others, widths)]))
-    if any(cell.below_chance for cell in cells):
-        lines.append("* below chance")
-    return "".join(f"{line}\n" for line in lines)
-
-
 def _chance(cells: Sequence[ReportCell]) -> str:
     values = sorted({names.percent(cell.chance) for cell in cells}, key=float)
     return DASH.join(dict.fromkeys([values[0], values[-1]]))
@@ -111,7 +117,7 @@ def _details(cell: ReportCell, map_at: str) -> dict[str, str]:
         return DASH if value is None else form(value)
 
     return {
-        "defense": names.display(names.DEFENSES, cell.defense),
+        "defense": cell.network,
         "attack": names.display(names.ATTACKS, cell.attack),
         "budget": shown(cell.budget, names.level),
         map_at: names.percent(cell.map),

@@ -3,21 +3,27 @@
 import operator
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cgat_jax.files.io import write_text
 from cgat_jax.files.ownership import check_folder, claim_folder, holds_marks
 from cgat_jax.report import names
-from cgat_jax.report.cells import check_comparable, group
+from cgat_jax.report.cells import ReportCell, group
 from cgat_jax.report.doubt import doubt_tables
 from cgat_jax.report.export import table_notes, to_csv, to_markdown
 from cgat_jax.report.figures import charts
+from cgat_jax.report.first_queries import first_tables, with_first
 from cgat_jax.report.gallery import THUMBNAIL, load_galleries, picture
 from cgat_jax.report.pages import render
 from cgat_jax.report.paper import paper_table
-from cgat_jax.report.provenance import attack_settings, provenance, settings
-from cgat_jax.report.records import Run, read_run, setting
+from cgat_jax.report.plotting import for_page
+from cgat_jax.report.provenance import attack_settings, provenance
+from cgat_jax.report.provenance import settings as settings_rows
+from cgat_jax.report.records import Record, Run, read_run, setting
+from cgat_jax.report.sanity import MEANING, examined, failures
 from cgat_jax.report.summary import findings, meaning, story
-from cgat_jax.report.tables import BELOW, detail_table, main_table
+from cgat_jax.report.tables import BELOW, detail_parts, detail_table, main_table
+from cgat_jax.report.variants import settings_of, tell_apart, title_of
 
 # Lines of every report since the first version, by which one without a mark is known.
 _MARKS = {
@@ -38,54 +44,51 @@ def write_report(workdir: Path) -> Path:
 
 
 def write_reports(workdirs: Sequence[Path], out: Path) -> Path:
-    """Writes one report on runs that differ in the seed alone; returns index.html.
+    """Writes one report on one or several runs; returns its index.html.
 
-    Tables show the mean over the seeds with the lowest and the highest value, charts
-    the mean and the range, galleries and settings those of the first run.
+    Runs that differ in the seed alone are averaged: tables show the mean with the
+    lowest and the highest value, charts the mean and the range, galleries and settings
+    those of the first run. Runs that differ in the network, the loss, the training or
+    the defense stand side by side, in the same tables and charts.
 
     Args:
         workdirs: at least one.
         out: folder of the report.
 
     Raises:
-        InputError: a workdir holds no results, they differ in more than the seed, or
-            the folder of the report holds something else.
+        InputError: a workdir holds no results, they are of other data or were measured
+            otherwise, or the folder of the report holds something else.
     """
     check_folder(out, "report", is_own=is_report)
-    runs = [read_run(workdir) for workdir in workdirs]
-    check_comparable(runs)
+    runs = tell_apart([read_run(workdir) for workdir in workdirs])
+    settings = settings_of(runs)
     records = [record for run in runs for record in run.records]
     cells = group(records)
     sanity = [entry for run in runs for entry in run.sanity]
-    galleries, damaged = load_galleries(runs[0], cells)
+    first = [record for run in runs for record in run.first]
+    firsts = [own[0] for own in settings]
+    galleries, damaged = load_galleries(firsts, cells)
+    transfers = [record for run in firsts for record in run.transfers]
     images = charts(runs, cells)
     both = {  # of the page and of Markdown
-        "title": page_title(runs[0]),
-        "findings": findings(cells),
+        "title": page_title(runs),
+        "findings": with_first(findings(cells), first, cells),
         "missing": [*_missing(runs), *damaged],
-        "doubts": doubt_tables(cells, runs[0].transfers, sanity),
+        "doubts": [*first_tables(first), *doubt_tables(cells, transfers)],
+        "checks": examined(sanity),
     }
     page = render(
         "page.html",
         **both,
         seeds=_seeds(runs),
-        explanation=[story(records[0]), meaning(records[0])] if records else [],
-        table=main_table(cells),
-        notes=table_notes(cells),
-        below=BELOW,
-        paper=paper_table(cells),
-        details=detail_table(cells),
-        figures={
-            kind: [svg for name, svg in images.items() if name.startswith(f"{kind}_")]
-            for kind in ("loss", "precision", "pr", "budget")
-        },
+        explanation=[story(records), meaning(records[0])] if records else [],
+        failures=failures(sanity),
+        sanity_meaning=MEANING,
         galleries=galleries,
-        picture=picture,
-        thumbnail=THUMBNAIL,
-        flips=lambda one, other: sum(map(operator.ne, one, other)),
-        provenance=provenance(records),
-        attacks=attack_settings(records),
-        settings=settings(runs[0]),
+        **_tables(cells, records),
+        figures=_figures(images),
+        configurations=_configurations(settings),
+        **_helpers(),
     )
     claim_folder(out, "report", is_own=is_report)
     write_text(out / "results.csv", to_csv(records))
@@ -96,23 +99,82 @@ def write_reports(workdirs: Sequence[Path], out: Path) -> Path:
     return out / "index.html"
 
 
+def _tables(cells: Sequence[ReportCell], records: Sequence[Record]) -> dict[str, Any]:
+    """The tables of the page."""
+    common, details = detail_parts(detail_table(cells))
+    return {
+        "table": main_table(cells),
+        "notes": table_notes(cells),
+        "paper": paper_table(cells),
+        "common": common,
+        "details": details,
+        "provenance": provenance(records),
+        "attacks": attack_settings(records),
+    }
+
+
+def _helpers() -> dict[str, Any]:
+    """What the template calls."""
+    return {
+        "below": BELOW,
+        "picture": picture,
+        "thumbnail": THUMBNAIL,
+        "flips": lambda one, other: sum(map(operator.ne, one, other)),
+    }
+
+
+def _figures(images: dict[str, str]) -> dict[str, list[str]]:
+    """The charts by kind, in the colors of the page."""
+    kinds = ("loss", "training", "precision", "pr", "budget")
+    return {
+        kind: [
+            for_page(svg, name)
+            for name, svg in images.items()
+            if name.startswith(f"{kind}_")
+        ]
+        for kind in kinds
+    }
+
+
+def _configurations(settings: Sequence[Sequence[Run]]) -> list[tuple[str, Any]]:
+    several = len(settings) > 1
+    return [
+        ("Configuration" + (f": {title_of(runs)}" if several else ""), rows)
+        for runs in settings
+        if (rows := settings_rows(runs[0]))
+    ]
+
+
 def is_report(folder: Path) -> bool:
     """Whether a folder without a mark is a report of an earlier version."""
     return holds_marks(folder, _MARKS)
 
 
-def page_title(run: Run) -> str:
-    """Data set, backbone, bits and loss, from a record or the configuration."""
-    first = run.records[0] if run.records else {}
+def page_title(runs: Sequence[Run]) -> str:
+    """Data set, backbone, bits, loss and networks, from records or configurations."""
 
-    def known(key: str, path: str) -> str:
-        return str(first.get(key) or setting(run.config, path, "unknown"))
+    def known(key: str, path: str, table: dict[str, str]) -> str:
+        values = [record[key] for run in runs for record in run.records]
+        values = values or [setting(run.config, path, "unknown") for run in runs]
+        found = dict.fromkeys(names.display(table, str(value)) for value in values)
+        return _listed(list(found))
 
-    dataset = names.display(names.DATASETS, known("dataset", "data.name"))
-    backbone = names.display(names.BACKBONES, known("backbone", "model.name"))
-    loss = names.display(names.LOSSES, known("loss", "loss.name"))
-    text = f"{dataset}, {backbone}, {known('bits', 'model.bits')} bits"
-    return text if loss == names.GIVEN else f"{text}, {loss}"
+    dataset = known("dataset", "data.name", names.DATASETS)
+    backbone = known("backbone", "model.name", names.BACKBONES)
+    loss = known("loss", "loss.name", names.LOSSES)
+    text = f"{dataset}, {backbone}, {known('bits', 'model.bits', {})} bits"
+    text += "" if loss == names.GIVEN else f", {loss}"
+    cells = group([record for run in runs for record in run.records])
+    networks = list(dict.fromkeys(cell.network for cell in cells))
+    if len(networks) > 4:
+        return f"{text[:1].upper()}{text[1:]}: {len(networks)} networks"
+    told = f": {_listed(networks)}" if networks != [backbone] else ""
+    return text[:1].upper() + text[1:] + (told if networks else "")
+
+
+def _listed(words: Sequence[str]) -> str:
+    *others, last = words or [""]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _seeds(runs: Sequence[Run]) -> str:

@@ -9,9 +9,15 @@ import pandas as pd
 from cgat_jax.files.io import write_json, write_text
 from cgat_jax.files.ownership import claim_folder, holds_marks
 from cgat_jax.report.pages import render
+from cgat_jax.report.plotting import for_page
 from cgat_jax.report.provenance import provenance
 from cgat_jax.report.records import Record, warnings_of
-from cgat_jax.report.tables import markdown_table, markdown_text
+from cgat_jax.report.tables import (
+    markdown_table,
+    markdown_text,
+    without_common,
+    without_empty,
+)
 from cgat_jax.reproduction.comparison import HEADER, Row, compare_cells, text_table
 from cgat_jax.reproduction.orderings import paper_layout
 from cgat_jax.reproduction.paper_cells import PaperCell
@@ -65,19 +71,29 @@ def write_reproduction(
     write_json(out / "table.json", content | {"rows": _with_runs(rows, records)})
     for name, picture in pictures.items():
         write_text(out / f"{name}.svg", picture)
+    alike = ("data", "loss", "bits", "chance", "seeds")
+    common, narrow = without_common(_by_network(table), alike)
     page = render(
         "reproduction.html",
         title=title,
         warnings=warnings,
-        layout=layout,
-        rows=table,
+        layout=without_common(layout, alike[:3])[1],
+        rows=without_empty(narrow),
+        common=common,
         notes=list(notes),
-        left=HEADER,
+        left=[*HEADER, "note"],
         made=made,
-        pictures=list(pictures.values()),
+        pictures=[for_page(picture, name) for name, picture in pictures.items()],
     )
     write_text(out / "index.html", page)
     return out / "index.html"
+
+
+def _by_network(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows with those of a network together, networks in the order they come in."""
+    network = [name for name in HEADER if name != "attack"]
+    order = table.groupby(network, sort=False).ngroup()
+    return table.iloc[order.argsort(kind="stable")]
 
 
 def is_result(folder: Path) -> bool:

@@ -20,6 +20,8 @@ from cgat_jax.report.tables import markdown_table, markdown_text
 from cgat_jax.workdir import shares_pretraining
 
 MISSING = "-"
+_NAMED_ALONE = {"evaluate.worst_case_queries": 0}
+"""A table has the attacks that its study names, each on all queries."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,7 @@ def command(study: Study, cell: StudyRun, root: Path) -> list[str]:
     arguments += [f"--workdir={root / cell.folder}", f"--config.seed={cell.seed}"]
     if cell.pretrained:
         arguments.append(f"--config.pretrained={root / cell.pretrained}")
-    settings = study.overrides | dict(cell.overrides)
+    settings = _NAMED_ALONE | study.overrides | dict(cell.overrides)
     arguments += [f"--config.{key}={value}" for key, value in settings.items()]
     return [*arguments, f"--config.compilation_cache={root / 'compiled'}"]
 
@@ -83,7 +85,7 @@ def config_of(study: Study, overrides: Mapping[str, Any]) -> Config:
         InputError: the file or a setting is wrong; says what and where.
     """
     config = load_config(study.config)
-    override(config, dict(study.overrides) | dict(overrides))
+    override(config, _NAMED_ALONE | dict(study.overrides) | dict(overrides))
     return config
 
 

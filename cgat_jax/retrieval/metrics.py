@@ -73,7 +73,7 @@ def evaluate_retrieval(
     wanted = summary.wanted(num_database, top_k, precision_at, recall_levels)
     room = queue.SimpleQueue()  # of as many threads as there are
     for _ in range(positive_integer("threads", threads)):
-        room.put(ranking.scratch(num_database, retrieval.max_distance))
+        room.put(ranking.Ranker(num_database, retrieval.max_distance))
 
     def judge(queries):
         mine = room.get()
@@ -131,17 +131,16 @@ def _average_precision(retrieval: Retrieval, query: int, top_k: int) -> float:
 
 
 def _rank(
-    retrieval: Retrieval, queries: list[int], room: ranking.Scratch
+    retrieval: Retrieval, queries: list[int], ranker: ranking.Ranker
 ) -> Iterator[ranking.Ranked]:
     """Rankings of the queries; what labels decide is kept while they are the same."""
-    chosen, labels = [], None
+    relevant, labels = None, None
     for query in queries:
         mine = retrieval.query_labels[:, query]
         if labels is None or (mine != labels).any():
             labels = mine
             relevant = hamming.share_a_label(retrieval.database_labels, mine)
-            chosen = ranking.places(relevant)
         distances = hamming.distance_keys(
             retrieval.query_codes, query, retrieval.database_codes
         )
-        yield ranking.rank(distances, chosen, room)
+        yield ranker.rank(distances, relevant)

@@ -34,6 +34,8 @@ class RetrievalScores(NamedTuple):
         num_queries: Q.
         num_database: M.
         top_k: R, where MAP and AP cut; no more than the size of the database.
+        tie_size: how many items lie at an item's distance from a query, itself
+            included: the mean over all items and queries, from 1 (no ties) to M.
     """
 
     map: float
@@ -51,6 +53,7 @@ class RetrievalScores(NamedTuple):
     num_queries: int
     num_database: int
     top_k: int
+    tie_size: float
 
 
 def average_precision(ranks: HitRanks) -> float:
@@ -61,7 +64,7 @@ def average_precision(ranks: HitRanks) -> float:
     """
     if not len(ranks):
         return 0.0
-    return float((np.arange(1, len(ranks) + 1) / ranks).mean())
+    return float((np.arange(1.0, len(ranks) + 1) / ranks).mean())
 
 
 def precision_at(

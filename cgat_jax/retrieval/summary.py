@@ -50,12 +50,14 @@ def measure(ranked: ranking.Ranked, wanted: Wanted) -> tuple:
         expected_average_precision(ends, hit_ends, wanted.top_k),
         scores.precision_at(ranks, wanted.cutoffs),
         curve,
+        float(np.square(np.diff(ends, prepend=0), dtype=np.float64).sum() / ends[-1]),
     )
 
 
 def summarize(measured: list[tuple], wanted: Wanted) -> scores.RetrievalScores:
     """The scores of all queries, from what ``measure`` returned of each."""
-    counts, top, whole, expected, precisions, curves = zip(*measured, strict=True)
+    columns = zip(*measured, strict=True)
+    counts, top, whole, expected, precisions, curves, ties = columns
     num_relevant, levels = np.array(counts, np.int64), wanted.num_levels
     curves = [curve for curve in curves if curve is not None]
     return scores.RetrievalScores(
@@ -74,6 +76,7 @@ def summarize(measured: list[tuple], wanted: Wanted) -> scores.RetrievalScores:
         num_queries=len(measured),
         num_database=wanted.num_database,
         top_k=wanted.top_k,
+        tie_size=float(np.mean(ties)),
     )
 
 

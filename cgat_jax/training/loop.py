@@ -20,6 +20,7 @@ from cgat_jax.rng import device_stream
 from cgat_jax.training import checkpoint
 from cgat_jax.training.interrupts import StopSignal
 from cgat_jax.training.run_loop import Course, run_loop
+from cgat_jax.training.training_map import make_training_map
 from cgat_jax.types import Batch, HashLoss, StepFn, TrainState
 
 
@@ -145,7 +146,13 @@ def _course(
     stage: Stage, dataset: Dataset, config: Config, workdir: Path, stop: StopSignal
 ) -> Course:
     per_epoch = epoch_steps(dataset, stage.settings)
+    total, watched = stage.settings.epochs * per_epoch, {}
     refresh = stage.loss.refresh if stage.loss else None
+    if stage.loss is not None:  # without a hashing loss the bank stays empty
+        labels = dataset.labels[dataset.split.train]
+        watched["measure"] = make_training_map(
+            labels, seed=config.seed, total=total, per_epoch=per_epoch
+        )
 
     def refreshed(state: TrainState, step: int) -> TrainState:
         if refresh is None or step % per_epoch:
@@ -154,7 +161,7 @@ def _course(
 
     return Course(
         name=f"stage {stage.name}",
-        total=stage.settings.epochs * per_epoch,
+        total=total,
         per_epoch=per_epoch,
         log_steps=config.log_steps,
         checkpoint_seconds=config.checkpoint_seconds,
@@ -163,4 +170,5 @@ def _course(
         image_names=functools.partial(image_names, dataset),
         asked=lambda: stop.asked,
         before_step=refreshed,
+        **watched,
     )

@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from tqdm import tqdm
 
-from cgat_jax import processes, sharding
+from cgat_jax import processes, progress, sharding
 from cgat_jax.errors import NonFiniteError, Stopped
 from cgat_jax.files.metrics_log import MetricsLog
 from cgat_jax.training import checkpoint
@@ -38,6 +37,8 @@ class Course:
         image_names: what the rows of a batch are called in errors.
         asked: the number of the signal that asked to stop, or 0.
         before_step: ``before_step(state, step) -> state``, before each step.
+        measure: ``measure(state, before, step)``, what a logged step's line holds
+            besides; ``before`` is the logged step before it.
     """
 
     name: str
@@ -50,6 +51,11 @@ class Course:
     image_names: Callable[[np.ndarray], list[str]]
     asked: Callable[[], int] = lambda: 0
     before_step: Callable[[Any, int], Any] = lambda state, step: state
+    measure: Callable[[Any, int, int], dict[str, float]] = lambda *_: {}
+
+    def logs(self, step: int) -> bool:
+        """Whether a step gets a line of the log."""
+        return step % self.log_steps == 0 or step == self.total
 
 
 def steps_ahead(seconds: float) -> int:
@@ -91,8 +97,15 @@ def run_loop(
         OSError: a checkpoint cannot be written; those before it stay.
     """
     start, saved, ahead = int(state.step), time.monotonic(), 0
-    loop = _Steps(course, start)
-    with loop.bar:
+    first = processes.is_first()
+    with progress.bar(
+        course.name.removeprefix("stage "),
+        course.total,
+        unit="steps",
+        done=start,
+        shown=first,
+    ) as bar:
+        loop = _Steps(course, start, bar)
         for step, batch in enumerate(loop.clock.timed(batches), start=start):
             state = course.before_step(state, step)
             began = time.monotonic()
@@ -105,8 +118,8 @@ def run_loop(
             due, asked, slow = poll.heard(ahead) or (0, 0, not ahead)
             ahead = 0 if slow else AHEAD
             ends = due or asked or step + 1 == course.total
-            if ends or (step + 1) % course.log_steps == 0:
-                loop.flush()
+            if ends or course.logs(step + 1):
+                loop.flush(state)
             if ends:
                 checkpoint.save(manager, step + 1, state)
                 poll.forget()
@@ -119,34 +132,31 @@ def run_loop(
 class _Steps:
     """The steps of a loop whose numbers were not looked at yet, and the log."""
 
-    def __init__(self, course: Course, start: int):
-        self.course = course
+    def __init__(self, course: Course, start: int, bar: progress.Bar):
+        self.course, self.bar = course, bar
         self.pending: list[tuple[int, Any, dict]] = []
         self.clock = StepClock()
         self.log = MetricsLog(course.path, start) if processes.is_first() else None
-        self.bar = tqdm(
-            total=course.total,
-            initial=start,
-            desc=course.name,
-            unit="step",
-            disable=None if processes.is_first() else True,
-        )
 
-    def flush(self) -> None:
-        """Checks every step since the last flush, and logs the due ones."""
+    def flush(self, state: Any) -> None:
+        """Checks every step since the last flush, and logs the due one, the last.
+
+        ``state`` is that after the last step.
+        """
         course = self.course
         fetched = jax.device_get([metrics for _, _, metrics in self.pending])
         for (step, indices, _), metrics in zip(self.pending, fetched, strict=True):
             values = {name: float(value) for name, value in sorted(metrics.items())}
             self._check(step, indices, values)
-            due = step % course.log_steps == 0 or step == course.total
-            if due and self.log is not None:
+            if course.logs(step) and self.log is not None:
                 rate = float(course.schedule(step - 1))
                 entry = {"step": step, "epoch": round(step / course.per_epoch, 4)}
+                before = (step - 1) // course.log_steps * course.log_steps
+                values |= course.measure(state, before, step)
                 times = self.clock.read(len(indices))
                 self.log.append(entry | values | {"learning_rate": rate} | times)
-        self.bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
-        self.bar.update(self.pending[-1][0] - self.bar.n)
+        self.bar.note(f"loss {values['loss']:.4f}")
+        self.bar.update(self.pending[-1][0] - self.bar.done)
         self.pending.clear()
 
     def _check(self, step: int, indices: jax.Array, values: dict[str, float]) -> None:

@@ -9,6 +9,7 @@ import jax
 import optax
 from jax.sharding import Mesh
 
+from cgat_jax import progress
 from cgat_jax.config import Config, Training
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.defenses import (
@@ -65,7 +66,7 @@ def train(
         ValueError: the data or another run's network cannot be used.
     """
     run = functools.partial(
-        run_stage,
+        _run_in_sight,
         dataset=dataset,
         config=config,
         mesh=mesh,
@@ -89,6 +90,11 @@ def train(
         networks[config.defense.name] = _defended(config, state)
         keep("defend", networks[config.defense.name], state)
     return networks
+
+
+def _run_in_sight(stage: Stage, **where) -> TrainState:
+    with progress.stage(stage.name):
+        return run_stage(stage, **where)
 
 
 def _learn_backbone(config: Config, dataset: Dataset, workdir: Path, run) -> None:

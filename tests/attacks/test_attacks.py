@@ -85,6 +85,7 @@ def test_a_budget_of_zero_is_the_identity(problem, name):
     np.testing.assert_array_equal(_make(name, epsilon=0.0)(*problem), problem[1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", DESCENTS)
 def test_an_image_does_not_depend_on_its_batch(x64, name):
     """In float64: rounding, which does depend on it, decides nothing there."""

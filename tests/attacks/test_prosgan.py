@@ -202,6 +202,7 @@ def test_the_learning_rate_is_constant_then_falls_to_a_51st():
     np.testing.assert_allclose(rates, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_prototypes_learn_codes_and_classes(attacked, small_networks):
     def made(steps):
         params = train_target_network(
@@ -240,6 +241,7 @@ def stepped(attacked, small_networks, compiled_once):
     return step, state, _batch(0, rows=4), constants
 
 
+@pytest.mark.long
 def test_a_steps_losses_equal_numpys_networks(stepped):
     """The judge learns first, each forward one power iteration on; then G is judged."""
     step, state, batch, constants = stepped
@@ -309,6 +311,7 @@ def _craft(params, images, features, epsilon):
     return prosgan(generator, params, images, features, epsilon)
 
 
+@pytest.mark.long
 def test_crafted_images_agree_with_their_targets(attacked, trained):
     """End to end: mean(u * t) of unseen images rises far above the clean images'."""
     images = sharding.to_images(jnp.asarray(_batch(10_000).images))
@@ -338,6 +341,7 @@ def _same(one, other):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_stopped_and_a_killed_training_end_as_a_whole_one(
     attacked, trained, tmp_path
 ):
@@ -378,6 +382,7 @@ def test_a_stopped_and_a_killed_training_end_as_a_whole_one(
     assert logs[0][-1]["step"] == TOTAL
 
 
+@pytest.mark.long
 def test_damaged_newest_checkpoints_end_in_the_same_training(
     attacked, trained, tmp_path
 ):

@@ -52,6 +52,7 @@ def evaluation(tmp_path_factory):
     return evaluator, encoded, np.stack(pixels)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["noise", "cgat", "sdha"])
 def test_images_are_the_evaluations_to_the_bit(evaluation, name):
     evaluator, encoded, pixels = evaluation

@@ -42,6 +42,7 @@ def problem(rng):
     return encode, images, references, jax.random.split(jax.random.key(0), 4)
 
 
+@pytest.mark.slow
 def test_more_queries_never_raise_the_objective_and_many_lower_it(problem):
     """The schedule follows the budget, so a budget's own prefix is what counts."""
     encode, images, references, keys = problem

@@ -20,7 +20,7 @@ from cgat_jax.config import Data
 from cgat_jax.data import load_dataset
 from cgat_jax.data.arrays import ArrayData, array_dataset
 from cgat_jax.errors import ForeignFilesError, InputError, InUseError
-from cgat_jax.evaluation import evaluator, transfer
+from cgat_jax.evaluation import transfer, worst_case
 from cgat_jax.evaluation.evaluator import Evaluator
 from cgat_jax.evaluation.given_network import UNKNOWN, given_network
 from cgat_jax.evaluation.measurement import measure
@@ -110,7 +110,12 @@ def test_numbers_are_those_of_the_evaluator_on_the_network_with_its_arrays(
 def test_the_result_has_the_records_and_their_numbers(measured):
     folder, result = measured
     kept = read_sealed(folder / "results.json")
-    assert kept == {"records": result.records, "transfers": [], "sanity": []}
+    assert kept == {
+        "records": result.records,
+        "transfers": [],
+        "sanity": [],
+        "first_queries": [],
+    }
     assert [r["attack"] for r in result.records] == ["clean", "noise", "cgat"]
     assert result.clean == result.records[0] and result.worst_case is None
     assert result.map("cgat") < result.map("clean") <= 1
@@ -214,8 +219,9 @@ def _one_attack(attack, score, holds_above):
     return EnsembleResult(worst, map_per_attack, 0)
 
 
+@pytest.mark.slow
 def test_by_default_there_are_the_worst_case_and_the_checks(monkeypatch):
-    monkeypatch.setattr(evaluator, "standard_v1", _one_attack)
+    monkeypatch.setattr(worst_case, "standard_v1", _one_attack)
     monkeypatch.setattr(transfer, "examine", lambda *_: ([], Curve([], [], [])))
     settings = BenchmarkSettings(steps=1, batch_size=10, gallery=0)
     result = benchmark(encode, DATA, settings=settings)

@@ -71,6 +71,7 @@ def test_binary_centers_equal_the_loop_on_ties_too(rng, size):
         np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.slow
 def test_a_large_binary_bank_keeps_ties_exact():
     """N * sum passes 2^24 here: float32 products would round a tie away."""
     size = 40_001
@@ -122,6 +123,7 @@ def test_binary_centers_are_exact_for_any_bank(rng, size):
     np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.slow
 def test_half_positive_of_eighty_thousand():
     """Positives all +1, negatives all -1: 32-bit products gave minus the center."""
     labels = jnp.repeat(jnp.eye(2), 40_000, axis=0)
@@ -219,6 +221,7 @@ def test_no_code_beats_the_weighted_centers(rng, x64, weights):
         np.testing.assert_allclose(scores[chosen], scores.min(), atol=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("weights", ["jaccard", "cosine"])
 @pytest.mark.parametrize("binary", [True, False])
 def test_with_one_label_each_weights_change_nothing(rng, weights, binary):

@@ -60,7 +60,7 @@ some_damages = pytest.mark.parametrize(
     "damages",
     [
         pytest.param(FEW, id="few"),
-        pytest.param(tuple(DAMAGES), id="all", marks=pytest.mark.slow),
+        pytest.param(tuple(DAMAGES), id="all", marks=pytest.mark.long),
     ],
 )
 

@@ -2,10 +2,6 @@
 
 import importlib
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +12,8 @@ from cgat_jax.data.datasets.flickr25k import CLASS_NAMES
 from cgat_jax.data.sources.known import KNOWN
 from tests.data import layouts
 from tests.data.sources import SHARED, needs_shared_data, write_lists
+from tests.programs import ROOT, run_program
 
-ROOT = Path(__file__).parents[2]
 SETTINGS = {
     "data.image_size": 36,
     "data.crop_size": 32,
@@ -38,11 +34,6 @@ SETTINGS = {
     "checkpoint_seconds": 0,
 }
 DRAWN = ("data.num_queries", "data.num_train")
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("compilation_cache")
 
 
 def flickr_source(folder):
@@ -69,16 +60,9 @@ def coco_source(folder):
 def run(name, source, workdir, cache, **changes):
     given = SETTINGS | {"data.source": source, "compilation_cache": cache} | changes
     config = ROOT / "experiments" / "configs" / f"{name}.py"
-    command = [sys.executable, "-m", "experiments.main", f"--config={config}"]
-    command += [f"--config.{key}={value}" for key, value in given.items()]
-    done = subprocess.run(
-        [*command, f"--workdir={workdir}"],
-        cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    settings = [f"--config.{key}={value}" for key, value in given.items()]
+    flags = [f"--config={config}", *settings, f"--workdir={workdir}"]
+    done = run_program("experiments.main", *flags)
     assert done.returncode == 0, done.stderr
     return json.loads((workdir / "results.json").read_text())["records"]
 
@@ -105,7 +89,7 @@ def check(records, name, workdir, split):
 
 
 @needs_shared_data
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_released_split_of_flickr_from_the_original_files(tmp_path, cache):
     source = flickr_source(tmp_path / "source")
     rows = released_rows(source)
@@ -131,7 +115,7 @@ def released_rows(source):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs_shared_data
 @pytest.mark.parametrize(
     "name, make",

@@ -19,7 +19,13 @@ from cgat_jax.data.sources import known
 from cgat_jax.data.sources.source_index import SourceIndex
 from experiments import check_data, prepare
 from tests.data import layouts
-from tests.data.sources import encode, photo, small_lists, write_lists
+from tests.data.sources import (
+    encode,
+    photo,
+    small_lists,
+    write_images,
+    write_lists,
+)
 
 
 def run(capsys, **given):
@@ -62,23 +68,23 @@ def test_the_defects_of_the_released_flickr_lists_are_found(flickr_like, capsys)
     assert code == 1
     expected = [
         "defect: 36 images, and 25,000 are known",
-        "defect: 3 images without any label",
-        "defect: split flickr25k-released: train list: 29 different images in 36 lines "
+        "defect: 3 images without any label: im4.jpg, q5.jpg, im5.jpg",
+        "note: split flickr25k-released: train list: 29 different images in 36 lines "
         "(2 twice, 1 three times, 1 four times)",
-        "defect: split flickr25k-released: train list: 1 of 36 rows without any label",
-        "defect: split flickr25k-released: query list: 1 of 6 rows without any label",
-        "defect: split flickr25k-released: database list: 2 of 30 rows without any "
-        "label",
-        "defect: split flickr25k-released: 6 query images, and the paper says 1,000",
-        "defect: split flickr25k-released: 30 database images, and the paper says "
-        "24,000",
-        "defect: split flickr25k-released: 36 training images, and the paper says "
-        "5,000",
+        "note: split flickr25k-released: train list: 1 of 36 rows without any label: "
+        "im4.jpg",
+        "defect: split flickr25k-released: query list: 1 of 6 rows without any label: "
+        "q5.jpg",
+        "note: split flickr25k-released: database list: 2 of 30 rows without any "
+        "label: im4.jpg, im5.jpg",
+        "note: split flickr25k-released: 6 query images, and the paper says 1,000",
+        "note: split flickr25k-released: 30 database images, and the paper says 24,000",
+        "note: split flickr25k-released: 36 training images, and the paper says 5,000",
         "defect: split flickr25k-released: lines, rows without label and repeats are "
         "not those of the lists as released",
-        "defect: split flickr25k-released: 1 queries share no label with the database: "
-        "no ranking can score over 83.3 %",
-        "note: all 36 images are there, readable and whole",
+        "defect: split flickr25k-released: 1 query without a label in common with the "
+        "database: no ranking can score over 83.3 %",
+        "note: 36 images, all there, readable and whole",
         "note: no two images have the same content",
     ]
     assert set(expected) <= set(lines)
@@ -101,96 +107,104 @@ def test_the_released_lists_are_recognized_by_their_numbers(rng):
     distinct = np.arange(start, start + facts.released_distinct)
     twice, thrice, four = distinct[100:555], distinct[555:578], distinct[578:579]
     train = [distinct, twice, np.tile(thrice, 2), np.tile(four, 3)]
+    names = tuple(f"im{i}.jpg" for i in range(len(labels)))
     split = make_split(
         "flickr25k-released",
-        [f"im{i}.jpg" for i in range(len(labels))],
+        names,
         train=np.concatenate(train),
         query=np.arange(queries),
         database=np.arange(queries, len(labels)),
     )
-    found = {f.text: f.defect for f in doctor.check_split(labels, split, facts)}
-    lines = [
+    classes = tuple(str(column) for column in range(38))
+    listing = SourceIndex(
+        name="flickr25k", class_names=classes, image_ids=names, labels=labels, parts={}
+    )
+    found = {f.text: f.defect for f in doctor.check_split(listing, split, facts)}
+    assert {
         "train list: 4,496 different images in 5,000 lines "
-        "(455 twice, 23 three times, 1 four times)",
-        "train list: 95 of 5,000 rows without any label",
-        "query list: 38 of 1,700 rows without any label",
-        "database list: 381 of 23,300 rows without any label",
-        "1,700 query images, and the paper says 1,000",
-        "23,300 database images, and the paper says 24,000",
-        "38 queries share no label with the database: no ranking can score over 97.8 %",
-    ]
-    assert all(found[line] for line in lines)
-    assert found["chance is not the known 0.533"]
+        "(455 twice, 23 three times, 1 four times)": False,
+        "1,700 query images, and the paper says 1,000": False,
+        "23,300 database images, and the paper says 24,000": False,
+        "38 queries without a label in common with the database: no ranking can score "
+        "over 97.8 %": True,
+        "chance is not the known 0.533": True,
+    }.items() <= found.items()
+    bare = {text.split(" without")[0]: defect for text, defect in found.items()}
+    assert {
+        "train list: 95 of 5,000 rows": False,
+        "query list: 38 of 1,700 rows": True,
+        "database list: 381 of 23,300 rows": False,
+    }.items() <= bare.items()
     as_released = "lines, rows without label and repeats are those of the lists as "
     assert not found[as_released + "released"]
     labels[start] = 1
-    found = [f.text for f in doctor.check_split(labels, split, facts) if f.defect]
+    found = [f.text for f in doctor.check_split(listing, split, facts) if f.defect]
     assert as_released.replace(" are ", " are not ") + "released" in found
 
 
 DAMAGE = [
     (
-        "1 of 36 images are missing: im9.jpg",
+        "1 of 36 images missing: im9.jpg",
         lambda d: (d / "im9.jpg").unlink(),
     ),
     (
-        "1 of 36 images are unreadable: im9.jpg: not a readable image",
+        "1 of 36 images unreadable: im9.jpg: not a readable image",
         lambda d: (d / "im9.jpg").write_bytes(b"<html>"),
     ),
     (
-        "1 of 36 images are unreadable: im9.jpg: the file is empty",
+        "1 of 36 images unreadable: im9.jpg: the file is empty",
         lambda d: (d / "im9.jpg").write_bytes(b""),
     ),
     (
-        "1 of 36 images are truncated or damaged: im9.jpg: damaged, cut off",
+        "1 of 36 images truncated or damaged: im9.jpg: damaged, cut off",
         lambda d: (d / "im9.jpg").write_bytes((d / "im9.jpg").read_bytes()[:-60]),
     ),
     (
-        "1 of 36 images are oversized: im9.jpg: over 50 MB",
+        "1 of 36 images oversized: im9.jpg: over 50 MB",
         lambda d: os.truncate(d / "im9.jpg", 60 * 10**6),
     ),
     (
-        "1 of 36 images are oversized: im9.jpg: 9000 x 9000 is over 50 megapixels",
+        "1 of 36 images oversized: im9.jpg: 9000 x 9000 is over 50 megapixels",
         lambda d: Image.new("1", (9000, 9000)).save(d / "im9.jpg", "PNG"),
     ),
     (
-        "1 images are copies of others: im9.jpg = q1.jpg",
+        "1 group of copies with different labels: im9.jpg = q1.jpg",
         lambda d: shutil.copy(d / "im9.jpg", d / "q1.jpg"),
     ),
     (
-        "1 groups of copies have different labels",
+        "split flickr25k-released: 1 query with a copy in the database list: q1.jpg",
         lambda d: shutil.copy(d / "im9.jpg", d / "q1.jpg"),
     ),
     (
-        "split flickr25k-released: 1 queries have a copy in the database list",
-        lambda d: shutil.copy(d / "im9.jpg", d / "q1.jpg"),
-    ),
-    (
-        "split flickr25k-released: 1 query images are also in the database list",
+        "split flickr25k-released: 1 query image also in the database list: im0.jpg",
         lambda d: repeat_line(d, "database", "test"),
     ),
     (
-        "split flickr25k-released: 1 query images are also in the train list",
+        "split flickr25k-released: 1 query image also in the train list: im6.jpg",
         lambda d: repeat_line(d, "train", "test"),
     ),
     (
-        "split flickr25k-released: 1 training images are not in the database",
-        lambda d: repeat_line(d, "test", "train"),
+        "split flickr25k-released: query list: 6 different images in 7 lines (1 twice)",
+        lambda d: repeat_line(d, "test", "test"),
     ),
     (
-        "1 images have two different label rows: im6.jpg",
+        "1 image with two different label rows: im6.jpg",
         lambda d: relabel(d, "train", 0, row(0, 1, 2)),
     ),
+]
+NOTED = [
     (
-        "1 labels are 0 in all images: class 7",
-        lambda d: constant(d, 7, "0"),
+        "1 copy of other images: im9.jpg = im10.jpg",
+        lambda d: shutil.copy(d / "im9.jpg", d / "im10.jpg"),
     ),
     (
-        "1 labels are 1 in all images: class 7",
-        lambda d: constant(d, 7, "1"),
+        "split flickr25k-released: 1 training image not in the database: q0.jpg",
+        lambda d: repeat_line(d, "test", "train"),
     ),
+    ("1 label that no image has: class 7", lambda d: constant(d, 7, "0")),
+    ("1 label that every image has: class 7", lambda d: constant(d, 7, "1")),
     (
-        "split flickr25k-released: query list: 1 labels are constant",
+        "split flickr25k-released: 1 label that no query has: class 7",
         lambda d: constant(d, 7, "0", ["test"]),
     ),
 ]
@@ -220,25 +234,28 @@ def constant(folder, column, value, parts=("train", "test", "database")):
         path.write_text("".join(" ".join(words) + "\n" for words in rows))
 
 
-@pytest.mark.parametrize("expected, damage", DAMAGE, ids=[text for text, _ in DAMAGE])
-def test_every_planted_defect_is_found_and_only_then(
-    flickr_like, capsys, expected, damage
+@pytest.mark.parametrize(
+    "kind, expected, damage",
+    [("defect", *case) for case in DAMAGE] + [("note", *case) for case in NOTED],
+)
+def test_what_is_planted_is_found_and_only_then(
+    flickr_like, capsys, kind, expected, damage
 ):
     before = run(capsys, data=flickr_like, dataset="flickr25k")[1]
     assert not any(expected in line for line in before)
     damage(flickr_like)
     code, after = run(capsys, data=flickr_like, dataset="flickr25k")
     assert code == 1
-    assert [line for line in after if line.startswith(f"defect: {expected}")]
+    assert [line for line in after if line.startswith(f"{kind}: {expected}")]
 
 
 def test_a_query_is_no_copy_of_itself(flickr_like, capsys):
     shutil.copy(flickr_like / "im9.jpg", flickr_like / "im10.jpg")
     repeat_line(flickr_like, "database", "test")
     lines = run(capsys, data=flickr_like)[1]
-    assert "defect: 1 images are copies of others: im9.jpg = im10.jpg" in lines
-    assert any("1 query images are also in the database list" in line for line in lines)
-    assert not any("have a copy in" in line for line in lines)
+    assert "note: 1 copy of other images: im9.jpg = im10.jpg" in lines
+    assert any("1 query image also in the database list" in line for line in lines)
+    assert not any("with a copy in" in line for line in lines)
 
 
 SMALL = ", ".join(
@@ -255,8 +272,8 @@ def test_a_sound_set_has_no_defects(tmp_path, capsys):
     assert large == (0, [line for line in lines if "smaller than" not in line])
     assert lines == [
         "note: lists: 8 images, 3 classes, 1.50 labels per image",
-        "note: all 8 images are there, readable and whole",
-        f"note: 8 of 8 images are smaller than 224 pixels, enlarged when read: {SMALL}",
+        "note: 8 images, all there, readable and whole",
+        f"note: 8 of 8 images smaller than 224 pixels, enlarged when read: {SMALL}",
         "note: split lists: chance MAP 0.7500, ceiling 1.0000",
         "note: no two images have the same content",
         "no defects",
@@ -278,7 +295,7 @@ def prepared_flickr(tmp_path):
 
 def test_a_prepared_folder_is_checked(prepared_flickr, capsys):
     code, lines = run(capsys, data=prepared_flickr)
-    assert "note: all 12 images are there, readable and whole" in lines
+    assert "note: 12 images, all there, readable and whole" in lines
     assert "defect: 12 images, and 25,000 are known" in lines
     assert code == 1
     (path,) = prepared_flickr.rglob("*.array_record*")
@@ -287,7 +304,7 @@ def test_a_prepared_folder_is_checked(prepared_flickr, capsys):
     content[at : at + 200] = bytes(200)
     path.write_bytes(content)
     code, lines = run(capsys, data=prepared_flickr)
-    (line,) = (line for line in lines if "12 images are truncated or damaged" in line)
+    (line,) = (line for line in lines if "12 images truncated or damaged" in line)
     assert "damaged: im1.jpg (" in line  # by name, not by position
     assert f"defect: {path}: not as it was written" in lines
 
@@ -296,7 +313,7 @@ def test_small_images_of_prepared_data_are_named(prepared_flickr, capsys):
     _, lines = run(capsys, data=prepared_flickr)
     (line,) = (line for line in lines if "smaller than" in line)
     assert line.startswith(
-        "note: 12 of 12 images are smaller than 224 pixels, enlarged when read: "
+        "note: 12 of 12 images smaller than 224 pixels, enlarged when read: "
         "im1.jpg (10 x 12), im2.jpg (10 x 12)"
     )
     _, lines = run(capsys, data=prepared_flickr, crop_size=10)
@@ -346,9 +363,42 @@ def test_original_files_are_checked_where_they_are(tmp_path, capsys):
     (source / "mirflickr/im7.jpg").unlink()
     code, lines = run(capsys, data=source, dataset="flickr25k")
     assert code == 1
-    assert "defect: 1 of 12 images are missing: im7.jpg" in lines
-    assert "defect: 37 labels are 0 in all images: " in "\n".join(lines)
+    assert "defect: 1 of 12 images missing: im7.jpg" in lines
+    assert "note: 37 labels that no image has: " in "\n".join(lines)
     assert list(tmp_path.iterdir()) == [source]
+
+
+def test_photos_are_checked_where_they_are(tmp_path, capsys):
+    names = [f"{kind}/{i}.jpg" for kind in ("cat", "dog") for i in range(20)]
+    write_images(tmp_path / "photos", [*names, "cow/1.jpg"])
+    code, lines = run(capsys, data=tmp_path / "photos", crop_size=10)
+    assert (code, lines) == (
+        0,
+        [
+            "note: photos: 41 images, 3 classes, 1.00 labels per image",
+            "note: layout: a folder a class (3)",
+            "note: 41 images, all there, readable and whole",
+            "note: 1 class with a single image, which finds nothing of its class as a "
+            "query, or is never one: cow",
+            "note: split photos-4q-37t-seed0: 1 label that no query has: cow",
+            "note: split photos-4q-37t-seed0: chance MAP 0.4865, ceiling 1.0000",
+            "note: no two images have the same content",
+            "no defects",
+        ],
+    )
+    _, lines = run(capsys, data=tmp_path / "photos", crop_size=224)
+    (line,) = (line for line in lines if "smaller than" in line)
+    assert "--crop_size; experiments/configs/photos.py chooses its own" in line
+    shutil.copy(tmp_path / "photos/cat/0.jpg", tmp_path / "photos/dog/copy.jpg")
+    (tmp_path / "photos/dog/3.jpg").write_bytes(b"")
+    code, lines = run(capsys, data=tmp_path / "photos", crop_size=10)
+    assert code == 1
+    assert "defect: 1 of 42 images unreadable: dog/3.jpg: the file is empty" in lines
+    assert "note: 1 copy of other images: cat/0.jpg = dog/copy.jpg" in lines
+    text = "1 group of copies with different labels: cat/0.jpg = dog/copy.jpg"
+    assert f"defect: {text}" in lines
+    assert lines[-1] == "2 defects"
+    assert not any("with a copy in" in line for line in lines)  # none is drawn
 
 
 def test_the_label_counts_of_cifar_are_known(rng):
@@ -372,7 +422,7 @@ def test_the_label_counts_of_cifar_are_known(rng):
     [
         ({}, "--data is missing: expected a folder"),
         ({"data": "/nowhere"}, "/nowhere: no such folder"),
-        ({"data": "{tmp}"}, "name the data set with --dataset"),
+        ({"data": "{tmp}"}, "no photos with labels there; expected a folder a class"),
         ({"data": "{tmp}", "dataset": "coc"}, "unknown data set 'coc'; known:"),
         ({"data": "{tmp}", "dataset": "coco"}, "no train2014 there"),
     ],
@@ -392,4 +442,4 @@ def test_it_runs_as_a_program(prepared_flickr):
     given = [*command, f"--data={prepared_flickr}"]
     done = subprocess.run(given, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "")
-    assert done.stdout.splitlines()[-1] == "1 defects"
+    assert done.stdout.splitlines()[-1] == "1 defect"

@@ -34,7 +34,10 @@ def bomb(width, height):
         (b"<html><body>404 Not Found</body></html>", "not a readable image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a readable image"),
         (encode(PHOTO)[:-100], "damaged"),
-        (encode(PHOTO)[:100], "not a readable image"),
+        (
+            encode(PHOTO)[:100],
+            "not a readable image: a JPEG that is cut off or damaged",
+        ),
         (encode(PHOTO, "PNG")[:-60], "damaged"),
         (bomb(8000, 8000), "8000 x 8000 is over 50 megapixels"),
         (bomb(10_000, 10_000), "over 50 megapixels"),

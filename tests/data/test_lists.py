@@ -171,7 +171,7 @@ def test_a_bad_source_is_refused_in_a_line(tmp_path, damage, message):
     assert not (tmp_path / "root").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_shared_cifar_is_prepared_and_read(tmp_path):
     """Reference: the counts in the README of the shared data."""
     archive = SHARED / "cifar10.tar.xz"

@@ -29,7 +29,7 @@ def test_it_prepares_once_and_says_what_there_is(tmp_path, capsys):
         "coco: 4 images, 4 classes, 1.50 labels per image",
         "images a class: apple 2, bus 0, person 2, zebra 2",
         "2 of 6 images have no annotation, left out",
-        "2 images are copies of others: "
+        "2 copies of other images: "
         "train2014/COCO_train2014_000000000000.jpg = "
         "val2014/COCO_val2014_000000000000.jpg, "
         "train2014/COCO_train2014_000000000001.jpg = "
@@ -106,7 +106,7 @@ def test_small_photos_are_stored_at_their_own_size(tmp_path, capsys, rng):
 def test_help_tells_the_layout_of_every_data_set():
     for name in SCANS:
         assert f"\n{name:<12}" in prepare.__doc__
-        assert name in prepare._REQUIRED["dataset"]
+        assert name in prepare._DATASETS
 
 
 @pytest.mark.parametrize(
@@ -139,3 +139,23 @@ def test_it_runs_as_a_program(tmp_path):
     done = subprocess.run([*command, "--nothing"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "prepare: Unknown command line flag 'nothing'\n"
+
+
+def test_a_dry_run_says_what_is_there_and_writes_nothing(tmp_path, capsys):
+    source = small_lists(tmp_path / "source")
+    assert prepare.main(values(source=source, dry_run=True)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        *("layout", "images", "classes", "split", "notes")
+    ]
+    assert lines[0] == f"layout: the split files of the field, in {source}"
+    (source / "images/d1.jpg").write_bytes(b"<html>")
+    assert prepare.main(values(source=source, dry_run=True)) == 2
+    assert "1 image not usable: images/d1.jpg" in capsys.readouterr().out
+    (source / "images/d1.jpg").unlink()
+    assert prepare.main(values(source=source, dry_run=True)) == 2
+    assert "1 of 8 listed images are missing" in capsys.readouterr().err
+    other = {"source": small_coco(tmp_path / "coco"), "dataset": "coco"}
+    assert prepare.main(values(dry_run=True, **other)) == 0
+    assert capsys.readouterr().out.startswith("layout: coco, in ")
+    assert {path.name for path in tmp_path.iterdir()} == {"source", "coco"}

@@ -10,7 +10,7 @@ import pytest
 from cgat_jax.config import Data
 from cgat_jax.data import SCANS, load_dataset
 from cgat_jax.data.dataset import DataError
-from cgat_jax.data.prepare import prepared
+from cgat_jax.data.prepare import prepared, shards
 from cgat_jax.data.prepare.builder import MAX_ERRORS
 from cgat_jax.data.prepare.shards import images_per_part
 from cgat_jax.files.io import write_sealed
@@ -56,15 +56,15 @@ def test_the_source_is_not_needed_afterwards(tmp_path):
     assert dataset.read(0).shape == (12, 10, 3)
 
 
-def test_order_survives_several_parts(tmp_path):
-    """Over 1,024 images are written in more than one part."""
-    many_lists(tmp_path / "source", 2_100)
+def test_order_survives_several_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "_MOST_IMAGES", 100)
+    many_lists(tmp_path / "source", 210)
     dataset = load_dataset(
         settings(tmp_path / "source"), tmp_path / "root", progress=False
     )
     parts = list((tmp_path / "root").rglob("*part_*array_record*"))
     assert len(parts) == 3
-    for position in range(2_100):
+    for position in range(210):
         pixel = dataset.read(position)[0, 0]
         assert int(pixel[0]) + 256 * int(pixel[1]) == position
 
@@ -100,11 +100,12 @@ def test_all_bad_images_are_named_and_nothing_is_kept(tmp_path):
     assert load_dataset(settings(), root, progress=False).read(7).shape == (12, 10, 3)
 
 
-@pytest.mark.parametrize("count", [1_024, 1_030])
-def test_a_bad_last_image_of_a_part_is_found(tmp_path, count):
+@pytest.mark.parametrize("count", [64, 70])
+def test_a_bad_last_image_of_a_part_is_found(tmp_path, count, monkeypatch):
+    monkeypatch.setattr(shards, "_MOST_IMAGES", 64)
     many_lists(tmp_path / "source", count)
-    (tmp_path / "source/01023.png").write_bytes(b"")
-    with pytest.raises(DataError, match="1 images are not usable:\n01023.png"):
+    (tmp_path / "source/00063.png").write_bytes(b"")
+    with pytest.raises(DataError, match="1 images are not usable:\n00063.png"):
         fill(tmp_path / "root", tmp_path / "source")
 
 

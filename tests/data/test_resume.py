@@ -109,8 +109,9 @@ def interrupt(root, source, monkeypatch, after):
             fill(root, source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "how", [pytest.param("killed", marks=pytest.mark.slow), "killed once", "stopped"]
+    "how", [pytest.param("killed", marks=pytest.mark.long), "killed once", "stopped"]
 )
 def test_ends_at_random_points_change_nothing(tmp_path, small_parts, rng, how):
     """Reference: the files of a preparation that was never interrupted."""

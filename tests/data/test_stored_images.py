@@ -34,6 +34,7 @@ def test_the_released_crop_is_pillows_own(photos):
     np.testing.assert_array_equal(photo.crops["4:4:4"], stored[16:240, 30:254])
 
 
+@pytest.mark.long
 def test_the_table_says_that_full_chroma_is_nearer(photos, tmp_path, monkeypatch):
     out = tmp_path / "out.md"
     given = ["stored_images", f"--images={photos}", f"--out={out}", "--bits=4"]

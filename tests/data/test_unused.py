@@ -19,12 +19,19 @@ CHANGED = {
     "root": "data",
     "source": "photos",
     "enlarge": False,
+    "query_fraction": 0.2,
+    "train_fraction": 0.5,
 }
 NAMED = {
     "lists": {
-        *("split", "splits", "num_queries", "num_train", "num_database", "split_seed")
+        *("split", "splits", "num_queries", "num_train", "num_database", "split_seed"),
+        *("query_fraction", "train_fraction"),
     },
-    "quickstart": {"root", "source", "split", "splits", "enlarge"},
+    "quickstart": {
+        *("root", "source", "split", "splits", "enlarge", "query_fraction"),
+        "train_fraction",
+    },
+    "photos": {"split", "splits", "query_fraction", "train_fraction"},
 }
 
 
@@ -37,7 +44,10 @@ def test_each_is_refused_with_its_value_and_all_together(tmp_path, name):
             continue
         with pytest.raises(DataError) as caught:
             load_dataset(settings, tmp_path / "root", progress=False)
-        start = f"data.{key}={CHANGED[key]} is not used with {name}: "
+        user = name
+        if name == "photos" and "fraction" in key:  # numbers are given by default
+            user = {"query": "num_queries=5000", "train": "num_train=10000"}[key[:5]]
+        start = f"data.{key}={CHANGED[key]} is not used with {user}: "
         assert str(caught.value).startswith(start)
         assert str(caught.value).endswith("; leave it out")
     with pytest.raises(DataError) as caught:
@@ -50,7 +60,8 @@ def test_each_is_refused_with_its_value_and_all_together(tmp_path, name):
 def test_defaults_and_other_data_sets_pass():
     for name in ("lists", "quickstart", "coco", "cifar10"):
         check_settings(Data(name=name))
-    check_settings(Data(name="coco", **CHANGED | {"split": "paper"}))
+    fractions = {"query_fraction": 0.1, "train_fraction": 1.0}
+    check_settings(Data(name="coco", **CHANGED | {"split": "paper"} | fractions))
     assert set(_UNUSED) == set(NAMED)
 
 
@@ -65,8 +76,9 @@ def test_a_released_split_takes_no_sizes(tmp_path, name):
             load_dataset(settings, tmp_path / "root", progress=False)
         start = f"data.{key}={CHANGED[key]} is not used with split=released: "
         assert str(caught.value).startswith(start)
+    changed = {key: CHANGED[key] for key in CHANGED if "fraction" not in key}
     with pytest.raises(DataError) as caught:
-        check_settings(Data(name=name, **CHANGED))
+        check_settings(Data(name=name, **changed))
     lines = str(caught.value).splitlines()
     assert [line.split("=")[0] for line in lines] == [
         f"data.{key}" for key in ("num_queries", "num_database", "num_train")

@@ -84,6 +84,7 @@ def test_adversarial_images_come_first():
     close(new.stats["bn"], moved(moved(STATS["bn"], images / 2), images))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "crafting"), EVERY)
 def test_padded_rows_change_nothing(name, crafting):
     options = {"awp": 0.01, "ema": 0.9, "consistency": 0.5, "quantization": 0.1}
@@ -115,6 +116,7 @@ def test_the_average_is_of_weights_and_statistics():
     assert jnp.isfinite(logits).all() and set(params) == set(state.params["model"])
 
 
+@pytest.mark.slow
 def test_crafting_mode_decides_what_the_attack_sees():
     """Batch statistics in ``train``, running ones in ``eval``: other images result."""
     found = []

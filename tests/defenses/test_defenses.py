@@ -43,6 +43,7 @@ def _leaves_close(one, other):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "loss"),
     [("cgat", loss) for loss in LOSSES]
@@ -65,6 +66,7 @@ def test_defenses_train_with_any_loss(name, loss):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "option"),
     [("cgat", option) for option in OPTIONS]
@@ -78,6 +80,7 @@ def test_padded_rows_change_nothing(name, option):
     _leaves_close(padded, exact)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in DEFENSES if name != "standard"])
 def test_training_lowers_the_robust_loss(name):
     settings = Defense(name=name, learning_rate=0.1, weight=4.0)
@@ -111,6 +114,7 @@ def _first_metrics(**settings):
     return {name: float(value) for name, value in metrics.items()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["cgat", "saat", "at_self"])
 def test_weights_of_the_terms_add_up(name):
     """With no steps and no budget the adversarial codes are the clean ones."""
@@ -134,6 +138,7 @@ def test_consistency_is_the_mean_square_between_adversarial_and_clean_codes():
     assert (wide["loss"] - still["loss"]) / 2 > gap
 
 
+@pytest.mark.long
 def test_crafting_without_dropout_never_hands_the_network_a_key():
     seen = []
 

@@ -14,8 +14,9 @@ from cgat_jax.attacks import ATTACKS, WORST_CASE, Budget
 from cgat_jax.data import load_dataset
 from cgat_jax.data.dataset import make_split
 from cgat_jax.errors import InputError
-from cgat_jax.evaluation import evaluator, transfer
+from cgat_jax.evaluation import transfer, worst_case
 from cgat_jax.evaluation.evaluator import Evaluator
+from cgat_jax.evaluation.first_queries import worst_on_first
 from cgat_jax.evaluation.records import _settings as attack_settings
 from cgat_jax.evaluation.sanity import Curve
 from cgat_jax.evaluation.worst_case import ENSEMBLE, EnsembleResult, WorstCase
@@ -215,7 +216,7 @@ def _one_attack(attack, score, holds_above):
 def test_the_worst_case_is_compared_again_when_attacks_are_added(
     config, dataset, network, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(evaluator, "standard_v1", _one_attack)
+    monkeypatch.setattr(worst_case, "standard_v1", _one_attack)
 
     def run(attacks):
         settings = dataclasses.replace(config.evaluate, attacks=attacks, gallery=0)
@@ -234,6 +235,74 @@ def test_the_worst_case_is_compared_again_when_attacks_are_added(
     }
     kept = read_sealed(tmp_path / "evaluate" / "none-worst_case" / "record.json")
     assert kept == worst
+
+
+def _on_first(config, dataset, network, folder, **changes):
+    """The worst case on first queries, and the records of the other attacks."""
+    settings = dataclasses.replace(config.evaluate, gallery=0, **changes)
+    changed = dataclasses.replace(config, evaluate=settings)
+    evaluator, encoded, records = _measure(changed, dataset, network, folder)
+    return worst_on_first(evaluator, {"none": encoded}), records, (evaluator, encoded)
+
+
+def test_a_worst_case_on_first_queries_is_what_all_of_them_have_there(
+    config, dataset, network, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(worst_case, "standard_v1", _one_attack)
+    given = config, dataset, network
+    (first,), records, made = _on_first(
+        *given, tmp_path / "first", attacks="noise,cgat", worst_case_queries=6
+    )
+    assert [record["attack"] for record in records] == ["clean", "noise", "cgat"]
+    assert (first["num_attacked"], first["num_queries"]) == (6, 20)
+    named = {"attacks": "noise,cgat,worst_case", "worst_case_queries": 6}
+    none, whole, (evaluator, encoded) = _on_first(*given, tmp_path / "all", **named)
+    assert none == [] and whole[-1]["num_attacked"] == 20
+    assert _timeless(whole[:-1]) == _timeless(records)
+    precision = evaluator.precision("none", "worst_case", encoded)
+    assert first["map"] == pytest.approx(precision[:6].mean())
+    assert list(first["same_queries"]) == ["clean", "noise", "cgat"]
+    for name, value in first["same_queries"].items():
+        own = made[0].precision("none", name, made[1])
+        assert value == pytest.approx(own[:6].mean())
+        record = next(r for r in records if r["attack"] == name)
+        assert record["map"] == pytest.approx(own.mean())
+
+
+def test_a_worst_case_on_first_queries_is_kept_and_follows_the_settings(
+    config, dataset, network, tmp_path, monkeypatch
+):
+    calls = []
+
+    def counted(attack, score, holds_above):
+        calls.append(len(holds_above))
+        return _one_attack(attack, score, holds_above)
+
+    monkeypatch.setattr(worst_case, "standard_v1", counted)
+
+    def run(attacks="noise", **changes):
+        changes |= {"attacks": attacks}
+        return _on_first(config, dataset, network, tmp_path, **changes)[0]
+
+    first = run(worst_case_queries=5)
+    assert run(worst_case_queries=5) == first and calls == [5]
+    (more,) = run("noise,cgat", worst_case_queries=5)
+    assert list(more["same_queries"]) == ["clean", "noise", "cgat"] and calls == [5]
+    (seven,) = run(worst_case_queries=7)
+    assert seven["num_attacked"] == 7 and calls == [5, 7]
+    assert run(worst_case_queries=0) == [] and calls == [5, 7]
+
+
+def test_a_worst_case_that_all_queries_pay_for_is_one_of_the_attacks(
+    config, dataset, network, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(worst_case, "standard_v1", _one_attack)
+    none, records, _ = _on_first(
+        config, dataset, network, tmp_path, attacks="noise", worst_case_queries=99
+    )
+    assert none == []
+    assert [r["attack"] for r in records] == ["clean", "noise", "worst_case"]
+    assert records[-1]["others"] == ["noise"]
 
 
 def test_sanity_names_its_twin_and_is_made_again_with_another(

@@ -77,6 +77,7 @@ def measured(folder, queries, iterations, **settings):
     return result
 
 
+@pytest.mark.long
 def test_a_classifier_of_torchvision_is_benchmarked(tmp_path):
     """In seconds: an attack of ten iterations, no ensemble and no sanity checks."""
     result = measured(
@@ -86,7 +87,7 @@ def test_a_classifier_of_torchvision_is_benchmarked(tmp_path):
     assert f"{100 * result.map('cgat'):.2f}" in page
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_classifier_of_torchvision_is_benchmarked_in_full(tmp_path):
     """``standard-v1`` and all sanity checks, as ``cj.benchmark`` has them."""
     result = measured(tmp_path, 16, 100, sanity_queries=16)

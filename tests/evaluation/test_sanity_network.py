@@ -86,6 +86,7 @@ BROKEN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", range(len(BROKEN)))
 def test_a_broken_network_is_caught(evaluator, case):
     name, changes = BROKEN[case]

@@ -124,22 +124,25 @@ def settings(queries, training, batch, attacks="worst_case"):
     return dataclasses.replace(config, data=data, evaluate=evaluate)
 
 
+@pytest.mark.slow
 def test_an_attack_on_a_torch_network_is_that_on_its_twin(tmp_path):
     """The queries fill one batch and a part of a second."""
     config = settings(queries=20, training=88, batch=16, attacks="cgat")
     compare(config, small_networks, tmp_path)
 
 
+@pytest.mark.long
 def test_the_worst_case_of_a_torch_network_is_that_of_its_twin(tmp_path):
     """All of ``standard-v1``, on three queries."""
     compare(settings(queries=3, training=40, batch=3), small_networks, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_worst_case_of_many_queries_is_that_of_its_twin(tmp_path):
     compare(settings(queries=20, training=88, batch=20), small_networks, tmp_path)
 
 
+@pytest.mark.long
 def test_an_ensemble_on_alexnet_is_that_on_its_twin(tmp_path, monkeypatch):
     """Not ``standard-v1``: two of its attacks, a few iterations and no restarts."""
     for name, count in (("_GRADIENTS", 4), ("_SEARCH", 6)):
@@ -152,7 +155,7 @@ def test_an_ensemble_on_alexnet_is_that_on_its_twin(tmp_path, monkeypatch):
     compare(config, alexnet_networks, tmp_path, falls=0.02)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_worst_case_of_alexnet_is_that_of_its_twin(tmp_path):
     """All of ``standard-v1``, on two queries."""
     config = settings(queries=2, training=16, batch=2)

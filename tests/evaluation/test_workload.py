@@ -7,13 +7,16 @@ import pytest
 from cgat_jax.config import Config, Defense, Evaluate, Training
 from cgat_jax.evaluation.sanity import PASSES
 from cgat_jax.evaluation.workload import (
-    LEAST_QUERIES,
-    MOST_QUERIES,
-    SHARE,
+    LEAST_WORST,
+    SANITY_QUERIES,
+    WORST_SHARE,
     Sizes,
+    attack_passes,
     measuring_passes,
+    run_passes,
     sanity_queries,
     training_passes,
+    worst_case_queries,
 )
 
 SIZES = Sizes(train=2_000, database=3_000, query=500)
@@ -33,21 +36,8 @@ def test_passes_by_hand(config):
     assert training_passes(config, 2_000, pretrains=True) == 2_000 * (30 + 80)
     assert training_passes(config, 2_000, pretrains=False) == 2_000 * 80
     assert measuring_passes(config, SIZES) == 5_500 + 500 * (200 + 5_000)
-
-
-@pytest.mark.parametrize("epochs", [0, 1, 3, 10, 30])
-@pytest.mark.parametrize("attacks", ["noise", "cgat", "cgat,worst_case"])
-def test_the_checks_take_a_tenth_at_most_between_the_bounds(config, epochs, attacks):
-    config.defense.epochs, config.evaluate.attacks = epochs, attacks
-    queries = sanity_queries(config, SIZES)
-    networks = 1 + (epochs > 0)
-    run = training_passes(config, SIZES.train, pretrains=True)
-    run += networks * measuring_passes(config, SIZES)
-    assert LEAST_QUERIES <= queries <= MOST_QUERIES
-    if queries > LEAST_QUERIES:
-        assert networks * queries * PASSES <= SHARE * run
-    if queries < MOST_QUERIES:
-        assert networks * (queries + 1) * PASSES > SHARE * run
+    assert attack_passes("noise", config) == 1
+    assert attack_passes("worst_case", config) == 4 * 200 + 1_000 + 4 * 2 * 200
 
 
 @pytest.mark.parametrize(("wanted", "found"), [(0, 0), (7, 7), (64, 40), (-1, 40)])
@@ -57,3 +47,50 @@ def test_the_settings_count_and_no_more_than_there_are(config, wanted, found):
     )
     config.defense.epochs = 100
     assert sanity_queries(config, SIZES._replace(query=40)) == found
+    if wanted < 0:
+        assert sanity_queries(config, SIZES) == SANITY_QUERIES
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 4, 30, 100])
+@pytest.mark.parametrize("attacks", ["noise", "cgat", "cgat,square"])
+def test_a_worst_case_takes_a_third_of_all_else_at_most(config, epochs, attacks):
+    config.defense.epochs, config.evaluate.attacks = epochs, attacks
+    config.model.weights = "packed"
+    queries = worst_case_queries(config, SIZES)
+    config.evaluate.worst_case_queries = 0
+    networks = 1 + (epochs > 0)
+    other = run_passes(config, SIZES, pretrains=True, networks=networks)
+    checks = networks * PASSES * sanity_queries(config, SIZES)
+    each = networks * attack_passes("worst_case", config)
+    fits = int(WORST_SHARE * (sum(other.values()) - checks) / each)
+    assert queries == (min(fits, 500) if fits >= LEAST_WORST else 0)
+    config.evaluate.worst_case_queries = queries
+    whole = run_passes(config, SIZES, pretrains=True, networks=networks)
+    assert sum(whole.values()) == sum(other.values()) + queries * each
+
+
+def test_a_worst_case_comes_by_itself_where_it_fits(config):
+    """About 30 fit the quickstart, and none a run that trains for an epoch."""
+    config.evaluate.attacks = "noise,cgat"
+    assert 16 <= worst_case_queries(config, SIZES) < 500
+    config.evaluate.attacks, config.pretrain.epochs = "noise", 1
+    config.defense.epochs = 0
+    assert worst_case_queries(config, SIZES) == 0
+    config.evaluate.worst_case_queries = 12
+    assert worst_case_queries(config, SIZES) == 12
+    config.evaluate.attacks = "noise,worst_case"
+    assert worst_case_queries(config, SIZES) == 0
+    config.evaluate.attacks, config.defense.epochs = "cgat", 5_000
+    config.evaluate.worst_case_queries = -1
+    assert worst_case_queries(config, SIZES) == SIZES.query
+
+
+def test_the_stages_of_a_run_are_those_that_it_has(config):
+    config.model.weights, config.backbone.epochs = "", 2
+    stages = run_passes(config, SIZES, pretrains=True, networks=2)
+    assert list(stages) == ["backbone", "pretrain", "defend", "evaluate"]
+    assert stages["backbone"] == 3 * 2 * 2_000 and stages["pretrain"] == 3 * 10 * 2_000
+    assert stages["defend"] == 20 * 4 * 2_000
+    config.defense.epochs = 0
+    stages = run_passes(config, SIZES, pretrains=False, networks=1)
+    assert list(stages) == ["evaluate"]

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +16,8 @@ from cgat_jax.config.settings import to_json
 from cgat_jax.errors import InputError
 from experiments import cli
 from experiments.configs import coco
+from tests.programs import ROOT, run_program
 
-ROOT = Path(__file__).parents[2]
 IMPORT = "from cgat_jax.config import Config, Defense\n"
 SET = IMPORT + "def get_config():\n    c = Config()\n    {}\n    return c\n"
 NUL = "x = '" + chr(0) + "'\n"
@@ -29,14 +28,7 @@ def _environment(**more):
 
 
 def _run(arguments, cwd=ROOT):
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=cwd,
-        env=_environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return run_program(*arguments, cwd=cwd)
 
 
 BAD_FILES = {
@@ -320,6 +312,7 @@ def test_a_signal_ends_a_program_with_one_line_and_its_code(number, code):
     assert error == line
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_a_program_that_saves():
     body = "with cli.stop().deferred(saving=True):\n        " + BUSY.replace(
         "\n    ", "\n        "
@@ -378,3 +371,20 @@ def test_a_signal_while_modules_are_imported_is_one_line_as_well(tmp_path):
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert error == "report: stopped by SIGINT before it began\n"
+
+
+PROGRAMS = sorted(
+    path.stem
+    for path in (ROOT / "experiments").glob("*.py")
+    if "cli.run(" in path.read_text() and path.stem != "cli"
+)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_help_is_no_failure_and_its_commands_are_as_they_are_typed(name):
+    done = _run([f"experiments.{name}", "--help"])
+    assert done.returncode == 0, done.stderr
+    assert f"python -m experiments.{name}" in done.stdout
+    for line in done.stdout.splitlines():
+        if "python -m" in line:
+            assert "  " not in line.strip(), line

@@ -1,6 +1,7 @@
 """A run that defends a hashing network of someone else's PyTorch file."""
 
 import numpy as np
+import pytest
 
 import cgat_jax as cj
 from cgat_jax.models import make_model
@@ -43,6 +44,7 @@ def hashing_network(path):
     return path
 
 
+@pytest.mark.long
 def test_a_run_defends_a_converted_network(tmp_path):
     source, out = hashing_network(tmp_path / "w.pth"), tmp_path / "w.safetensors"
     options = [f"--config.{key}={value}" for key, value in RUN.items()]

@@ -3,19 +3,13 @@
 import html
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
 from tests.data.sources import write_images, write_lists
-from tests.runs import ROOT, newest_step, read_records, run_main, start
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("compilation_cache")
+from tests.programs import run_program
+from tests.runs import newest_step, read_records, run_main, start, without_progress
 
 
 @pytest.mark.parametrize(
@@ -48,17 +42,16 @@ def test_wrong_attack_settings_are_refused_before_training(cache, tmp_path):
         assert not tmp_path.joinpath("backbone").exists()
 
 
+@pytest.mark.long
 def test_a_study_runs_its_cells_once_and_writes_their_table(tmp_path):
-    command = [sys.executable, "-m", "experiments.study"]
-    command += ["--study=tests/tiny_study.py", f"--workdir={tmp_path / 'cells'}"]
-    command.append(f"--out={tmp_path / 'table.md'}")
-    run = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 300}
-    done = subprocess.run(command, **run)
+    flags = ["--study=tests/tiny_study.py", f"--workdir={tmp_path / 'cells'}"]
+    flags.append(f"--out={tmp_path / 'table.md'}")
+    done = run_program("experiments.study", *flags)
     assert done.returncode == 0, done.stderr
     table = (tmp_path / "table.md").read_text()
     assert "| undefended | " in table and "| AT-self | " in table
     assert "cell 2 of 2" in done.stdout
-    again = subprocess.run(command, **run)
+    again = run_program("experiments.study", *flags)
     assert "cell" not in again.stdout and "| AT-self | " in again.stdout
 
 
@@ -72,12 +65,12 @@ def test_a_study_runs_its_cells_once_and_writes_their_table(tmp_path):
     ],
 )
 def test_a_study_that_cannot_run_is_one_line_and_exit_code_2(flags, message):
-    command = [sys.executable, "-m", "experiments.study", *flags]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = run_program("experiments.study", *flags)
     assert done.returncode == 2 and message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
+@pytest.mark.slow
 def test_each_signal_saves_and_exits_with_one_line(cache, tmp_path):
     """SIGINT, SIGTERM and SIGHUP, one after the other in one run."""
     overrides = ["--config.pretrain.epochs=5000", "--config.checkpoint_seconds=1000"]
@@ -94,13 +87,14 @@ def test_each_signal_saves_and_exits_with_one_line(cache, tmp_path):
         out, errors = process.communicate(timeout=60)
         assert process.returncode == code, errors
         name = signal.Signals(number).name
-        assert (
-            errors == f"main: stopped by {name}; the same command goes on from here\n"
-        )
+        last = f"main: stopped by {name}; the same command goes on from here\n"
+        assert errors.endswith(last) and without_progress(errors) == last
+        assert "stage 2 of 4, pretrain: " in errors
         assert newest_step(folder) > step
         step = newest_step(folder)
 
 
+@pytest.mark.slow
 def test_a_second_process_is_told_who_holds_the_workdir(cache, tmp_path):
     overrides = ["--config.pretrain.epochs=5000"]
     first = start(tmp_path, cache, *overrides)
@@ -154,6 +148,7 @@ _LISTS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_run_belongs_to_its_data(photos, cache, tmp_path):
     source, root, run = tmp_path / "source", tmp_path / "root", tmp_path / "run"
     shutil.copytree(photos, source)
@@ -188,6 +183,7 @@ def test_a_run_belongs_to_its_data(photos, cache, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("root", ["elsewhere", "in the workdir"])
 def test_what_cannot_work_is_refused_and_the_corrected_command_goes_on(
     cache, tmp_path, root
@@ -210,6 +206,7 @@ def test_what_cannot_work_is_refused_and_the_corrected_command_goes_on(
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_degenerate_data_are_named_before_any_number(photos, cache, tmp_path):
     source, run = tmp_path / "source", tmp_path / "run"
     shutil.copytree(photos, source)
@@ -226,6 +223,7 @@ def test_degenerate_data_are_named_before_any_number(photos, cache, tmp_path):
     assert text in page
 
 
+@pytest.mark.slow
 def test_a_number_that_is_not_finite_stops_the_run(cache, tmp_path):
     done = run_main(tmp_path, cache, "--config.backbone.learning_rate=1e30")
     assert done.returncode == 3, done.stderr
@@ -284,7 +282,6 @@ def test_all_wrong_settings_are_named_at_once(cache, tmp_path):
 
 
 def test_help_shows_every_setting_with_its_default():
-    command = [sys.executable, "-m", "experiments.main", "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = run_program("experiments.main", "--help")
     assert "--config.defense.weight=1.0" in done.stdout
     assert "--config.evaluate.steps=0" in done.stdout

@@ -2,11 +2,7 @@
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,9 +17,9 @@ from cgat_jax.reproduction.orderings import orderings, paper_layout
 from cgat_jax.reproduction.page import is_result, write_reproduction
 from cgat_jax.reproduction.progress import is_done
 from cgat_jax.reproduction.study import cells_of, config_of
+from tests.programs import ROOT, run_program
 from tests.report.synthetic import make_record, write_sanity
 
-ROOT = Path(__file__).parents[2]
 CSV = ROOT / "cgat_jax" / "report" / "paper_results.csv"
 
 
@@ -186,30 +182,16 @@ def test_the_papers_layout_has_a_network_a_row_and_an_attack_a_column():
     assert p2p.startswith("- (")
 
 
-_PROGRAM = """
-import runpy
-from cgat_jax.reproduction import paper_cells
-paper_cells.CONFIGS["quickstart"] = "tests/tiny_config.py"
-runpy.run_module("experiments.reproduce", run_name="__main__")
-"""
-
-
 def _run(*arguments):
     """Runs the program in a folder that is not the repository."""
-    return subprocess.run(
-        [sys.executable, "-c", _PROGRAM, *arguments],
-        cwd=ROOT.parent,
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    env = {"PYTHONPATH": str(ROOT)}
+    return run_program("tests.tiny_reproduce", *arguments, cwd=ROOT.parent, env=env)
 
 
 TINY = ["--dataset=quickstart", "--preset=fast", "--set=evaluate.attacks=noise,dhta"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_figure_is_run_once_with_failures_named_and_rendered_again(tmp_path):
     arguments = ["--figure=2", *TINY, f"--workdir={tmp_path}", "--bits=8"]
     planned = _run(*arguments, "--dry-run")

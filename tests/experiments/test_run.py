@@ -3,7 +3,6 @@
 import html
 import json
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
@@ -15,16 +14,10 @@ from cgat_jax.attacks import ATTACKS
 from cgat_jax.attacks.references import GENERATED
 from cgat_jax.data import load_dataset
 from tests import tiny_config
-from tests.runs import ROOT, command, newest_step, read_curve, read_records, run_main
+from tests.runs import newest_step, read_curve, read_records, run_main, start
 
-CACHE = "compilation_cache"
 NAMES = ["none-clean", "none-noise", "none-cgat", "cgat-clean", "cgat-noise"]
 NAMES += ["cgat-cgat"]
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp(CACHE)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +81,7 @@ def test_a_run_leaves_its_networks_with_what_was_measured_on_them(finished):
         assert net.card["versions"] == own[0]["versions"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("source", ["", "pretrain/network.safetensors"])
 def test_the_network_of_another_run_is_defended_as_if_it_were_its_own(
     finished, cache, tmp_path, source
@@ -102,6 +96,7 @@ def test_the_network_of_another_run_is_defended_as_if_it_were_its_own(
     assert read_records(tmp_path) == expected
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -123,6 +118,7 @@ def test_what_cannot_be_defended_is_refused(
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
+@pytest.mark.long
 def test_every_attack_runs_and_tells_what_it_reached(finished, cache, tmp_path):
     workdir, _ = finished
     names = ",".join(["worst_case", *ATTACKS])
@@ -177,6 +173,7 @@ def doubted(finished, cache, tmp_path_factory):
     return workdir, done
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_on_with_more_to_measure(finished, doubted):
     workdir, done = doubted
     assert read_records(workdir) == read_records(finished[0])
@@ -195,6 +192,7 @@ def test_a_finished_run_goes_on_with_more_to_measure(finished, doubted):
     assert found["cgat", "none"] == found["cgat", "other.none"]
 
 
+@pytest.mark.slow
 def test_the_checks_of_each_network_are_printed_kept_and_reported(doubted):
     workdir, done = doubted
     results = json.loads((workdir / "results.json").read_text())
@@ -209,12 +207,13 @@ def test_the_checks_of_each_network_are_printed_kept_and_reported(doubted):
     for text in (
         "Sanity checks: CgAT",
         "Transfer of CgAT",
-        "CgAT's attack by its budg",
+        "MAP by budget",
     ):
         assert text in page
     assert "## Sanity checks: undefended" in (workdir / "report/results.md").read_text()
 
 
+@pytest.mark.long
 def test_restarts_keep_each_querys_worst_result(finished, cache, tmp_path):
     workdir, _ = finished
     overrides = [f"--config.pretrained={workdir}", "--config.evaluate.restarts=3"]
@@ -229,6 +228,7 @@ def test_restarts_keep_each_querys_worst_result(finished, cache, tmp_path):
     assert read_records(tmp_path)[-1]["attack_settings"]["restarts"] == 3
 
 
+@pytest.mark.slow
 def test_networks_on_other_data_are_no_sources(finished, cache, tmp_path):
     workdir, _ = finished
     overrides = [f"--config.evaluate.sources={workdir}", "--config.data.num_train=40"]
@@ -236,6 +236,7 @@ def test_networks_on_other_data_are_no_sources(finished, cache, tmp_path):
     assert done.returncode == 2 and "data.num_train: 88 -> 40" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_unfinished_network_is_not_defended(finished, cache, tmp_path):
     workdir, _ = finished
     source = tmp_path / "source"
@@ -260,17 +261,13 @@ def _events(workdir):
     return lines + len(list(workdir.glob("evaluate/*/record.json")))
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_sigkill_at_random_moments_changes_no_byte(finished, cache, tmp_path, seed):
     """Kills fall anywhere, saving included: a checkpoint is written every step."""
     rng, kills = np.random.default_rng(seed), 0
     for _ in range(6):
-        process = subprocess.Popen(
-            command(tmp_path, cache),
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        process = start(tmp_path, cache)
         target = _events(tmp_path) + rng.integers(1, 8)
         while process.poll() is None and _events(tmp_path) < target:
             time.sleep(0.01)
@@ -302,6 +299,7 @@ def _flip(path):
         path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_damaged_checkpoints_codes_and_weights_end_in_the_same_run(
     finished, cache, tmp_path
 ):
@@ -338,6 +336,7 @@ def test_damaged_checkpoints_codes_and_weights_end_in_the_same_run(
         assert list((tmp_path / stage / "checkpoints").glob("*.damaged-1"))
 
 
+@pytest.mark.slow
 def test_eight_devices_give_the_losses_of_one(finished, cache, tmp_path):
     workdir, _ = finished
     overrides = ["--config.defense.epochs=0", "--config.evaluate.attacks="]

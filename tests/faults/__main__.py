@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -64,33 +64,35 @@ def main() -> None:
         if options.cache is not None:
             (folder / "cache").symlink_to(options.cache.absolute())
         found = {}
-        for part, run in parts(options, folder).items():
+        for part, (count, run) in parts(options, folder).items():
             key = f"{part}, seed {options.seed}"
-            found[part] = on_record(records).get(key) or record(records, key, run())
+            done = total(on_record(records).get(key, {}).get("counts", {}))
+            for more in run(done) if done < count else ():
+                record(records, key, more)
+            found[part] = on_record(records)[key]
     write_text(options.out, page(options, found))
 
 
-def parts(options, folder: Path) -> dict[str, Callable[[], dict]]:
-    """What there is to do, by what it is called in the records; each draws apart."""
+def parts(options, folder: Path) -> dict[str, tuple[int, Callable]]:
+    """What there is to do, by what it is called in the records: how often, and how.
+
+    Called with how many are done, it does the rest and yields what came of each few.
+    """
     done = {}
     for number, (program, share) in enumerate(SHARES.items()):
-        count, rng = round(share * options.kills), _rng(options.seed, number)
-        done[f"{count} kills of {program}"] = functools.partial(
-            kills_of, program, count, folder, rng
+        count = round(share * options.kills)
+        run = functools.partial(
+            kills_of, program, count, folder, (options.seed, number)
         )
+        done[f"{count} kills of {program}"] = count, run
     half = options.damages // 2
     for number, (state, count) in enumerate(
         {"finished": options.damages - half, "half finished": half}.items(), len(SHARES)
     ):
-        rng = _rng(options.seed, number)
-        done[f"{count} damages of a {state} workdir"] = functools.partial(
-            damages_of_run, state, count, folder, rng
-        )
+        seed = (options.seed, number)
+        run = functools.partial(damages_of_run, state, count, folder, seed)
+        done[f"{count} damages of a {state} workdir"] = count, run
     return done
-
-
-def _rng(seed: int, number: int) -> np.random.Generator:
-    return np.random.default_rng([seed, number])
 
 
 def on_record(path: Path) -> dict[str, dict]:
@@ -107,14 +109,32 @@ def on_record(path: Path) -> dict[str, dict]:
     return unsealed(known, path)
 
 
-def record(path: Path, key: str, counts: dict) -> dict:
-    """Notes what came of a part."""
+def record(path: Path, key: str, more: dict) -> None:
+    """Adds to what came of a part."""
     made = provenance()
     how = {"commit": made["commit"], "device": made["device"]}
     how |= {"jax": made["versions"]["jax"], "date": str(datetime.date.today())}
-    entry = {"counts": counts, "made": how}
-    write_sealed(path, on_record(path) | {key: entry})
-    return entry
+    known = on_record(path)
+    before = known.get(key, {"counts": {}, "made": how})
+    for name, value in before["made"].items():  # all that it was made with
+        how[name] = value if how[name] in value else f"{value}, {how[name]}"
+    entry = {"counts": added(before["counts"], more), "made": how}
+    write_sealed(path, known | {key: entry})
+
+
+def added(counts: dict, more: dict) -> dict:
+    """Two counts, or counts of counts, as one."""
+    both = dict(counts)
+    for name, value in more.items():
+        inner = isinstance(value, dict)
+        before = both.get(name, {} if inner else 0)
+        both[name] = added(before, value) if inner else before + value
+    return both
+
+
+def total(counts: dict) -> int:
+    """How many faults there are in counts, or in counts of counts."""
+    return sum(total(x) if isinstance(x, dict) else x for x in counts.values())
 
 
 def references(program: str, folder: Path) -> tuple[subjects.Subject, dict]:
@@ -135,24 +155,28 @@ def references(program: str, folder: Path) -> tuple[subjects.Subject, dict]:
     return subject, expected
 
 
-def kills_of(program: str, count: int, folder: Path, rng) -> Counter:
-    """Kills and stops of a program, by signal."""
+def kills_of(
+    program: str, count: int, folder: Path, seed: tuple[int, ...], done: int = 0
+) -> Iterator[Counter]:
+    """Kills and stops of a program, by signal; each few of them end in a result."""
     subject, expected = references(program, folder)
-    counts = Counter()
-    while sum(counts.values()) < count:
-        few = min(EACH, count - sum(counts.values()))
-        counts += hurt.kill_until_done(subject, few, rng, folder / "cache")
+    while done < count:
+        few, rng = min(EACH, count - done), np.random.default_rng([*seed, done])
+        counts = hurt.kill_until_done(subject, few, rng, folder / "cache")
         if lines := subjects.difference(expected, subjects.result_of(subject)):
             raise hurt.Unexpected(f"{program}: another result after kills: {lines}")
         if left := hurt.orphans(subject.folder):
             raise hurt.Unexpected(f"{program}: processes {left} are left")
         shutil.rmtree(subject.folder)
-        print(f"{program}: {dict(counts)}", flush=True)
-    return counts
+        done += few
+        print(f"{program}, {done} of {count}: {dict(counts)}", flush=True)
+        yield counts
 
 
-def damages_of_run(state: str, count: int, folder: Path, rng) -> dict[str, Counter]:
-    """Damages of a workdir that is finished, or of one that was stopped halfway."""
+def damages_of_run(
+    state: str, count: int, folder: Path, seed: tuple[int, ...], done: int = 0
+) -> Iterator[dict[str, Counter]]:
+    """Damages of a workdir that is finished, or was stopped halfway: kind, outcome."""
     subject, cache = subjects.main_subject(folder / "damaged"), folder / "cache"
     whole = folder / "main-whole"
     if not whole.exists():
@@ -160,7 +184,11 @@ def damages_of_run(state: str, count: int, folder: Path, rng) -> dict[str, Count
     expected = subjects.result_of(subject._replace(folder=whole))
     if state == "half finished":
         whole = half_finished(folder / "main-half", cache)
-    return hurt.hurt_copies(subject, expected, whole, count, rng, cache)
+    for number in range(done, count):
+        rng = np.random.default_rng([*seed, number])
+        kind, outcome, line = hurt.hurt_copy(subject, expected, whole, rng, cache)
+        print(f"{number + 1} of {count}: {line}: {outcome}", flush=True)
+        yield {kind: Counter({outcome: 1})}
 
 
 def half_finished(half: Path, cache: Path) -> Path:

@@ -160,33 +160,24 @@ def draw_file(folder: Path, rng: np.random.Generator) -> tuple[Path, list[Path]]
     return chosen[int(rng.integers(len(chosen)))], files
 
 
-def hurt_copies(
-    subject: Subject,
-    expected: dict,
-    whole: Path,
-    count: int,
-    rng: np.random.Generator,
-    cache: Path,
-) -> dict[str, Counter]:
-    """Damages one file of a copy of a workdir, ``count`` times, and runs it again.
+def hurt_copy(
+    subject: Subject, expected: dict, whole: Path, rng: np.random.Generator, cache: Path
+) -> tuple[str, str, str]:
+    """Damages one file of a copy of a workdir, and runs it again.
 
     Returns:
-        What came of it, by kind of file.
+        The kind of the file, what came of it, and what was done to which file.
     """
-    counts: dict[str, Counter] = {}
-    for number in range(count):
-        shutil.rmtree(subject.folder, ignore_errors=True)
-        shutil.copytree(whole, subject.folder)
-        path, files = draw_file(subject.folder, rng)
-        how = damage(path, files, rng)
-        where = path.relative_to(subject.folder)
-        try:
-            outcome = judge(subject, path, expected, finish(subject, cache))
-        except Unexpected as error:
-            raise Unexpected(f"{how} of {where}: {error}") from error
-        counts.setdefault(kind_of(where), Counter())[outcome] += 1
-        print(f"{number + 1} of {count}: {how} of {where}: {outcome}", flush=True)
-    return counts
+    shutil.rmtree(subject.folder, ignore_errors=True)
+    shutil.copytree(whole, subject.folder)
+    path, files = draw_file(subject.folder, rng)
+    how = damage(path, files, rng)
+    where = path.relative_to(subject.folder)
+    try:
+        outcome = judge(subject, path, expected, finish(subject, cache))
+    except Unexpected as error:
+        raise Unexpected(f"{how} of {where}: {error}") from error
+    return kind_of(where), outcome, f"{how} of {where}"
 
 
 def orphans(folder: Path) -> list[int]:

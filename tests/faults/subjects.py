@@ -161,9 +161,11 @@ def _timeless(entry: dict) -> dict:
 
 
 def _bytes(folder: Path, patterns: tuple[str, ...]) -> dict[str, bytes]:
-    return {
+    """Contents by path, without what was set aside as damaged."""
+    found = {
         str(path.relative_to(folder)): path.read_bytes()
         for pattern in patterns
         for path in sorted(folder.glob(pattern))
         if path.is_file()
     }
+    return {name: x for name, x in found.items() if ".damaged-" not in name}

@@ -1,32 +1,32 @@
 """A few of the faults of ``python -m tests.faults`` in every run of the tests."""
 
+import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.faults import __main__ as faults
 from tests.faults import hurt, subjects
 
 
-def test_preparing_survives_kills_and_stops(tmp_path):
-    counts = faults.kills_of("prepare", 4, tmp_path, np.random.default_rng(1))
-    assert sum(counts.values()) == 4
-
-
 @pytest.mark.slow
+def test_preparing_survives_kills_and_stops(tmp_path):
+    counts = faults.kills_of("prepare", 4, tmp_path, (1,))
+    assert sum(map(faults.total, counts)) == 4
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("program", ["main", "reproduce"])
 def test_runs_survive_kills_and_stops(tmp_path, program):
-    counts = faults.kills_of(program, 6, tmp_path, np.random.default_rng(2))
-    assert sum(counts.values()) == 6
+    counts = faults.kills_of(program, 6, tmp_path, (2,))
+    assert sum(map(faults.total, counts)) == 6
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_damaged_run_ends_the_same_or_is_refused_by_name(tmp_path):
     for number, state in enumerate(("finished", "half finished")):
-        rng = np.random.default_rng(number)
-        found = faults.damages_of_run(state, 6, tmp_path, rng)
-        assert sum(sum(counts.values()) for counts in found.values()) == 6
+        found = faults.damages_of_run(state, 6, tmp_path, (number,))
+        assert sum(map(faults.total, found)) == 6
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,11 @@ def test_another_number_is_noticed(tmp_path):
             hurt.judge(subject, path, expected, outcome)
     refused = (2, "", f"main: {path}: damaged\n")
     assert hurt.judge(subject, path, expected, refused) == hurt.REFUSED
+    aside = tmp_path / "codes" / "none.damaged-1" / "query.npy"
+    aside.parent.mkdir(parents=True)
+    aside.write_bytes(b"as it was")
+    assert hurt.judge(subject, path, expected, (0, "", "")) == hurt.ASIDE
+    shutil.rmtree(tmp_path / "codes")
     (tmp_path / "results.json").write_text(
         '{"records": [{"map": 0.6}], "transfers": [], "sanity": []}'
     )
@@ -71,16 +76,34 @@ def test_what_is_on_record_is_not_run_again(tmp_path, monkeypatch):
     path = tmp_path / "page.md"
     ran = []
 
+    def kills(done):
+        for number in range(done, 3):
+            ran.append(f"kill {number}")
+            yield {"SIGINT": 1}
+
+    def damages(done):
+        for number in range(done, 3):
+            if number == 1 and "cut off" not in ran:
+                ran.append("cut off")
+                raise KeyboardInterrupt
+            ran.append(f"damage {number}")
+            yield {"a.npy": {hurt.SAME: 1}}
+
     def parts(options, folder):
-        kills = lambda: ran.append("kills") or {"SIGINT": 3}  # noqa: E731
-        damages = lambda: ran.append("damages") or {"a.npy": {hurt.SAME: 2}}  # noqa: E731
-        return {"3 kills of main": kills, "2 damages of a finished workdir": damages}
+        there = {"3 kills of main": (3, kills)}
+        return there | {"3 damages of a finished workdir": (3, damages)}
 
     monkeypatch.setattr(faults, "parts", parts)
     monkeypatch.setattr("sys.argv", ["faults", f"--out={path}"])
+    with pytest.raises(KeyboardInterrupt):
+        faults.main()
     faults.main()
     text = path.read_text()
     assert "| main | 3 | the same bytes |" in text
-    assert "| finished | a.npy | 2 | 0 | 0 | 0 | 0 |" in text
+    assert "| finished | a.npy | 3 | 0 | 0 | 0 | 0 |" in text
     faults.main()
-    assert ran == ["kills", "damages"] and path.read_text() == text
+    assert ran == [
+        *(f"kill {number}" for number in range(3)),
+        *("damage 0", "cut off", "damage 1", "damage 2"),
+    ]
+    assert path.read_text() == text

@@ -7,7 +7,7 @@ import pytest
 
 from cgat_jax.models import BACKBONES, make_model
 
-SIZES = {"alexnet": 224, "vgg11": 224, "small": 48}
+SIZES = {"alexnet": 224, "vgg11": 224, "small": 48, "medium": 32}
 PARAMETERS = {
     "alexnet": 57_134_944,
     "vgg11": 128_897_440,
@@ -22,6 +22,7 @@ PARAMETERS = {
     "resnet34": 21_301_088,
     "resnet50": 23_573_600,
     "small": 280_048,
+    "medium": 371_456,
 }
 
 
@@ -56,11 +57,12 @@ def test_parameter_counts(name):
     assert bool(stats) == (name.endswith("_bn") or name.startswith("resnet"))
 
 
+@pytest.mark.parametrize("name", ["small", "medium"])
 @pytest.mark.parametrize(
     "size, dtype", [(32, "float32"), (48, "bfloat16"), (64, "float32")]
 )
-def test_small_takes_sizes_from_32_to_64(size, dtype, rng):
-    model, params, stats, _ = built("small", rng, dtype=dtype)
+def test_sizes_from_32_to_64_are_taken(name, size, dtype, rng):
+    model, params, stats, _ = built(name, rng, dtype=dtype)
     logits, stats = model.apply(params, stats, images_of(rng, 3, size))
     assert logits.shape == (3, 8) and logits.dtype == jnp.float32
     assert jnp.isfinite(logits).all() and stats == {}
@@ -137,6 +139,7 @@ def test_small_learns(rng):
     assert values[-1] < 0.5 * values[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name, batch", [("small", 4), ("alexnet", 1)])
 def test_pgd_in_a_loop_equals_pgd_unrolled(name, batch, rng):
     """Two small steps: later signs of nearly zero gradients hang on rounding."""

@@ -104,6 +104,7 @@ def images_of(rng, count, size=32):
     return jnp.array(rng.random((count, size, size, 3)), jnp.float32)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg11_bn"])
 @pytest.mark.parametrize("size", [32, 75, 224])
 def test_sizes(name, size):
@@ -129,6 +130,7 @@ def test_tiny_images_are_refused():
         make_model("resnet18", outputs=8).init(KEY, jnp.zeros((1, 31, 40, 3)))
 
 
+@pytest.mark.long
 def test_evaluation_treats_every_image_alone(resnet, rng):
     model, network = resnet
     images = images_of(rng, 3)
@@ -139,6 +141,7 @@ def test_evaluation_treats_every_image_alone(resnet, rng):
     jax.tree.map(np.testing.assert_array_equal, stats, network[1])
 
 
+@pytest.mark.long
 def test_padded_rows_change_neither_logits_nor_statistics_nor_gradients(resnet, rng):
     """Not even where an objective counts the padded rows' logits in."""
     model, network = resnet

@@ -227,9 +227,10 @@ def checkpoint(layout):
     return lambda state: {"epoch": 3, "state_dict": LAYOUTS[layout][0](state)}
 
 
-SLOW = pytest.mark.slow
+SLOW = pytest.mark.long
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name, side, wrap",
     [
@@ -264,6 +265,7 @@ def test_the_converted_network_gives_torchs_logits(
     assert np.abs(ours - theirs).max() < 1e-5 * np.abs(theirs).max()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("outputs", [BITS, 1000])
 @pytest.mark.parametrize("head", ["auto", "keep", "drop"])
 def test_the_head_is_kept_or_dropped(head, outputs, tmp_path, capsys):

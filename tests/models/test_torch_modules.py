@@ -291,6 +291,7 @@ def test_bad_modules_are_refused_in_a_line_and_at_once(write, name, tmp_path):
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.long
 @CONTAINERS
 def test_a_module_cut_or_changed_anywhere_ends_in_one_line(new, tmp_path):
     """Cut: always refused. A changed byte: refused, or other numbers, and no more."""

@@ -148,6 +148,11 @@ def write_gallery(folder: Path, rng, side=48, wrong_after=True, label=None):
                 "adversarial": save(f"q{query}_adversarial.png", clean + noise),
                 "difference": save(f"q{query}_difference.png", 0.5 + 16 * noise),
                 "magnified": 16,
+                "codes": {
+                    "clean": "+-" * 16,
+                    "adversarial": "++--" * 8,
+                    "aim": "-+" * 16,
+                },
                 "average_precision_before": 0.8123,
                 "average_precision_after": 0.0456,
                 "before": answers(query, "before"),
@@ -197,3 +202,18 @@ def write_sanity(path: Path, defense="cgat", **more) -> None:
     folder = path / "evaluate" / f"{defense}-sanity"
     folder.mkdir(parents=True)
     (folder / "sanity.json").write_text(json.dumps(entry | more))
+
+
+def make_first(defense, count=40, half=0.05, **subject):
+    """A worst case on the first queries."""
+    level = MAPS[defense, "cgat"] - 0.1
+    same = {attack: MAPS[defense, attack] for attack in ("clean", "noise", "cgat")}
+    made = make_record(defense, "cgat", 0, np.random.default_rng(0)) | {
+        "attack": "worst_case",
+        "num_attacked": count,
+        "map": level,
+        "map_interval": [max(level - half, 0.0), level + half],
+        "components": [{"attack": "apgd", "map": level, "share": 1.0}],
+        "same_queries": same,
+    }
+    return made | subject

@@ -146,6 +146,11 @@ def test_findings_lead_with_robustness_and_name_the_price():
     ("change", "expected"),
     [
         ({("cgat", "clean"): {"map": 0.36}}, "learned next to nothing"),
+        ({("cgat", "clean"): {"map": 0.42}}, "train longer"),
+        (
+            {("cgat", "clean"): {"map": 0.66, "map_expected": 0.37}},
+            "scores 66.0%, and 37.0% over all orders of tied images, where chance is",
+        ),
         ({("cgat", "noise"): {"map": 0.40}}, "no evidence of robustness"),
         (
             {("cgat", "cgat"): {"perturbation": {"linf": 9 / 255, "rmse": 0.0}}},
@@ -157,6 +162,16 @@ def test_alarms_come_first(change, expected):
     entries = [r | change.get((r["defense"], r["attack"]), {}) for r in records()]
     assert findings(group(entries))[0].startswith("Warning")
     assert expected in findings(group(entries))[0]
+
+
+def test_a_worst_case_of_one_network_alone_is_said_to_be():
+    worst = records()[0] | {"defense": "none", "attack": "worst_case", "map": 0.01}
+    worst |= {"budget": 8 / 255}
+    headline = findings(group([*records(), worst]))[1]
+    assert "(worst case, " in headline
+    assert headline.endswith("It has not been measured for CgAT.")
+    both = [*records(), worst, worst | {"defense": "cgat", "map": 0.02}]
+    assert not any("not been measured" in text for text in findings(group(both)))
 
 
 def test_markdown_cells_cannot_break_the_table():

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,25 +14,16 @@ from cgat_jax.config.settings import to_json
 from cgat_jax.errors import ForeignFilesError
 from cgat_jax.files import locks, ownership
 from cgat_jax.reproduction.launchers import Job
-from cgat_jax.training.interrupts import PARENT
 from experiments import study
 from experiments.cells import is_root, run_missing
+from tests.programs import ROOT, Program
 
-ROOT = Path(__file__).parents[2]
 STUDY = ["experiments.study", "--study=tests/tiny_study.py"]
 REPRODUCE = ["experiments.reproduce", "--table=4", "--dataset=quickstart"]
 
 
 def _start(arguments, cwd):
-    environment = {k: v for k, v in os.environ.items() if k != PARENT}
-    return subprocess.Popen(
-        [sys.executable, "-m", *arguments],
-        cwd=cwd,
-        env=environment | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return Program(*arguments, cwd=cwd)
 
 
 def _refused(arguments, cwd):
@@ -254,7 +244,7 @@ def _is_alive(pid):
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_study_that_is_ended_leaves_no_orphan_and_goes_on(tmp_path, number):
     command = [*STUDY, f"--workdir={tmp_path / 'cells'}"]

@@ -19,8 +19,8 @@ from cgat_jax.reproduction.slurm import ledger, states, submission
 from cgat_jax.reproduction.slurm.cell import CellJob
 from cgat_jax.reproduction.slurm.ledger import Entry, Note
 from cgat_jax.reproduction.slurm.submission import Resources
+from tests.programs import ROOT, run_program
 
-ROOT = Path(__file__).parents[2]
 submitit = pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
 _COMMANDS = {
     "squeue": 'cat "$FAKE/queue"; test ! -e "$FAKE/squeue_fails" || '
@@ -376,6 +376,7 @@ import signal, sys
 from pathlib import Path
 from cgat_jax.reproduction.launchers import Job
 from cgat_jax.reproduction.slurm.cell import CellJob
+from tests.programs import ROOT, run_program
 
 def begin_again(number, frame):
     print("into the queue", flush=True)
@@ -449,16 +450,11 @@ def test_without_submitit_or_slurm_one_line_says_what_is_missing(slurm, monkeypa
 
 
 def _study(root, *flags):
-    command = [sys.executable, "-m", "experiments.study", f"--workdir={root}"]
-    return subprocess.run(
-        [*command, "--study=tests/tiny_study.py", *flags],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    given = [f"--workdir={root}", "--study=tests/tiny_study.py", *flags]
+    return run_program("experiments.study", *given)
 
 
+@pytest.mark.long
 def test_the_command_leaves_comes_back_and_says_how_cells_stand(slurm, tmp_path):
     root = tmp_path / "cells"
     launch = ["--launcher=slurm", "--nowait", "--slurm_tasks=2"]

@@ -18,7 +18,10 @@ from tests.reproduction import one_node_slurm
 
 ROOT = Path(__file__).parents[2]
 why_not = one_node_slurm.why_not()
-pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(why_not), reason=why_not)]
+pytestmark = [
+    *(pytest.mark.slurm, pytest.mark.slow),
+    pytest.mark.skipif(bool(why_not), reason=why_not),
+]
 pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
 _PROGRAM = """
 import os, signal, sys, time
@@ -144,7 +147,7 @@ submission.submit(jobs, root, submission.Resources(cpus=1, minutes=5))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_cell_begins_twice_however_often_the_command_is_killed(slurm, root, rng):
     """Killed anywhere between the first file and the last; jobs live on."""
 
@@ -171,7 +174,7 @@ def test_no_cell_begins_twice_however_often_the_command_is_killed(slurm, root, r
     assert {state.state for state in found.values()} == {"running"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_study_on_a_cluster_leaves_comes_back_and_writes_its_table(slurm, tmp_path):
     root = tmp_path / "cells"
     command = [sys.executable, "-m", "experiments.study", f"--workdir={root}"]

@@ -65,6 +65,24 @@ def test_curves_equal_the_definitions(rng, entries):
 
 
 @pytest.mark.parametrize("entries", [(-1, 1), (-1, 0, 1)])
+def test_size_of_ties_is_that_of_the_items_at_an_items_distance(rng, entries):
+    data = random_set(rng, 12, 6, entries)
+    sizes = [
+        reference.distances(code, data[2]).tolist().count(distance)
+        for code in data[0]
+        for distance in reference.distances(code, data[2])
+    ]
+    found = evaluate_retrieval(*data).tie_size
+    np.testing.assert_allclose(found, np.mean(sizes), rtol=1e-12)
+
+
+def test_size_of_ties_without_any_and_of_one_code():
+    codes, labels = np.tril(np.full((5, 5), 2)) - 1, np.ones((5, 1))
+    assert evaluate_retrieval(codes[:1], labels[:1], codes, labels).tie_size == 1
+    assert evaluate_retrieval(codes, labels, codes[[0] * 7], labels[[0] * 7])[-1] == 7
+
+
+@pytest.mark.parametrize("entries", [(-1, 1), (-1, 0, 1)])
 def test_expectation_over_ties(rng, entries):
     """Every order of a tie-ridden database of 7, by permuting the database."""
     data = random_set(rng, 2, 2, entries, sizes=(4, 7))

@@ -20,26 +20,14 @@ def rank_by_sorting(distances, chosen):
 @pytest.mark.parametrize("num_values", [1, 2, 3, 33, 129, 255])
 @pytest.mark.parametrize("num_items", SIZES)
 def test_ranks_are_those_of_a_stable_sort(rng, num_items, num_values, dtype):
-    room = ranking.scratch(num_items, 255 if dtype == np.uint8 else 256)
+    ranker = ranking.Ranker(num_items, 255 if dtype == np.uint8 else 256)
     for share in (0, 0.1, 1):  # the same room again: what is left in it is no matter
         distances = rng.integers(0, num_values, num_items).astype(dtype)
         chosen = rng.random(num_items) < share
-        ranks, ends = ranking.rank(distances, ranking.places(chosen), room)
+        ranks, ends = ranker.rank(distances, chosen)
         expected_ranks, expected_ends = rank_by_sorting(distances, chosen)
         np.testing.assert_array_equal(ranks, expected_ranks)
         np.testing.assert_array_equal(ends, expected_ends)
-
-
-@pytest.mark.parametrize("block", [64, 128, 192, 1024])
-def test_blocks_of_a_database_count_together(rng, monkeypatch, block):
-    monkeypatch.setattr(ranking, "BLOCK", block)
-    distances = rng.binomial(16, 0.4, size=1000).astype(np.uint8)
-    chosen = rng.random(1000) < 0.2
-    room = ranking.scratch(1000, 16)
-    ranks, ends = ranking.rank(distances, ranking.places(chosen), room)
-    expected_ranks, expected_ends = rank_by_sorting(distances, chosen)
-    np.testing.assert_array_equal(ranks, expected_ranks)
-    np.testing.assert_array_equal(ends, expected_ends)
 
 
 @pytest.mark.parametrize("num_values", [1, 2, 7, 200])

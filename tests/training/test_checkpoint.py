@@ -74,6 +74,7 @@ def test_a_damaged_newest_checkpoint_is_set_aside_and_written_anew(
     jax.tree.map(np.testing.assert_array_equal, restored, _state(2.0))
 
 
+@pytest.mark.slow
 def test_every_file_of_a_checkpoint_may_be_damaged(tmp_path):
     """One flipped byte in any file: the state before comes back."""
     source = tmp_path / "whole"

@@ -46,6 +46,7 @@ def test_the_step_is_traced_once_with_a_partial_last_batch(config, tmp_path):
     assert len(traces) == 1 and int(state.step) == 12
 
 
+@pytest.mark.long
 def test_forty_epochs_leave_no_more_arrays_than_two(config, tmp_path):
     def arrays_after(epochs):
         short = dataclasses.replace(

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cgat_jax.data.sources.source_file import counted
+
 MAX_GROUPS = 3
 
 
@@ -22,4 +24,5 @@ def describe_copies(groups: Sequence[np.ndarray], image_ids: Sequence[str]) -> s
     extra = sum(len(group) - 1 for group in groups)
     first = [" = ".join(image_ids[i] for i in g[:3]) for g in groups[:MAX_GROUPS]]
     more = ", ..." if len(groups) > MAX_GROUPS else ""
-    return f"{extra:,} images are copies of others: {', '.join(first)}{more}"
+    copied = counted(extra, "copy", "copies")
+    return f"{copied} of other images: {', '.join(first)}{more}"

@@ -1,7 +1,7 @@
 """What is wrong with a data set's labels and split; see ``doctor_files`` for files.
 
-Every check returns findings; a defect is what makes a number wrong, incomparable or
-impossible, a note is what a reader of the number should know.
+Every check returns findings; a defect is what makes a number wrong or impossible, or
+the data other than the known ones; a note is what a reader of the number should know.
 """
 
 import collections
@@ -15,10 +15,11 @@ from cgat_jax.data.checks.contents import copies
 from cgat_jax.data.checks.degenerate import degeneracies
 from cgat_jax.data.dataset import Split, parts_of
 from cgat_jax.data.sources.known import KNOWN, DatasetStats
-from cgat_jax.data.sources.source_file import some
+from cgat_jax.data.sources.source_file import counted, some
 from cgat_jax.data.sources.source_index import SourceIndex
 
 CHANCE_TOLERANCE = 0.002
+_WORDS = {"query": "query", "database": "database image", "train": "training image"}
 _TIMES = {2: "twice", 3: "three times", 4: "four times"}
 
 
@@ -30,22 +31,30 @@ class Finding(NamedTuple):
 
 
 def check_labels(listing: SourceIndex, known: DatasetStats | None) -> Iterator[Finding]:
-    """Constant and unlabeled images, and counts against the known ones."""
-    labels, names = listing.labels, listing.class_names
+    """Labels of no image and of all, unlabeled images, counts against known ones."""
+    labels = listing.labels
     counts = labels.sum(axis=0, dtype=np.int64)
-    for value, column in ((0, counts == 0), (1, counts == len(labels))):
-        if column.any():
-            kinds = some([names[i] for i in np.flatnonzero(column)])
-            yield Finding(
-                True, f"{column.sum()} labels are {value} in all images: {kinds}"
-            )
-    bare = int((~labels.any(axis=1)).sum())
-    if bare and (known is None or bare != known.unlabeled):
-        yield Finding(True, f"{bare:,} images without any label")
-    elif bare:
-        yield Finding(False, f"{bare:,} images without any label, as is known")
+    yield from _constant(listing, counts, len(labels), "image")
+    bare = np.flatnonzero(~labels.any(axis=1))
+    if len(bare):
+        as_known = known is not None and len(bare) == known.unlabeled
+        words = ", as is known" if as_known else f": {_named(listing, bare)}"
+        text = f"{counted(len(bare), 'image')} without any label{words}"
+        yield Finding(known is not None and not as_known, text)
+    for text in single_images(listing):
+        yield Finding(False, text)
     if known is not None:
         yield from _against_known(listing, counts, known)
+
+
+def single_images(listing: SourceIndex) -> list[str]:
+    """A line on the classes that one image alone has, if there are."""
+    counts = listing.labels.sum(axis=0, dtype=np.int64)
+    if not len(single := np.flatnonzero(counts == 1)):
+        return []
+    text = f"{counted(len(single), 'class', 'classes')} with a single image, which "
+    text += "finds nothing of its class as a query, or is never one"
+    return [f"{text}: {some([listing.class_names[column] for column in single])}"]
 
 
 def _against_known(
@@ -53,7 +62,8 @@ def _against_known(
 ) -> Iterator[Finding]:
     found = len(listing.image_ids)
     if found != known.images:
-        yield Finding(True, f"{found:,} images, and {known.images:,} are known")
+        text = f"{counted(found, 'image')}, and {known.images:,} are known"
+        yield Finding(True, text)
     if known.counts is None:
         return
     if len(counts) != len(known.counts):
@@ -68,22 +78,30 @@ def _against_known(
 
 
 def check_split(
-    labels: np.ndarray, split: Split, known: DatasetStats | None
+    listing: SourceIndex, split: Split, known: DatasetStats | None
 ) -> Iterator[Finding]:
     """Repeated lines, overlap, unlabeled rows, sizes, chance and ceiling of MAP."""
+    labels = listing.labels
     for part, rows in parts_of(split).items():
         yield from _repeated(part, rows)
     for part in ("database", "train"):
-        if shared := len(np.intersect1d(split.query, parts_of(split)[part])):
-            text = f"{shared:,} query images are also in the {part} list"
-            yield Finding(True, text)
-    if outside := len(np.setdiff1d(split.train, split.database)):
-        yield Finding(True, f"{outside:,} training images are not in the database")
+        if len(shared := np.intersect1d(split.query, parts_of(split)[part])):
+            text = f"{counted(len(shared), 'query image')} also in the {part} list"
+            yield Finding(True, f"{text}: {_named(listing, shared)}")
+    if len(outside := np.setdiff1d(split.train, split.database)):
+        text = f"{counted(len(outside), 'training image')} not in the database"
+        yield Finding(False, f"{text}: {_named(listing, outside)}")
     for part, rows in parts_of(split).items():
-        if bare := int((~labels[rows].any(axis=1)).sum()):
-            text = f"{part} list: {bare:,} of {len(rows):,} rows without any label"
-            yield Finding(True, text)
-    yield from _constant(labels, split)
+        if len(bare := rows[~labels[rows].any(axis=1)]):
+            text = f"{part} list: {len(bare):,} of {counted(len(rows), 'row')} without "
+            text += f"any label: {_named(listing, bare)}"
+            yield Finding(part == "query", text)
+    whole = labels.sum(axis=0, dtype=np.int64)
+    varies = (whole > 0) & (whole < len(labels))  # else it was said of all images
+    for part, word in _WORDS.items():
+        rows = parts_of(split)[part]
+        counts = labels[rows].sum(axis=0, dtype=np.int64)
+        yield from _constant(listing, np.where(varies, counts, -1), len(rows), word)
     for text in degeneracies(labels, split):
         yield Finding(True, text)
     if known is not None:
@@ -91,20 +109,28 @@ def check_split(
     yield from _bounds(labels, split, known)
 
 
+def _named(listing: SourceIndex, rows: np.ndarray) -> str:
+    return some([listing.image_ids[row] for row in rows])
+
+
 def _repeated(part: str, rows: np.ndarray) -> Iterator[Finding]:
     _, times = np.unique(rows, return_counts=True)
     if len(times) < len(rows):
         many = sorted(collections.Counter(times[times > 1].tolist()).items())
         words = [f"{n:,} {_TIMES.get(k, f'{k} times')}" for k, n in many]
-        text = f"{len(times):,} different images in {len(rows):,} lines"
-        yield Finding(True, f"{part} list: {text} ({', '.join(words)})")
+        text = f"{counted(len(times), 'different image')} in {len(rows):,} lines"
+        yield Finding(part != "train", f"{part} list: {text} ({', '.join(words)})")
 
 
-def _constant(labels: np.ndarray, split: Split) -> Iterator[Finding]:
-    for part, rows in parts_of(split).items():
-        counts = labels[rows].sum(axis=0, dtype=np.int64)
-        if constant := int(((counts == 0) | (counts == len(rows))).sum()):
-            yield Finding(True, f"{part} list: {constant} labels are constant")
+def _constant(
+    listing: SourceIndex, counts: np.ndarray, size: int, word: str
+) -> Iterator[Finding]:
+    """Notes on the labels that none or all of some images have."""
+    for which, found in (("no", counts == 0), ("every", counts == size)):
+        if len(columns := np.flatnonzero(found)):
+            kinds = some([listing.class_names[column] for column in columns])
+            text = f"{counted(len(columns), 'label')} that {which} {word} has: {kinds}"
+            yield Finding(False, text)
 
 
 def _sizes(labels: np.ndarray, split: Split, known: DatasetStats) -> Iterator[Finding]:
@@ -113,8 +139,8 @@ def _sizes(labels: np.ndarray, split: Split, known: DatasetStats) -> Iterator[Fi
     names = ("query", "database", "training")
     for name, size, paper in zip(names, sizes, known.paper, strict=True):
         if size != paper:
-            text = f"{size:,} {name} images, and the paper says {paper:,}"
-            yield Finding(True, text)
+            text = f"{counted(size, f'{name} image')}, and the paper says {paper:,}"
+            yield Finding(False, text)
     if known.released is None or not split.name.endswith("released"):
         return
     bare = [
@@ -136,9 +162,10 @@ def _bounds(
     text = f"chance MAP {bounds.chance:.4f}, ceiling {bounds.ceiling:.4f}"
     yield Finding(False, text)
     if bounds.unanswerable:
+        queries = counted(bounds.unanswerable, "query", "queries")
         text = (
-            f"{bounds.unanswerable:,} queries share no label with the database: no "
-            f"ranking can score over {100 * bounds.ceiling:.1f} %"
+            f"{queries} without a label in common with the database: no ranking can "
+            f"score over {100 * bounds.ceiling:.1f} %"
         )
         yield Finding(True, text)
     if known is not None and known.chance is not None:
@@ -165,17 +192,25 @@ def check_copies(
         yield Finding(
             True, "all images have the same content: no code tells them apart"
         )
-    names = some([" = ".join(image_ids[i] for i in group[:3]) for group in groups])
-    yield Finding(True, f"{extra:,} images are copies of others: {names}")
-    if torn := sum((labels[group] != labels[group[0]]).any() for group in groups):
-        yield Finding(True, f"{torn:,} groups of copies have different labels")
+    text = f"{counted(extra, 'copy', 'copies')} of other images"
+    yield Finding(False, f"{text}: {_equal(groups, image_ids)}")
+    torn = [group for group in groups if (labels[group] != labels[group[0]]).any()]
+    if torn:
+        text = f"{counted(len(torn), 'group')} of copies with different labels"
+        yield Finding(True, f"{text}: {_equal(torn, image_ids)}")
     for split in splits:
         for part in ("database", "train"):
             rows = parts_of(split)[part]
             twins = np.isin(contents[split.query], contents[rows])
-            if leaks := int((twins & ~np.isin(split.query, rows)).sum()):
-                text = f"{leaks:,} queries have a copy in the {part} list"
+            leaks = split.query[twins & ~np.isin(split.query, rows)]
+            if len(leaks):
+                text = f"{counted(len(leaks), 'query', 'queries')} with a copy in the "
+                text += f"{part} list: {some([image_ids[row] for row in leaks])}"
                 yield Finding(True, f"split {split.name}: {text}")
+
+
+def _equal(groups: Sequence[np.ndarray], image_ids: Sequence[str]) -> str:
+    return some([" = ".join(image_ids[i] for i in group[:3]) for group in groups])
 
 
 def known_of(name: str) -> DatasetStats | None:

@@ -5,14 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from cgat_jax.data import images
 from cgat_jax.data.checks.doctor import Finding
 from cgat_jax.data.checks.sizes import smaller_than
 from cgat_jax.data.dataset import DataError
-from cgat_jax.data.sources.source_file import some
+from cgat_jax.data.sources.source_file import counted, some
 from cgat_jax.data.sources.source_index import SourceIndex
+from cgat_jax.progress import watched
 
 _KINDS = {
     images.OversizedError: "oversized",
@@ -82,14 +82,20 @@ def check_stored(
 
 
 def small_images(
-    sizes: np.ndarray, image_ids: Sequence[str], crop_size: int
+    sizes: np.ndarray, image_ids: Sequence[str], crop_size: int, name: str
 ) -> Iterator[Finding]:
-    """A note with the readable images that are smaller than the crop, if there are."""
+    """A note with the readable images that are smaller than the crop, if there are.
+
+    Of a user's own photos it says that a run chooses the crop by looking at them.
+    """
     readable = np.flatnonzero(sizes.min(axis=1) > 0)
     small = smaller_than(sizes, image_ids, crop_size, readable)
     if small:
-        text = f"{len(small):,} of {len(image_ids):,} images are smaller than"
-        text = f"{text} {crop_size} pixels, enlarged when read: {some(small)}"
+        text = f"{len(small):,} of {counted(len(image_ids), 'image')} smaller than"
+        which = ""
+        if name == "photos":
+            which = " (--crop_size; experiments/configs/photos.py chooses its own)"
+        text = f"{text} {crop_size} pixels{which}, enlarged when read: {some(small)}"
         yield Finding(False, text)
 
 
@@ -98,10 +104,10 @@ def findings(problems: list[tuple[str, str]]) -> Iterator[Finding]:
     bad = [problem for problem in problems if problem[0]]
     for kind in ("missing", *_KINDS.values()):
         if lines := [text for found, text in bad if found == kind]:
-            text = f"{len(lines):,} of {len(problems):,} images are {kind}"
+            text = f"{len(lines):,} of {counted(len(problems), 'image')} {kind}"
             yield Finding(True, f"{text}: {some(lines)}")
     if not bad:
-        text = f"all {len(problems):,} images are there, readable and whole"
+        text = f"{counted(len(problems), 'image')}, all there, readable and whole"
         yield Finding(False, text)
 
 
@@ -111,10 +117,5 @@ def _kind(error: Exception) -> str:
 
 def _each(look: Callable, count: int, threads: int, progress: bool) -> Iterator:
     with ThreadPoolExecutor(threads) as pool:
-        yield from tqdm(
-            pool.map(look, range(count)),
-            total=count,
-            desc="checking images",
-            unit="img",
-            disable=None if progress else True,
-        )
+        found = pool.map(look, range(count))
+        yield from watched(found, "checking images", count, unit="img", shown=progress)

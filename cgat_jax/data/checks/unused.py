@@ -10,8 +10,10 @@ from cgat_jax.data.sources.known import KNOWN
 
 _DRAWN = ("num_queries", "num_database", "num_train")
 _FILES = "the files say who is query, database and training image"
+_FRACTIONS = ("query_fraction", "train_fraction")
 _MADE = "its images are made, not read"
 _UNUSED = {
+    "photos": dict.fromkeys(("split", "splits"), "its split is the source's, or drawn"),
     "lists": dict.fromkeys(("split", "splits", *_DRAWN, "split_seed"), _FILES),
     "quickstart": {
         **dict.fromkeys(("root", "source"), _MADE),
@@ -31,10 +33,27 @@ def check_settings(settings: Data) -> None:
         DataError: a line for each that is not: its value, and why.
     """
     lines = _lines(settings, settings.name, _UNUSED.get(settings.name, {}))
+    for key, number in zip(_FRACTIONS, ("num_queries", "num_train"), strict=True):
+        if settings.name != "photos":
+            lines += _lines(settings, settings.name, {key: f"data.{number} counts"})
+        elif value := getattr(settings, number):
+            lines += _lines(settings, f"{number}={value}", {key: "the number counts"})
     if settings.split == "released" and settings.name in KNOWN:
         paper = dict(zip(_DRAWN, KNOWN[settings.name].paper, strict=True))
         drawn = dict.fromkeys((*_DRAWN, "split_seed"), _FILES)
         lines += _lines(settings, "split=released", drawn, paper)
+    if lines:
+        raise DataError("\n".join(lines))
+
+
+def check_undrawn(settings: Data) -> None:
+    """As ``check_settings``, for photos whose source names the split.
+
+    Raises:
+        DataError: a setting of the drawing was changed.
+    """
+    unused = dict.fromkeys((*_DRAWN, *_FRACTIONS, "split_seed"), _FILES)
+    lines = _lines(settings, "this source", unused, dict.fromkeys(_DRAWN, 0))
     if lines:
         raise DataError("\n".join(lines))
 

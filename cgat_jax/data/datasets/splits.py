@@ -9,6 +9,7 @@ import numpy as np
 from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset, Split, make_split, repeats
 from cgat_jax.data.datasets.released import has_released, open_released
+from cgat_jax.data.datasets.stratified import PHOTOS, draw_stratified, split_name
 from cgat_jax.data.prepare.opened import dataset_of, open_prepared
 from cgat_jax.data.sources.known import KNOWN
 from cgat_jax.data.sources.source_index import SourceIndex
@@ -39,22 +40,44 @@ def load_prepared(name: str, settings: Data, root: Path, draw: Draw) -> Dataset:
     return dataset_of(root, stored, split, settings)
 
 
-def splits_of(stored: SourceIndex, root: Path) -> list[Split]:
-    """The splits that a run can use: the files' own, the paper's, the released one.
+def splits_of(
+    stored: SourceIndex, root: Path | None, contents: np.ndarray | None = None
+) -> list[Split]:
+    """The splits that a run can use: the files' own or, drawn, its default one.
 
-    The paper's is left out where there are fewer images than it needs.
+    Of a data set of the paper these are the paper's, which is left out where there are
+    fewer images than it needs, and the released one, if it is there.
+
+    Args:
+        stored: what is listed.
+        root: of the prepared data, if they are.
+        contents: digests of the images' contents, where they are known.
     """
     if stored.parts:
         return [make_split(stored.name, stored.image_ids, **stored.parts)]
+    if stored.name == PHOTOS.name:
+        return [draw_stratified(stored, PHOTOS, contents)]
     queries, database, train = KNOWN[stored.name].paper
     splits = []
     if len(stored.image_ids) >= queries + database:
         draw = draw_balanced if stored.name == "cifar10" else draw_split
         sizes = Data(num_queries=queries, num_train=train)
         splits.append(draw(stored, sizes))
-    if has_released(root):
+    if root is not None and has_released(root):
         splits.append(open_released(root, stored)[0])
     return splits
+
+
+def splits_or_why(
+    stored: SourceIndex, root: Path | None, contents: np.ndarray | None = None
+) -> tuple[list[Split], list[str]]:
+    """As ``splits_of``, and a line on why no split of photos can be drawn, if so."""
+    try:
+        return splits_of(stored, root, contents), []
+    except DataError as error:
+        if stored.name != PHOTOS.name:
+            raise
+        return [], [str(error)]
 
 
 def draw_split(stored: SourceIndex, settings: Data) -> Split:
@@ -72,7 +95,7 @@ def draw_split(stored: SourceIndex, settings: Data) -> Split:
     size = _database_size(total, settings)
     order = np.random.default_rng(settings.split_seed).permutation(total)
     return make_split(
-        _name(stored.name, settings),
+        split_name(stored.name, settings),
         stored.image_ids,
         query=order[:queries],
         database=np.sort(order[queries : queries + size]),
@@ -101,7 +124,7 @@ def draw_balanced(stored: SourceIndex, settings: Data) -> Split:
     rest = np.concatenate([other, test])
     rest = rest[~np.isin(rest, chosen)][: size - len(train)]
     return make_split(
-        _name(stored.name, settings),
+        split_name(stored.name, settings),
         stored.image_ids,
         query=query,
         database=np.sort(np.concatenate([train, rest])),
@@ -134,9 +157,3 @@ def _database_size(total: int, settings: Data) -> int:
             f", and there are {total:,}; num_train may be at most the database"
         )
     return size
-
-
-def _name(dataset: str, settings: Data) -> str:
-    queries, train = settings.num_queries, settings.num_train
-    suffix = f"-{settings.num_database}d" if settings.num_database else ""
-    return f"{dataset}-{queries}q-{train}t{suffix}-seed{settings.split_seed}"

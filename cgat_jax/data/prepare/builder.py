@@ -13,13 +13,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from cgat_jax.data import images
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.prepare.shards import Shard, cut, is_complete, write_marker
 from cgat_jax.data.prepare.storage import Built, ImagesOfPart, assemble, quiet_tfds
 from cgat_jax.data.sources.source_index import SourceIndex
+from cgat_jax.progress import Bar
+from cgat_jax.progress import bar as progress_bar
 
 MAX_ERRORS = 20
 
@@ -49,7 +49,7 @@ class Work(NamedTuple):
     folder: Path
     pool: ThreadPoolExecutor
     depth: int
-    bar: tqdm
+    bar: Bar
     errors: list[str]
 
 
@@ -80,12 +80,14 @@ def _build(
     folder.mkdir(parents=True, exist_ok=True)
     _remove_others(folder, parts)
     errors: list[str] = []
-    with _bar(listing, progress) as bar, _pool(threads) as pool:
+    count = len(listing.image_ids)
+    shown = progress_bar("preparing images", count, unit="img", shown=progress)
+    with shown as bar, _pool(threads) as pool:
         work = Work(listing, image_size, folder, pool, 4 * threads, bar, errors)
         for part in parts:
             if not is_complete(folder, part):
                 _write(work, part)
-            bar.update(max(0, part.stop - bar.n))
+            bar.update(max(0, part.stop - bar.done))
             if len(errors) >= MAX_ERRORS:
                 break
     if errors:
@@ -176,12 +178,3 @@ def _remove_others(folder: Path, parts: list[Shard]) -> None:
     for entry in folder.iterdir():
         if entry.name not in names:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-
-
-def _bar(listing: SourceIndex, progress: bool) -> tqdm:
-    return tqdm(
-        total=len(listing.image_ids),
-        desc="preparing images",
-        unit="img",
-        disable=None if progress else True,
-    )

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from cgat_jax.data import images
 from cgat_jax.data.dataset import DataError
@@ -14,6 +13,7 @@ from cgat_jax.data.prepare.opened import open_prepared
 from cgat_jax.data.prepare.stored import reader
 from cgat_jax.data.sources.source_file import some
 from cgat_jax.data.sources.source_index import SourceIndex
+from cgat_jax.progress import watched
 
 
 def differences(
@@ -96,11 +96,7 @@ def _changed_images(
             return True
 
     with ThreadPoolExecutor(threads) as pool:
-        flags = tqdm(
-            pool.map(changed, range(len(listing.image_ids))),
-            total=len(listing.image_ids),
-            desc="comparing images",
-            unit="img",
-            disable=None if progress else True,
-        )
+        count = len(listing.image_ids)
+        flags = pool.map(changed, range(count))
+        flags = watched(flags, "comparing images", count, unit="img", shown=progress)
         return [listing.image_ids[i] for i, flag in enumerate(flags) if flag]

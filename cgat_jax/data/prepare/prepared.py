@@ -86,7 +86,9 @@ def prepare(
         check_source(scan, source, root, threads=threads, progress=progress)
         return False
     if not source.exists():
-        raise DataError(f"{source}: no such folder; expected the original files there")
+        raise DataError(
+            f"{source}: no such folder; expected a folder or an archive of images"
+        )
     check_apart(root, source)
     existed = root.is_dir()
     new = claim_folder(root, "data")

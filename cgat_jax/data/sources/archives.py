@@ -18,11 +18,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.sources.source_file import SourceFile, fingerprint
 from cgat_jax.files.io import write_text
+from cgat_jax.progress import bar as progress_bar
 
 T = TypeVar("T")
 
@@ -73,7 +72,7 @@ def places_of(source: Path, unpacked: Path, progress: bool) -> list[SourceFile]:
     if _is_archive(source):
         return [_open(source, unpacked, progress)]
     kind = "neither a folder nor an archive" if source.exists() else "no such folder"
-    raise DataError(f"{source}: {kind}; expected the original files there")
+    raise DataError(f"{source}: {kind}; expected a folder or an archive of images")
 
 
 def _is_archive(path: Path) -> bool:
@@ -136,13 +135,7 @@ def _extract(path: Path, folder: Path, progress: bool) -> None:
     with (
         path.open("rb") as file,
         tarfile.open(fileobj=_Bounded(_decompressed(file)), mode="r:") as archive,
-        tqdm(
-            total=size,
-            desc=f"unpacking {path.name}",
-            unit="B",
-            unit_scale=True,
-            disable=None if progress else True,
-        ) as bar,
+        progress_bar(f"unpacking {path.name}", size, unit="B", shown=progress) as bar,
     ):
         for count, member in enumerate(archive, 1):
             if count > MAX_MEMBERS:
@@ -155,7 +148,7 @@ def _extract(path: Path, folder: Path, progress: bool) -> None:
             _check_size(path, total)
             _check_room(path, folder, member.size)
             archive.extract(member, folder, filter="data")
-            bar.update(file.tell() - bar.n)
+            bar.update(file.tell() - bar.done)
 
 
 def _decompressed(file: io.IOBase) -> io.IOBase:

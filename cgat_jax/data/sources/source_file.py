@@ -113,6 +113,11 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:MAX_NAMED]) + more
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number with what is counted: ``1 image``, ``2,000 images``."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def _folders(place: SourceFile) -> list[SourceFile]:
     if not place.is_dir():
         return []

@@ -19,7 +19,8 @@ class SourceIndex:
 
     ``image_ids`` are names that do not depend on where the files lie; ``labels`` is
     uint8 [M, C] of {0, 1}; ``parts`` are positions {"train", "query", "database"}, or
-    empty where the split is drawn later; ``notes`` are lines on what was left out.
+    empty where the split is drawn later; ``notes`` are lines on what was left out;
+    ``layout`` says how the source was recognized, where it had to be.
 
     ``locate(position)`` is the file of an image, while the source is at hand; where it
     holds several images, ``extract(position)`` makes the bytes of one, and
@@ -32,6 +33,7 @@ class SourceIndex:
     labels: np.ndarray
     parts: dict[str, np.ndarray]
     notes: tuple[str, ...] = ()
+    layout: str = ""
     locate: Callable[[int], SourceFile] | None = None
     extract: Callable[[int], bytes] | None = None
     pixels: Callable[[int], bytes] | None = None

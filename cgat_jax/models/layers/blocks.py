@@ -31,7 +31,7 @@ def normalize(images: jax.Array, dtype: str) -> jax.Array:
 
 def flatten(x: jax.Array) -> jax.Array:
     """[B, H, W, C] to [B, H * W * C]; PyTorch's order is C, H, W."""
-    return x.reshape(len(x), -1)
+    return x.reshape(x.shape[0], -1)
 
 
 def check_size(name: str, images: jax.Array, size: int) -> None:
@@ -40,6 +40,16 @@ def check_size(name: str, images: jax.Array, size: int) -> None:
         height, width = images.shape[1:3]
         raise ValueError(
             f"{name} expects images of {size} x {size} pixels, got {height} x {width}"
+        )
+
+
+def check_least_size(name: str, images: jax.Array, least: int) -> None:
+    """Raises a ValueError if a side of the images is below ``least`` pixels."""
+    height, width = images.shape[1:3]
+    if min(height, width) < least:
+        raise ValueError(
+            f"{name} expects images of at least {least} x {least} pixels, "
+            f"got {height} x {width}"
         )
 
 

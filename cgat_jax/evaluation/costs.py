@@ -6,24 +6,13 @@ import time
 import jax
 import jax.numpy as jnp
 
-from cgat_jax.attacks import ATTACKS, ordered_attacks
-from cgat_jax.attacks.references import GENERATED
 from cgat_jax.config import Config
 from cgat_jax.data.sources.known import KNOWN
 from cgat_jax.errors import lookup
-from cgat_jax.evaluation.generators import generator_epochs
-from cgat_jax.evaluation.sanity import PASSES
-from cgat_jax.evaluation.workload import (
-    Sizes,
-    measuring_passes,
-    sanity_queries,
-    training_passes,
-)
+from cgat_jax.evaluation.passes import forward_flops
+from cgat_jax.evaluation.workload import Sizes, run_passes
 from cgat_jax.models import make_model
 
-# Of an image in an epoch, at 224 pixels: 29.9 GMAC of the generator and 1.7 of the
-# discriminator, which sees three images, some of them every third step.
-_GAN_FLOPS = 196e9
 _STEP_FLOPS = 1e11  # of a timed step on a CPU, at most: about a second of two cores
 _ROUNDS, _LEAST = 3, 1.5  # timed steps, and seconds of them, at least
 PEAKS = {
@@ -45,16 +34,6 @@ and on T4 and V100, which have none, float32. H100 and H200 are the SXM modules.
 UTILIZATION = 0.3
 """Share of the peak that a training is assumed to reach on a GPU; not measured."""
 _MOST_LOAD = 4.0  # beyond, it is no other work: fewer cores are granted than there are
-
-
-def forward_flops(config: Config) -> float:
-    """Operations of one image's forward pass, as XLA counts them."""
-    model = make_model(config.model.name, outputs=config.model.bits)
-    side = config.data.crop_size
-    image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-    params, stats = jax.eval_shape(model.init, jax.random.key(0), image)
-    program = jax.jit(lambda params, stats, x: model.apply(params, stats, x)[0])
-    return float(program.lower(params, stats, image).cost_analysis()["flops"])
 
 
 def measured_speed(config: Config) -> float:
@@ -101,34 +80,20 @@ def gpu_speed(name: str) -> float:
 
 
 def run_flops(config: Config, *, pretrains: bool) -> float:
-    """Operations of a run: training, encoding and attacks.
+    """Operations of a run: training, encoding and attacks, of one network.
 
     With F for a forward pass of an image, a training step is 3F, one of a defense with
     T inner iterations (2T + 6)F, and an iteration of an attack 2F (Square: F). The
-    training of ProS-GAN is counted by the size of its networks; losses, metrics and
-    the restarts of a worst case are not. Where the configuration says all images, they
-    are as many as the paper has.
+    training of ProS-GAN is counted by the size of its networks; losses and metrics are
+    not. Where the configuration says all images, they are as many as the paper has.
     """
-    forward, data, settings = forward_flops(config), config.data, config.evaluate
+    data = config.data
     known = KNOWN.get(data.name)
     all_queries, all_database, all_train = known.paper if known else (0, 0, 0)
-    train = data.num_train or all_train
-    queries = data.num_queries or all_queries
-    database = data.num_database or all_database
-    sizes = Sizes(train, database, queries)
-    passes = training_passes(config, train, pretrains=pretrains)
-    passes += measuring_passes(config, sizes)
-    passes += sanity_queries(config, sizes) * PASSES
-    names = ordered_attacks(settings.attack_list)
-    return passes * forward + _generator_flops(config, names, train)
-
-
-def _generator_flops(config: Config, names: list[str], train: int) -> float:
-    """Training of ProS-GAN's generator and discriminator, if an attack has them."""
-    if not any(
-        ATTACKS[name].references == GENERATED for name in names if name in ATTACKS
-    ):
-        return 0.0
-    settings = config.evaluate
-    size = (config.data.crop_size / 224) ** 2 * settings.prosgan_width**2
-    return _GAN_FLOPS * size * train * generator_epochs(settings)
+    sizes = Sizes(
+        data.num_train or all_train,
+        data.num_database or all_database,
+        data.num_queries or all_queries,
+    )
+    stages = run_passes(config, sizes, pretrains=pretrains, networks=1)
+    return sum(stages.values()) * forward_flops(config)

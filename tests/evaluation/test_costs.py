@@ -3,7 +3,7 @@
 import pytest
 
 from cgat_jax.errors import InputError
-from cgat_jax.reproduction.costs import (
+from cgat_jax.evaluation.costs import (
     PEAKS,
     forward_flops,
     gpu_speed,
@@ -39,6 +39,7 @@ def test_cgats_thirty_epochs_on_coco_cost_what_the_formula_says():
     """20 forward passes an image and step, 10,000 images, 30 epochs: 91 PFLOP."""
     config = coco.get_config()
     config.evaluate.attacks, config.evaluate.sanity_queries = "", 0
+    config.evaluate.worst_case_queries = 0
     encoded = 117_218 + 10_000 + 5_000
     training = run_flops(config, pretrains=False) - encoded * forward_flops(config)
     assert training == pytest.approx(91.3e15, rel=0.05)
@@ -48,7 +49,7 @@ def test_cgats_thirty_epochs_on_coco_cost_what_the_formula_says():
 
 def test_attacks_cost_their_iterations_and_prosgan_its_training():
     config = quickstart.get_config()
-    config.evaluate.sanity_queries = 0
+    config.evaluate.sanity_queries = config.evaluate.worst_case_queries = 0
     forward = forward_flops(config)
 
     def cost(attacks):

@@ -1,0 +1,148 @@
+"""The form of a claim: read, validated, and turned back into settings."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from cgat_jax.config import Config, Data, Evaluate
+from cgat_jax.config.settings import from_json, validate
+from cgat_jax.errors import DamagedFileError, InputError
+from cgat_jax.files.io import read_sealed
+from cgat_jax.files.ownership import holds_marks
+from cgat_jax.zoo import CLAIM_FILE
+
+Claim = dict[str, Any]
+FORM = "cgat_jax claim 1"
+ATTACKS = ("clean", "noise", "cgat", "worst_case")
+"""What every claim has the average precision of each query under."""
+MEASURED_WITH = ("epsilon", "top_k", "batch_size")
+"""Settings of an evaluation that are free; all others are the usual ones."""
+PLACES = ("root", "source", "splits")
+"""Settings of data that say where they lie, which is everybody's own."""
+_MACHINE = ("cache_gib", "threads")
+_SCHEMA = Path(__file__).with_name("schema.json")
+_MOST = 160  # letters of a fault
+
+
+def faults(content: Any) -> list[str]:
+    """What a claim's form lacks, a line each: where, and what was expected.
+
+    Raises:
+        InputError: the package ``jsonschema`` is not there.
+    """
+    try:
+        from jsonschema import Draft202012Validator
+    except ImportError as error:
+        raise InputError(
+            "claims need jsonschema: pip install 'cgat-jax[claims]'"
+        ) from (error)
+    validator = Draft202012Validator(json.loads(_SCHEMA.read_text()))
+    found = sorted(validator.iter_errors(content), key=lambda e: e.json_path)
+    return [f"{e.json_path}: {_short(e.message)}" for e in found]
+
+
+def checked(content: Claim, name: object) -> Claim:
+    """A claim whose form is right.
+
+    Raises:
+        InputError: a line for each fault.
+    """
+    wrong = faults(content)
+    if not wrong:
+        count = content["data"]["num_queries"]
+        wrong = [
+            f"$.measured.attacks.{key}.per_query: {len(x['per_query'])} numbers, "
+            f"expected one for each of {count} queries"
+            for key, x in content["measured"]["attacks"].items()
+            if len(x["per_query"]) != count
+        ]
+    if wrong:
+        raise InputError("\n".join(f"{name}: {fault}" for fault in wrong))
+    return content
+
+
+def read_claim(folder: Path) -> Claim:
+    """The claim in a folder.
+
+    Raises:
+        InputError: there is none; or it is damaged, or not of this form: a line for
+            each fault.
+    """
+    path = folder / CLAIM_FILE
+    try:
+        return checked(read_sealed(path), path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"{folder}: no {CLAIM_FILE}: expected a claim") from error
+
+
+def is_claim(folder: Path) -> bool:
+    """Whether a folder holds a claim of ours, which may be replaced."""
+    return holds_marks(folder, {CLAIM_FILE: ' "form": "cgat_jax claim'})
+
+
+def data_settings(settings: Data) -> dict[str, Any]:
+    """What a claim keeps of them: all but where they lie, and what a machine does."""
+    found = dataclasses.asdict(settings)
+    return {key: found[key] for key in found if key not in (*PLACES, *_MACHINE)}
+
+
+def config_of(claim: Claim, places: dict[str, str]) -> Config:
+    """The configuration of a run that measures a claim's network, and trains nothing.
+
+    Args:
+        claim: of the right form.
+        places: ``PLACES`` of this machine.
+
+    Raises:
+        InputError: it has settings that are none.
+    """
+    network, measured = claim["network"], claim["measured"]
+    evaluate = {key: measured[key] for key in MEASURED_WITH}
+    content = {
+        "data": claim["data"]["settings"] | places,
+        "model": {"name": network["backbone"], "bits": network["bits"]},
+        "evaluate": evaluate | {"attacks": ",".join(ATTACKS[1:]), "gallery": 0},
+        "seed": measured["seed"],
+    }
+    config = from_json(json.dumps(content), "claim")
+    validate(config)
+    return config
+
+
+def check_protocol(settings: Evaluate, name: object) -> None:
+    """Finds that numbers measured with these settings are the protocol's.
+
+    Raises:
+        InputError: names what makes them others.
+    """
+    usual = Evaluate()
+    fixed = ("preset", "steps", "step_size", "surrogate", "restarts", "num_queries")
+    wrong = [
+        f"evaluate.{key}={getattr(settings, key)!r}"
+        for key in (*fixed, "round_images", "without_relevant")
+        if getattr(settings, key) != getattr(usual, key)
+    ]
+    if wrong:
+        raise InputError(
+            f"{name}: a claim's numbers are measured with the usual settings, not with "
+            f"{', '.join(wrong)}"
+        )
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        DamagedFileError: there is none.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError as error:
+        raise DamagedFileError(f"{path}: missing") from error
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _MOST else f"{text[:_MOST]} ..."

@@ -1,0 +1,145 @@
+"""The table of claims, and a section for each, as Markdown."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from cgat_jax.claims.form import ATTACKS, Claim
+from cgat_jax.report import names
+
+HEAD = """# The zoo
+
+Networks that come with the package, each with all that was measured of it. This page is
+made from their claims (`python -m experiments.claim page`); nobody types its numbers.
+
+```python
+net = cj.load_network("NAME")
+```
+
+MAP in % of all queries, with the 95 % interval over queries; *worst case* is the
+ensemble `standard-v1`, in a ball of that size; *sanity* says how many of the checks of
+an attack passed. [How a claim is made, sent and checked](leaderboard.md).
+"""
+
+
+def claims_page(claims: Sequence[Claim]) -> str:
+    """The page of some claims: by data set, the most robust first."""
+
+    def order(claim: Claim) -> tuple[str, float]:
+        return claim["data"]["settings"]["name"], -_map(claim, "worst_case")
+
+    ordered = sorted(claims, key=order)
+    lines = [
+        HEAD,
+        "| name | data | network | ball | clean | worst case | chance | sanity |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        *[_row(claim) for claim in ordered],
+    ]
+    return "\n".join([*lines, *[_section(claim) for claim in ordered]])
+
+
+def _row(claim: Claim) -> str:
+    network, measured = claim["network"], claim["measured"]
+    low, high = measured["attacks"]["worst_case"]["interval"]
+    backbone = names.display(names.BACKBONES, network["backbone"])
+    defense = names.display(names.DEFENSES, network["defense"])
+    return (
+        "| "
+        + " | ".join(
+            [
+                f"[`{claim['name']}`](#{claim['name']})",
+                names.display(names.DATASETS, claim["data"]["settings"]["name"]),
+                f"{backbone}, {network['bits']} bits, {defense}",
+                _ball(claim),
+                _percent(_map(claim, "clean")),
+                f"**{_percent(_map(claim, 'worst_case'))}** ({_percent(low)} to "
+                f"{_percent(high)})",
+                _percent(measured["chance"]),
+                _passed(measured["sanity"]["checks"]),
+            ]
+        )
+        + " |"
+    )
+
+
+def _section(claim: Claim) -> str:
+    network, data, measured = claim["network"], claim["data"], claim["measured"]
+    recipe = claim["recipe"]
+    attacks = {name: _map(claim, name) for name in ATTACKS}
+    attacks |= {x["attack"]: x["map"] for x in measured["components"]}
+    attacks = {names.display(names.ATTACKS, key): attacks[key] for key in attacks}
+    lines = [
+        f"\n## {claim['name']}\n",
+        f"{claim['title']} ({_authors(claim)}).\n",
+        f"| attack, {_ball(claim)} | MAP@{measured['top_k'] or 'all'}, % |",
+        "| --- | ---: |",
+        *[f"| {title} | {_percent(value)} |" for title, value in attacks.items()],
+        "",
+        f"- **Network:** {network['parameters']:,} parameters, "
+        f"{network['flops'] / 1e6:,.1f} million operations an image of "
+        f"{network['crop_size']} pixels; file `{network['sha256'][:16]}`.",
+        f"- **Data:** {data['num_queries']:,} queries, {data['num_database']:,} in the "
+        f"database, {data['num_train']:,} to train; split `{data['split']}`, "
+        f"`{data['split_sha256'][:16]}`; data `{data['sha256'][:16]}`.",
+        f"- **Measured** at commit `{measured['commit']}` on {measured['device']}, "
+        f"{measured['seconds']:,.0f} s, seed {measured['seed']}.",
+    ]
+    if recipe:
+        lines.append(f"- **Recipe:** {_recipe(recipe, network['defense'])}.")
+    lines += [_sanity(measured["sanity"]), *_seeds(claim)]
+    return "\n".join(lines)
+
+
+def _recipe(recipe: dict[str, Any], defense: str) -> str:
+    loss = names.display(names.LOSSES, recipe["loss"]["name"])
+    text = f"{loss}, {recipe['pretrain']['epochs']} epochs"
+    if defense != "none":
+        title = names.display(names.DEFENSES, defense)
+        text += f", then {title}, {recipe['defense']['epochs']} epochs"
+    return f"{text}, seed {recipe['seed']}"
+
+
+def _sanity(sanity: dict[str, Any]) -> str:
+    failed = [check for check in sanity["checks"] if check["passed"] is False]
+    unmade = [check["name"] for check in sanity["checks"] if check["passed"] is None]
+    text = f"- **Sanity checks**, {sanity['num_queries']} queries: "
+    text += f"{_passed(sanity['checks'])} passed"
+    text += f", not made: {', '.join(unmade)}" if unmade else ""
+    each = [
+        f"  - failed: *{x['name']}*, {x['value']:.4g} (at most {x['threshold']:.4g}). "
+        f"{x['reason']}"
+        for x in failed
+    ]
+    return "\n".join([f"{text}.", *each])
+
+
+def _seeds(claim: Claim) -> list[str]:
+    return [
+        f"- **Seed {other['seed']}:** "
+        + ", ".join(
+            f"{names.display(names.ATTACKS, name)} {_percent(value)}"
+            for name, value in other["maps"].items()
+        )
+        + "."
+        for other in claim["seeds"]
+    ]
+
+
+def _passed(checks: Sequence[dict[str, Any]]) -> str:
+    return f"{sum(check['passed'] is True for check in checks)} of {len(checks)}"
+
+
+def _authors(claim: Claim) -> str:
+    link = claim["link"]
+    return f"[{claim['authors']}]({link})" if link else claim["authors"]
+
+
+def _ball(claim: Claim) -> str:
+    return f"{255 * claim['measured']['epsilon']:.4g}/255"
+
+
+def _map(claim: Claim, attack: str) -> float:
+    return claim["measured"]["attacks"][attack]["map"]
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f}"

@@ -1,0 +1,246 @@
+"""Settings that are left open for a user's own photos, chosen by looking at them.
+
+Open are a network without a name, sizes and batches of 0 and epochs of -1. They are
+chosen once, by the number and the size of the photos and the kind of device: what is
+written into the run's ``config.json`` stays when the run goes on.
+
+Training on a CPU is sized by its forward passes, each counted by its pixels, so that
+3,000 photos take minutes on two cores. The choices for GPUs have not been measured.
+"""
+
+import copy
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from cgat_jax.config import Config, Defense
+from cgat_jax.config.loading import override
+from cgat_jax.config.settings import settings
+from cgat_jax.data import SCANS
+from cgat_jax.data.dataset import Split
+from cgat_jax.data.datasets.photos import split_photos
+from cgat_jax.data.prepare.manifest import (
+    is_prepared,
+    read_arrays,
+    read_contents,
+    read_manifest,
+)
+from cgat_jax.data.prepare.opened import open_prepared
+from cgat_jax.data.prepare.stored import sizes_of
+from cgat_jax.data.preview import image_sizes
+from cgat_jax.data.sources.source_index import list_source
+from cgat_jax.errors import DamagedFileError, InputError
+from cgat_jax.evaluation.costs import forward_flops, measured_speed
+from cgat_jax.evaluation.workload import Sizes, num_networks, run_passes
+from cgat_jax.files.io import read_sealed
+from cgat_jax.files.ownership import kind_of
+from cgat_jax.workdir import CONFIG_FILE, has_begun
+
+_STAGES = {"backbone": 40, "pretrain": 30, "defense": 15}
+"""Epochs where ``_scale`` is 1."""
+_OPEN = {
+    "model.name": "",
+    **dict.fromkeys(("data.image_size", "data.crop_size"), 0),
+    **{f"{stage}.epochs": -1 for stage in _STAGES},
+    **{f"{stage}.batch_size": 0 for stage in (*_STAGES, "evaluate")},
+}
+_SIDES = {64: 72, 48: 54, 32: 32}  # what ``small`` sees, and the stored short side
+_LARGE = {224: 256, 112: 128}  # the same of larger networks
+_BUDGET = 4e6 * 32**2  # of training on a CPU: passes times pixels, minutes of two cores
+_LEAST, _MOST = 0.25, 1.0  # of the epochs above
+_LOOKED_AT = 256
+_FIXED_SECONDS = 90.0  # compiling and the report
+
+
+class Photos(NamedTuple):
+    """What settings are chosen by.
+
+    ``sizes`` are how many images train, are in the database and are queries; ``side``
+    is the median short side in pixels; ``stored`` the short side of images that are
+    prepared already, or 0.
+    """
+
+    sizes: Sizes
+    side: int
+    stored: int = 0
+
+
+class Machine(NamedTuple):
+    """The devices: ``cpu``, ``gpu`` or another kind, and how many."""
+
+    platform: str
+    devices: int
+
+
+def open_settings(config: Config) -> list[str]:
+    """Keys of the settings that are to be chosen; none but for photos."""
+    if config.data.name != "photos":
+        return []
+    values = {key: value for key, value, _ in settings(config)}
+    return [key for key, value in _OPEN.items() if values[key] == value]
+
+
+def settle(config: Config, workdir: Path) -> tuple[dict[str, Any], list[str]]:
+    """Values for the open settings: those of the run in the workdir, or chosen ones.
+
+    Returns:
+        The values by key, and lines on what was chosen, why, and how long it will take.
+
+    Raises:
+        InputError: what is wrong with the source or the size of the split.
+    """
+    keys = open_settings(config)
+    if keys and (known := _settled(workdir)):
+        values = {key: known[key] for key in keys if key in known}
+        return values, [f"chosen before, see {workdir / CONFIG_FILE}"]
+    if not keys:
+        return {}, []
+    photos = look(config, workdir)
+    machine = Machine(jax.default_backend(), jax.device_count())
+    values, lines = choose(config, photos, machine)
+    settled = copy.deepcopy(config)
+    override(settled, values)
+    minutes = expected_seconds(settled, photos.sizes) / 60
+    time = f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+    return values, [*lines, f"time: about {time}, at the speed measured now"]
+
+
+def look(config: Config, workdir: Path) -> Photos:
+    """Looks at the photos, prepared ones or those of the source.
+
+    Raises:
+        InputError: there are none, or what is wrong with them or their split.
+    """
+    root = Path(config.data.root) if config.data.root else workdir / "data"
+    if is_prepared(root):
+        manifest = read_manifest(root)
+        stored = open_prepared(root, config.data.name, manifest.image_size)
+        sizes = sizes_of(root, manifest, read_arrays(root, manifest).get("sizes"))
+        split = split_photos(stored, config.data, read_contents(root, manifest))
+        return _photos(split, sizes, manifest.image_size)
+    if not config.data.source:
+        raise InputError("data.source is missing: expected the folder of your photos")
+    scan, source = SCANS[config.data.name], Path(config.data.source)
+    with tempfile.TemporaryDirectory(prefix="cgat_jax-") as unpacked:
+        listing = list_source(scan, source, Path(unpacked), progress=True)
+        count = len(listing.image_ids)
+        rows = range(0, count, max(1, count // _LOOKED_AT))
+        sizes, problems = image_sizes(listing, rows, config.data.threads, False)
+        split = split_photos(listing, config.data)
+    if not len(sizes):
+        raise InputError(f"{source}: no image is readable: {problems[0]}")
+    return _photos(split, sizes)
+
+
+def _photos(split: Split, sizes: np.ndarray, stored: int = 0) -> Photos:
+    counts = Sizes(*(len(part) for part in (split.train, split.database, split.query)))
+    return Photos(counts, int(np.median(np.min(sizes, axis=1))), stored)
+
+
+def choose(
+    config: Config, photos: Photos, machine: Machine
+) -> tuple[dict[str, Any], list[str]]:
+    """Values for the open settings, a function of its arguments, and why these.
+
+    Raises:
+        InputError: weights are given, but not of which network they are.
+    """
+    given, train = config.model, photos.sizes.train
+    if not given.name and given.weights not in ("", "packed", "random"):
+        raise InputError(f"model.name: say which network {given.weights} is of")
+    small = machine.platform == "cpu" or photos.side < min(_LARGE)
+    name = given.name or ("small" if small else "resnet18")
+    sides = _SIDES if name == "small" else _LARGE
+    stored = config.data.image_size or photos.stored
+    crop = config.data.crop_size or (
+        _crop_of(stored) if stored else _crop(photos, sides, machine)
+    )
+    stored = stored or sides.get(crop, crop)
+    scale = _scale(train, crop, machine)
+    chosen = {"model.name": name, "data.image_size": stored, "data.crop_size": crop}
+    chosen["evaluate.batch_size"] = _divisible(100, machine)
+    for stage, epochs in _STAGES.items():
+        chosen[f"{stage}.epochs"] = max(1, round(scale * epochs))
+        batch = 64 if train >= 1_000 else 32
+        chosen[f"{stage}.batch_size"] = _divisible(batch, machine)
+    values = {key: chosen[key] for key in open_settings(config)}
+    settled = copy.deepcopy(config)
+    override(settled, values)
+    return values, _reasons(settled, photos, machine, values)
+
+
+def _divisible(batch: int, machine: Machine) -> int:
+    """A batch of at least that size, the same number of images for each device."""
+    return -(-batch // machine.devices) * machine.devices
+
+
+def _crop(photos: Photos, sides: dict[int, int], machine: Machine) -> int:
+    """The largest side that the photos have and that leaves time for the epochs."""
+    fits = [side for side in sides if side <= photos.side] or [min(sides)]
+    paid = [s for s in fits if _scale(photos.sizes.train, s, machine) > _LEAST]
+    return max(paid, default=min(sides))
+
+
+def _crop_of(stored: int) -> int:
+    """What of images is seen that are stored already with a short side."""
+    known = {short: crop for crop, short in (_SIDES | _LARGE).items()}
+    return known.get(stored, max(1, stored * 7 // 8))
+
+
+def _scale(train: int, side: int, machine: Machine) -> float:
+    """How many of the usual epochs are trained: as many as the budget pays for."""
+    if machine.platform != "cpu":
+        return 1.0
+    inner = 2 * Defense().steps + 6
+    passes = (
+        3 * (_STAGES["backbone"] + _STAGES["pretrain"]) + inner * _STAGES["defense"]
+    )
+    paid = _BUDGET / (train * passes * side**2)
+    return min(max(paid, _LEAST), _MOST)
+
+
+def _reasons(
+    config: Config, photos: Photos, machine: Machine, chosen: dict[str, Any]
+) -> list[str]:
+    """Lines on the settled configuration: what, why, and what of it was set."""
+    sizes, data, on_cpu = photos.sizes, config.data, machine.platform == "cpu"
+    kind = "a CPU" if on_cpu else f"{machine.devices} x {machine.platform.upper()}"
+    why = "fewer, the more photos there are" if on_cpu else "as usual, not measured"
+    given = [stage for stage in _STAGES if f"{stage}.epochs" not in chosen]
+    some = len(given) < len(_STAGES)
+    epochs = " + ".join(
+        f"{getattr(config, stage).epochs}{' (as set)' * (some and stage in given)}"
+        for stage in _STAGES
+    )
+    return [
+        f"photos: {sizes.train:,} train, {sizes.database:,} are the database, "
+        f"{sizes.query:,} are queries; median short side {photos.side} pixels",
+        f"network: {config.model.name} at {data.crop_size} pixels (stored at "
+        f"{data.image_size}), from {config.model.weights or 'nothing'}: for {kind} and "
+        "photos of that size and number",
+        f"training: {epochs} epochs (backbone, pretrain, defend), batches of "
+        f"{config.pretrain.batch_size}: {why if some else 'as set'}",
+    ]
+
+
+def expected_seconds(config: Config, sizes: Sizes) -> float:
+    """How long a run takes on this machine at the speed that is measured now."""
+    pretrains, networks = not config.pretrained, num_networks(config)
+    stages = run_passes(config, sizes, pretrains=pretrains, networks=networks)
+    passes = sum(stages.values())
+    return _FIXED_SECONDS + passes * forward_flops(config) / measured_speed(config)
+
+
+def _settled(workdir: Path) -> dict[str, Any]:
+    """The settings of the run in a workdir that has begun; nothing else."""
+    if kind_of(workdir) != "run" or not has_begun(workdir):
+        return {}
+    try:
+        content = read_sealed(workdir / CONFIG_FILE)
+    except (DamagedFileError, OSError):
+        return {}  # whether it is that run's is found later
+    keys = (key.split(".") for key in _OPEN)
+    return {f"{part}.{name}": content[part][name] for part, name in keys}

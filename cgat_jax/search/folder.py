@@ -1,0 +1,65 @@
+"""The folder of an index: its files, and which network and engine it is of."""
+
+import uuid
+from pathlib import Path
+
+from cgat_jax.errors import DamagedFileError, InputError
+from cgat_jax.evaluation.network import Network
+from cgat_jax.evaluation.trained_networks import load_network
+from cgat_jax.files.io import read_sealed, write_sealed
+from cgat_jax.files.ownership import check_folder, claim_folder, kind_of
+from cgat_jax.models.network_file import NETWORK_FILE
+from cgat_jax.search.engines import EngineSettings, make_engine
+
+INDEX_FILE, CATALOGUE_FILE = "index.json", "catalogue.sqlite"
+FORMAT = 1
+"""Version of an index's folder."""
+
+
+def create_folder(path: Path, network: Network, settings: EngineSettings) -> Path:
+    """Makes the folder of an index, without any image yet.
+
+    Raises:
+        ForeignFilesError: something else is there.
+        InputError: an index is there, or the engine cannot be had.
+        OSError: it cannot be written.
+    """
+    check_folder(path, "index")
+    if (path / INDEX_FILE).exists():
+        raise InputError(f"{path}: holds an index already; choose another folder")
+    if settings.uri and settings.collection == EngineSettings().collection:
+        settings = settings._replace(collection=f"cgat_jax_{uuid.uuid4().hex[:16]}")
+    make_engine(network.bits, settings).close()  # what is missing is said now
+    claim_folder(path, "index")
+    network.save(path / NETWORK_FILE)
+    engine = settings._replace(folder=None)._asdict()
+    content = {"format": FORMAT, "engine": {k: v for k, v in engine.items() if v}}
+    content["network_sha256"] = network.sha256
+    write_sealed(path / INDEX_FILE, content)
+    return path
+
+
+def is_index(path: Path) -> bool:
+    """Whether a folder holds an index of this program."""
+    return kind_of(path) == "index" and (path / INDEX_FILE).is_file()
+
+
+def open_folder(path: Path) -> tuple[Network, EngineSettings]:
+    """The network of an index, and the engine it was made for.
+
+    Raises:
+        FileNotFoundError: there is nothing at the path.
+        InputError: it holds no index, or one of another version.
+        DamagedFileError: a file is not as it was written.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"no index: {path} does not exist")
+    if not is_index(path):
+        raise InputError(f"{path}: holds no index; make one: experiments.index")
+    known = read_sealed(path / INDEX_FILE)
+    if known.get("format") != FORMAT:
+        raise InputError(f"{path}: an index of another version; build it again")
+    network = load_network(path)
+    if network.sha256 != known["network_sha256"]:
+        raise DamagedFileError(f"{path}: its network is not the one it was made of")
+    return network, EngineSettings(**known["engine"])

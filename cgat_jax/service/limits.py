@@ -1,0 +1,116 @@
+"""What a service allows: how much, how fast, and to whom."""
+
+import dataclasses
+import hmac
+import ipaddress
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from cgat_jax.errors import InputError
+
+SHORTEST_TOKEN = 12
+LOOPBACK_HOSTS = frozenset(("localhost", "127.0.0.1", "[::1]"))
+_MOST_CLIENTS = 10_000  # that are remembered
+
+
+class Refused(Exception):
+    """A request that gets no more than a status and a line; both say why."""
+
+    def __init__(
+        self, status: int, text: str, headers: Mapping[str, str] | None = None
+    ):
+        """With further headers, such as when to come again."""
+        super().__init__(text)
+        self.status, self.text, self.headers = status, text, dict(headers or {})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much a request may ask for, and how many may run.
+
+    Attributes:
+        upload_bytes: of a photo.
+        pixels: of a photo, told by its header before it is decoded.
+        answers: the largest k.
+        rate: requests a second of one address that search, add or remove, in the long
+            run; reading pages and pictures counts a tenth of that; 0: any number.
+        burst: as many at once.
+        running: requests at the same time, of all.
+        seconds: within which a request must have arrived, whole.
+    """
+
+    upload_bytes: int = 10 * 10**6
+    pixels: int = 25 * 10**6
+    answers: int = 1000
+    rate: float | int = 20.0
+    burst: float | int = 60.0
+    running: int = 96
+    seconds: float | int = 10.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Access:
+    """Who may do what.
+
+    Attributes:
+        token: that writing needs.
+        everything: reading needs it as well.
+        hosts: names by which the service is called; empty: any. On this machine alone
+            it is its own names, so that a page of another site cannot reach it by a
+            name that leads here.
+    """
+
+    token: str
+    everything: bool = False
+    hosts: frozenset[str] = frozenset()
+
+    def is_token(self, given: str) -> bool:
+        """Whether this is the token; takes the same time whatever it is."""
+        return hmac.compare_digest(given.encode(), self.token.encode())
+
+
+def check_public(host: str, addresses: list[str], token: str) -> bool:
+    """Finds that a service may listen there; whether other machines reach it.
+
+    Raises:
+        InputError: they do, and there is no token; or it is too short.
+    """
+    if token and (len(token) < SHORTEST_TOKEN or not token.isascii()):
+        raise InputError(f"--token: expected {SHORTEST_TOKEN} plain letters or more")
+    public = not all(ipaddress.ip_address(a).is_loopback for a in addresses)
+    if public and not token:
+        raise InputError(
+            f"--host={host}: other machines can reach it, so that it needs a token: "
+            "--token=..., or CGAT_JAX_TOKEN in the environment"
+        )
+    return public
+
+
+class Rates:
+    """How much each client has left: a bucket that fills with time."""
+
+    def __init__(self, limits: Limits):
+        """Every client begins with a full one."""
+        self._rate, self._burst = limits.rate, limits.burst
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, client: str, cost: float, now: float | int | None = None) -> None:
+        """Takes the cost of a request.
+
+        Raises:
+            Refused: too little is left; says when to come again.
+        """
+        if not self._rate:
+            return
+        now = time.monotonic() if now is None else now
+        left, since = self._left.pop(client, (self._burst, now))
+        left = min(self._burst, left + (now - since) * self._rate)
+        enough = left >= cost
+        self._left[client] = (left - cost if enough else left), now
+        if len(self._left) > _MOST_CLIENTS:
+            self._left.popitem(last=False)
+        if not enough:
+            wait = int((cost - left) / self._rate) + 1
+            text = f"too many requests; come again in {wait} s"
+            raise Refused(429, text, {"Retry-After": str(wait)})

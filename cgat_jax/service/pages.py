@@ -1,0 +1,170 @@
+"""The pages: search and attack, the description of the interface, and logging in."""
+
+import asyncio
+import functools
+import json
+from collections.abc import AsyncIterator
+from importlib import resources
+from typing import Any
+
+import jinja2
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, StreamingResponse
+
+from cgat_jax.service.attacking import MOST_LEVELS, Attacks
+from cgat_jax.service.collection import Collection, pixels_of
+from cgat_jax.service.guard import COOKIE
+from cgat_jax.service.limits import Access, Refused
+from cgat_jax.service.schema import ATTACK_BODY, PROBLEMS
+from cgat_jax.service.uploads import Asked, read_request
+
+KEPT = {"Cache-Control": "private, max-age=3600"}
+_KINDS = {"js": "text/javascript", "css": "text/css"}
+_SHOWN_K, _MOST_K = 10, 50
+_AT_ONCE = 4  # attacks that run or wait
+_LIMIT = 65_536
+
+
+def add_pages(
+    app: FastAPI, indexes: Collection, access: Access, attacks: Attacks | None
+) -> None:
+    """Adds their addresses; ``attacks`` of the page, or none."""
+    _add_static(app)
+    _add_login(app, access)
+    if attacks is not None:
+        _add_attacks(app, indexes, attacks)
+    states = [served.state() for served in indexes.served.values()]
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    def page() -> str:
+        return render(
+            "index.html",
+            indexes=states,
+            queries=indexes.queries(),
+            choices=attacks.choices() if attacks else {},
+            most_levels=MOST_LEVELS,
+            k=_SHOWN_K,
+            megabytes=indexes.limits.upload_bytes / 10**6,
+        )
+
+    @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+    def documents() -> str:
+        return render("docs.html", description=app.openapi())
+
+
+def _add_attacks(app: FastAPI, indexes: Collection, attacks: Attacks) -> None:
+    waiting = asyncio.Semaphore(_AT_ONCE)
+
+    @app.post(
+        "/attack",
+        response_class=StreamingResponse,
+        responses=PROBLEMS,
+        openapi_extra=ATTACK_BODY,
+    )
+    async def attack(request: Request) -> StreamingResponse:
+        """Attacks a photo or a query on each network; lines of JSON as it goes on."""
+        asked = await read_request(request, indexes.limits)
+        choice, k = asked.text("attack"), asked.number("k", _SHOWN_K, _MOST_K)
+        levels = asked.number("levels", 8, MOST_LEVELS, low=0)
+        if choice not in attacks.choices():
+            known = ", ".join(attacks.choices())
+            raise Refused(422, f"attack: expected one of {known}")
+        image, labels = await given_image(asked, indexes)
+        if waiting.locked():
+            raise Refused(429, "too many attacks are running", {"Retry-After": "3"})
+
+        def run(tell):
+            steps = attacks.steps(choice)
+
+            def told(step: int) -> None:
+                tell({"step": step, "of": steps})
+
+            for result in attacks.run(
+                image, labels, choice, levels=levels, k=k, told=told
+            ):
+                tell({"result": result})
+
+        async def lines() -> AsyncIterator[bytes]:
+            async with waiting:
+                async for event in _events(run):
+                    yield json.dumps(event).encode() + b"\n"
+
+        return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+
+async def given_image(asked: Asked, indexes: Collection):
+    """The photo or the picked query of a request, and its classes if known."""
+    if "query" in asked.fields:
+        query = indexes.query(asked.number("query", 0, 2**31))
+        return pixels_of(query), query.labels
+    return await indexes.decode(asked.photo), ()
+
+
+async def _events(run) -> AsyncIterator[dict[str, Any]]:
+    """What a function tells while it runs in a thread."""
+    loop, told = asyncio.get_running_loop(), asyncio.Queue()
+
+    def tell(event: dict[str, Any] | None) -> None:
+        loop.call_soon_threadsafe(told.put_nowait, event)
+
+    def work() -> None:
+        try:
+            run(tell)
+        finally:
+            tell(None)
+
+    running = loop.run_in_executor(None, work)
+    while (event := await told.get()) is not None:
+        yield event
+    try:
+        await running
+    except ValueError as error:
+        yield {"error": str(error)}
+
+
+def _add_static(app: FastAPI) -> None:
+    shared = resources.files("cgat_jax.report").joinpath("style.html").read_text()
+    folder = resources.files("cgat_jax.service").joinpath("static")
+    files = {file.name: file.read_text() for file in folder.iterdir()}
+    files["page.css"] = shared + files["page.css"]
+
+    @app.get("/static/{name}", response_class=Response, include_in_schema=False)
+    def static(name: str) -> Response:
+        if name not in files:
+            raise Refused(404, "Not Found")
+        kind = _KINDS[name.rpartition(".")[2]]
+        return Response(files[name], media_type=f"{kind}; charset=utf-8")
+
+
+def _add_login(app: FastAPI, access: Access) -> None:
+    """A cookie for browsers, which is good for reading alone."""
+
+    @app.get("/login", response_class=HTMLResponse, include_in_schema=False)
+    def form() -> str:
+        return render("login.html", wrong=False)
+
+    @app.post("/login", include_in_schema=False)
+    async def login(request: Request) -> Response:
+        async with request.form(max_files=0, max_part_size=_LIMIT) as fields:
+            token = str(fields.get("token", ""))
+        if not access.is_token(token):
+            return HTMLResponse(render("login.html", wrong=True), 401)
+        response = Response(status_code=303, headers={"Location": "/"})
+        response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
+        return response
+
+
+def render(template: str, **values: Any) -> str:
+    """A page; text is escaped."""
+    return _environment().get_template(template).render(values)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("cgat_jax", "service/templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,138 @@
+"""What a run says before it starts: where it is, what it will do, what is done."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import jax
+
+from cgat_jax.attacks import ATTACKS, WORST_CASE
+from cgat_jax.config import Config
+from cgat_jax.data.dataset import Dataset
+from cgat_jax.evaluation import workload
+from cgat_jax.evaluation.references import attacked_rows
+from cgat_jax.evaluation.sanity import PASSES
+from cgat_jax.report import names
+from cgat_jax.training.loop import epoch_steps
+
+_SETTINGS = {"backbone": "backbone", "pretrain": "pretrain", "defend": "defense"}
+
+
+def costs(config: Config, dataset: Dataset) -> dict[str, float]:
+    """Forward passes of the stages of a run, by name and in order."""
+    return workload.run_passes(
+        config,
+        _sizes(config, dataset),
+        pretrains=not config.pretrained,
+        networks=workload.num_networks(config),
+        others=bool(config.pretrained) + len(config.evaluate.source_list),
+    )
+
+
+def lines(
+    config: Config, dataset: Dataset, workdir: Path, costs: Mapping[str, float]
+) -> Iterator[str]:
+    """Yields the lines, each of at most 80 columns but for long names."""
+    split, sizes = dataset.split, _sizes(config, dataset)
+    title = f"{dataset.name}, {config.model.name}, {config.model.bits} bits"
+    loss = names.display(names.LOSSES, config.loss.name)
+    defense = names.display(names.DEFENSES, config.defense.name)
+    defends = f", defense {defense}" if config.defense.epochs else ""
+    yield f"run       {title}, loss {loss}{defends}, seed {config.seed}"
+    yield (
+        f"images    {len(split.train):,} to train, {len(split.database):,} in the "
+        f"database, {sizes.query:,} queries to attack"
+    )
+    yield f"machine   {_machine()}"
+    yield f"workdir   {workdir}: {_done(config, dataset, workdir)}"
+    left = costs_left(config, dataset, workdir, costs)
+    total = sum(left.values())
+    shares = [f"{n} {cost / max(total, 1):.0%}" for n, cost in left.items() if cost]
+    which = "" if left == costs else " left"
+    yield f"cost      about {_count(total)} forward passes{which}: {', '.join(shares)}"
+    yield f"attacks   {_attacks(config, sizes)}"
+
+
+def _sizes(config: Config, dataset: Dataset) -> workload.Sizes:
+    split, attacked = dataset.split, len(attacked_rows(config, dataset))
+    return workload.Sizes(len(split.train), len(split.database), attacked)
+
+
+def _machine() -> str:
+    device = jax.devices()[0]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    several = "" if jax.process_count() == 1 else f", {jax.process_count()} processes"
+    kind = device.device_kind if device.platform != "cpu" else "CPU"
+    return (
+        f"{jax.device_count()} x {kind}, {cores or os.cpu_count()} cores{several}, "
+        f"jax {jax.__version__}"
+    )
+
+
+def costs_left(
+    config: Config, dataset: Dataset, workdir: Path, costs: Mapping[str, float]
+) -> dict[str, float]:
+    """``costs`` without what an earlier call has trained and measured there."""
+    left = dict(costs)
+    for stage, (step, total) in _steps(config, dataset, workdir).items():
+        if stage in left:
+            left[stage] *= 1 - step / max(total, 1)
+    sizes = _sizes(config, dataset)
+    of = {
+        "worst_case": workload.attack_passes(WORST_CASE, config)
+        * workload.worst_case_queries(config, sizes),
+        "sanity": PASSES * workload.sanity_queries(config, sizes),
+    }
+    for kind, cost in of.items():
+        left["evaluate"] -= cost * len([*workdir.glob(f"evaluate/*/{kind}.json")])
+    for path in workdir.glob("evaluate/*/record.json"):
+        name = path.parent.name.partition("-")[2]
+        if name == WORST_CASE or name in ATTACKS:
+            left["evaluate"] -= workload.attack_passes(name, config) * sizes.query
+    return {name: max(cost, 0.0) for name, cost in left.items()}
+
+
+def _steps(
+    config: Config, dataset: Dataset, workdir: Path
+) -> dict[str, tuple[int, int]]:
+    """Of the stages that have begun there: the last saved step, and of how many."""
+    found = {}
+    for stage, section in _SETTINGS.items():
+        settings, folder = getattr(config, section), workdir / stage
+        total = settings.epochs * epoch_steps(dataset, settings)
+        steps = [p.name for p in folder.glob("checkpoints/*") if p.name.isdigit()]
+        if (folder / "network.safetensors").is_file():
+            found[stage] = total, total
+        elif steps:
+            found[stage] = min(max(map(int, steps)), total), total
+    return found
+
+
+def _done(config: Config, dataset: Dataset, workdir: Path) -> str:
+    """What an earlier call has left there."""
+    found = [
+        f"{stage} done" if step == total else f"{stage} at step {step:,} of {total:,}"
+        for stage, (step, total) in _steps(config, dataset, workdir).items()
+    ]
+    kinds = ("record", "worst_case", "sanity")
+    measured = sum(len([*workdir.glob(f"evaluate/*/{kind}.json")]) for kind in kinds)
+    found += [f"{measured} measured"] if measured else []
+    return f"goes on ({', '.join(found)})" if found else "new"
+
+
+def _attacks(config: Config, sizes: workload.Sizes) -> str:
+    named = ", ".join(config.evaluate.attack_list) or "none"
+    first = workload.worst_case_queries(config, sizes)
+    if WORST_CASE in config.evaluate.attack_list:
+        return named
+    if not first:
+        return f"{named}; no {WORST_CASE}: evaluate.worst_case_queries=N has one"
+    where = "all" if first == sizes.query else f"the first {first:,}"
+    return f"{named}; {WORST_CASE} on {where} queries"
+
+
+def _count(passes: float) -> str:
+    for size, name in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
+        if passes >= size:
+            return f"{passes / size:.3g} {name}"
+    return f"{passes:.0f}"

@@ -1,0 +1,449 @@
+"""Claims: an honest one holds, each lie is found, a wrong form is said in a line."""
+
+import copy
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from absl import flags
+
+from cgat_jax import Network
+from cgat_jax.attacks import Budget
+from cgat_jax.benchmarking.benchmark import BenchmarkSettings, benchmark
+from cgat_jax.claims import checking, form, making
+from cgat_jax.claims.checking import ATTACKED, Sample, check_claim, drawn
+from cgat_jax.config import Config, Data
+from cgat_jax.config.settings import to_json
+from cgat_jax.data import load_dataset
+from cgat_jax.errors import DamagedFileError, ForeignFilesError, InputError
+from cgat_jax.evaluation import transfer, worst_case
+from cgat_jax.evaluation.sanity import CHECKS, Check, Curve
+from cgat_jax.files.io import write_sealed
+from cgat_jax.models.network_file import make_network, new_card
+from cgat_jax.retrieval import bootstrap_interval
+from experiments import claim as program
+from experiments import cli
+
+SIZES = {"num_queries": 12, "num_train": 20, "num_database": 40}
+DATA = Data(name="quickstart", image_size=40, crop_size=32, **SIZES)
+ABOUT = making.About(
+    name="mine",
+    title="Random weights",
+    authors="A. Name",
+    reasons={"restarts": "Read the worst case."},
+)
+FAILED = ("restarts",)
+
+
+def fake_checks(*failed):
+    """Checks of which these fail, and that of a twin is not made."""
+
+    def examine(network, on_check=None):
+        checks = []
+        for name, (_, threshold, meaning) in CHECKS.items():
+            value = threshold + 1 if name in failed else threshold
+            value = None if name == "order" else value
+            passed = None if value is None else value <= threshold
+            checks.append(Check(name, passed, value, threshold, meaning))
+        return checks, Curve([0.1], [0.2], [0.3])
+
+    return examine
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short():
+    """An ensemble of a few steps, and checks that are not made."""
+    steps = {"_GRADIENTS": 3, "_SEARCH": 3}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, count in steps.items():
+            own = getattr(worst_case, name)
+            budget = Budget(
+                steps=count, random_start=own.random_start, relaxation=own.relaxation
+            )
+            patch.setattr(worst_case, name, budget)
+        patch.setattr(worst_case, "RESTARTS", 1)
+        patch.setattr(transfer, "examine", fake_checks(*FAILED))
+        patch.setattr(checking, "examine", fake_checks(*FAILED))
+        yield
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return load_dataset(DATA, Path("unused"), progress=False)
+
+
+def network(seed: int) -> Network:
+    placed = dataclasses.replace(DATA, root="/home/somebody/photos")
+    card = new_card(
+        backbone="small",
+        bits=16,
+        image_size=40,
+        crop_size=32,
+        config=json.loads(to_json(Config(data=placed))),
+    )
+    init = jax.jit(make_network(card).init)
+    return Network(*init(jax.random.key(seed), jnp.zeros((1, 32, 32, 3))), card)
+
+
+@pytest.fixture(scope="module")
+def measured(dataset, tmp_path_factory):
+    """A workdir of a benchmark, and its network."""
+    workdir, net = tmp_path_factory.mktemp("measured") / "run", network(0)
+    settings = BenchmarkSettings(sanity_queries=4, batch_size=16, gallery=0)
+    benchmark(net, dataset, workdir=workdir, settings=settings)
+    return workdir, net
+
+
+@pytest.fixture(scope="module")
+def made(measured, dataset, tmp_path_factory):
+    """The folder of an honest claim."""
+    folder = tmp_path_factory.mktemp("claims") / "mine"
+    claim = making.make_claim(*measured, dataset, ABOUT, data=Config(data=DATA))
+    making.write_claim(folder, claim, measured[1])
+    return folder
+
+
+@pytest.fixture
+def claimed(made, tmp_path):
+    """A copy of the honest claim to lie in: its folder and its content."""
+    folder = tmp_path / "claim"
+    shutil.copytree(made, folder)
+    return folder, form.read_claim(folder)
+
+
+def found(folder, dataset, **sample):
+    """Findings by what they are about."""
+    claim = form.read_claim(folder)
+    config = form.config_of(claim, {})
+    told = check_claim(folder, claim, dataset, config, Sample(**sample))
+    return {finding.what: finding for finding in told}
+
+
+def rewrite(folder, claim):
+    write_sealed(folder / "claim.json", claim)
+
+
+def raised(claim, attack, by):
+    """A claim that says more, and whose numbers agree with each other."""
+    record = claim["measured"]["attacks"][attack]
+    precision = np.clip(np.array(record["per_query"]) + by, 0, 1)
+    low, high = bootstrap_interval(precision)
+    record |= {"map": float(precision.mean()), "interval": [low, high]}
+    record["per_query"] = precision.tolist()
+    for part in claim["measured"]["components"]:
+        part["map"] = max(part["map"], record["map"])
+
+
+@pytest.fixture(scope="module")
+def honest(made, dataset):
+    """What is found of the honest claim."""
+    return found(made, dataset, queries=5, seed=3)
+
+
+def test_an_honest_claim_holds(honest):
+    findings = honest
+    assert not [x for x in findings.values() if x.holds is False]
+    looked_at = {what for what, finding in findings.items() if finding.holds}
+    assert looked_at == {
+        *("its own arithmetic", "the network's file", "what the network is"),
+        *("the data", "the split", "chance", *form.ATTACKS, "sanity checks"),
+    }
+    assert {*checking.STATED} <= {*findings}
+
+
+def test_a_few_queries_have_the_very_numbers_of_all(honest):
+    """The same machine: each query is attacked as it was among all others."""
+    for name in ("cgat", "worst_case"):
+        text = honest[name].text
+        assert float(text.rpartition("one query by ")[2].rstrip(")")) < 1.0, text
+
+
+@pytest.mark.slow
+def test_numbers_that_are_raised_everywhere_are_found(claimed, dataset):
+    folder, claim = claimed
+    for attack in form.ATTACKS:
+        raised(claim, attack, by=2 * ATTACKED)
+    rewrite(folder, claim)
+    findings = found(folder, dataset, queries=5, seed=0)
+    assert findings["its own arithmetic"].holds
+    assert not any(findings[attack].holds for attack in form.ATTACKS)
+
+
+def test_a_mean_alone_is_found_by_arithmetic(claimed, dataset):
+    folder, claim = claimed
+    claim["measured"]["attacks"]["worst_case"]["map"] += 0.001
+    rewrite(folder, claim)
+    findings = found(folder, dataset)
+    assert findings["its own arithmetic"].holds is False
+    assert "measured again" in findings and "worst_case" not in findings
+
+
+def narrower(claim):
+    interval = claim["measured"]["attacks"]["clean"]["interval"]
+    interval[0] = interval[1] - 0.01
+
+
+def above(claim):
+    claim["measured"]["components"][2]["map"] = 0.0
+
+
+def without_a_component(claim):
+    del claim["measured"]["components"][-1]
+
+
+def without_a_check(claim):
+    del claim["measured"]["sanity"]["checks"][3]
+
+
+def a_check_as_passed(claim):
+    (check,) = (x for x in claim["measured"]["sanity"]["checks"] if "reason" in x)
+    check["passed"] = True
+
+
+def another_threshold(claim):
+    (check,) = (x for x in claim["measured"]["sanity"]["checks"] if "reason" in x)
+    check |= {"passed": True, "threshold": 9.0}
+
+
+LIES_OF_ARITHMETIC = (
+    *(narrower, above, without_a_component),
+    *(without_a_check, a_check_as_passed, another_threshold),
+)
+
+
+@pytest.mark.parametrize("lie", LIES_OF_ARITHMETIC, ids=lambda lie: lie.__name__)
+def test_numbers_that_do_not_agree_are_found(lie, claimed, dataset):
+    folder, claim = claimed
+    lie(claim)
+    rewrite(folder, claim)
+    assert found(folder, dataset)["its own arithmetic"].holds is False
+
+
+def test_a_check_with_an_edited_value_is_found(claimed, dataset):
+    folder, claim = claimed
+    (check,) = (x for x in claim["measured"]["sanity"]["checks"] if "reason" in x)
+    del check["reason"]
+    check |= {"passed": True, "value": check["threshold"]}
+    rewrite(folder, claim)
+    finding = found(folder, dataset, queries=0)["sanity checks"]
+    assert finding.holds is False and "restarts fails" in finding.text
+    unlooked = found(folder, dataset, queries=0, sanity=False)["sanity checks"]
+    assert unlooked.holds is None
+
+
+def test_another_chance_is_found(claimed, dataset):
+    folder, claim = claimed
+    claim["measured"]["chance"] /= 2
+    rewrite(folder, claim)
+    assert found(folder, dataset, queries=0)["chance"].holds is False
+
+
+def test_another_network_under_the_digest_is_found(claimed, dataset):
+    folder, claim = claimed
+    network(1).save(folder / "network.safetensors")
+    assert found(folder, dataset)["the network's file"].holds is False
+    claim["network"]["sha256"] = form.file_digest(folder / "network.safetensors")
+    rewrite(folder, claim)
+    assert found(folder, dataset)["what the network is"].holds is False
+    claim["network"]["network_sha256"] = network(1).sha256
+    rewrite(folder, claim)
+    assert found(folder, dataset, queries=0)["clean"].holds is False
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("bits", 32), ("parameters", 10), ("flops", 1e6)]
+)
+def test_a_network_that_is_described_as_another_is_found(key, value, claimed, dataset):
+    folder, claim = claimed
+    claim["network"][key] = value
+    rewrite(folder, claim)
+    finding = found(folder, dataset)["what the network is"]
+    assert finding.holds is False and key in finding.text
+
+
+def test_other_data_are_found(claimed):
+    folder, claim = claimed
+    claim["data"]["settings"]["split_seed"] = 1
+    rewrite(folder, claim)
+    settings = form.config_of(claim, {}).data
+    other = load_dataset(settings, Path("unused"), progress=False)
+    findings = found(folder, other)
+    assert findings["the data"].holds is False and "clean" not in findings
+
+
+@pytest.mark.parametrize(("queries", "most"), [(500, 32), (12, 32), (12, 0), (40, 40)])
+def test_the_sample_is_of_different_queries_in_order(queries, most):
+    rows = drawn(queries, Sample(queries=most, seed=7))
+    assert len(rows) == min(queries, most) and (np.diff(rows) > 0).all()
+    assert ((rows >= 0) & (rows < queries)).all()
+    np.testing.assert_array_equal(rows, drawn(queries, Sample(most, 7)))
+
+
+def test_another_seed_draws_other_queries():
+    draws = {tuple(drawn(500, Sample(queries=32, seed=n))) for n in range(20)}
+    assert len(draws) == 20
+
+
+FORMS = {
+    "form": ("$.form", lambda c: c.update(form="another")),
+    "extra": ("$: Additional properties", lambda c: c.update(more=1)),
+    "missing": ("$: 'authors' is a required", lambda c: c.pop("authors")),
+    "no link": ("$.link", lambda c: c.update(link="javascript:alert(1)")),
+    "markup": ("$.title", lambda c: c.update(title="<script>")),
+    "file": ("$.network.file", lambda c: c["network"].update(file="../../etc/passwd")),
+    "digest": ("$.network.sha256", lambda c: c["network"].update(sha256="0x")),
+    "a number": ("$.network.bits", lambda c: c["network"].update(bits="32")),
+    "protocol": ("$.measured.protocol", lambda c: c["measured"].update(protocol="v2")),
+    "epsilon": ("$.measured.epsilon", lambda c: c["measured"].update(epsilon=0)),
+    "an AP": (
+        "per_query[0]",
+        lambda c: c["measured"]["attacks"]["clean"]["per_query"].__setitem__(0, 1.5),
+    ),
+    "too few": (
+        "11 numbers, expected one for each of 12 queries",
+        lambda c: c["measured"]["attacks"]["noise"]["per_query"].pop(),
+    ),
+    "no reason": (
+        "'reason' is a required",
+        lambda c: [x.pop("reason", 0) for x in c["measured"]["sanity"]["checks"]],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_fault_of_the_form_is_a_line(name, claimed):
+    folder, claim = claimed
+    text, change = FORMS[name]
+    change(claim)
+    rewrite(folder, claim)
+    with pytest.raises(InputError) as caught:
+        form.read_claim(folder)
+    (line,) = str(caught.value).splitlines()
+    assert text in line and line.startswith(f"{folder / 'claim.json'}: ")
+
+
+def test_two_faults_are_two_lines(claimed):
+    folder, claim = claimed
+    claim["title"], claim["network"]["bits"] = "", 0
+    rewrite(folder, claim)
+    with pytest.raises(InputError) as caught:
+        form.read_claim(folder)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_setting_that_is_none_is_refused(claimed):
+    claim = copy.deepcopy(claimed[1])
+    claim["data"]["settings"]["colour"] = 1
+    with pytest.raises(InputError, match="unknown setting data.colour"):
+        form.config_of(claim, {})
+
+
+def test_a_claim_that_was_edited_without_its_seal_is_damaged(claimed):
+    path = claimed[0] / "claim.json"
+    path.write_text(path.read_text().replace("Random", "Trained"))
+    with pytest.raises(DamagedFileError, match="damaged or edited"):
+        form.read_claim(claimed[0])
+
+
+def test_a_failed_check_needs_a_reason(measured, dataset):
+    about = making.About(name="mine", title="t", authors="a")
+    with pytest.raises(InputError, match="--reason='restarts=...'"):
+        making.make_claim(*measured, dataset, about)
+
+
+def test_what_was_not_measured_is_named(measured):
+    with pytest.raises(InputError, match="not measured of this network: clean, noise"):
+        making.Measured(measured[0], network(1).sha256)
+
+
+def test_numbers_of_another_protocol_are_no_claim():
+    settings = BenchmarkSettings(steps=3, round_images=True)
+    with pytest.raises(InputError, match=r"steps=3, evaluate.round_images=True"):
+        form.check_protocol(settings, "run")
+
+
+def test_no_place_of_a_machine_is_claimed(made):
+    claim = form.read_claim(made)
+    assert not {*form.PLACES} & {*claim["data"]["settings"]}
+    assert claim["recipe"]["data"]["root"] == ""
+    assert "somebody" in network(0).card["config"]["data"]["root"]
+    assert b"somebody" not in (made / "network.safetensors").read_bytes()
+
+
+def test_a_folder_of_somebody_else_stays(made, measured, tmp_path):
+    (tmp_path / "claim.json").write_text("{}")
+    with pytest.raises(ForeignFilesError):
+        making.write_claim(tmp_path, form.read_claim(made), measured[1])
+    assert (tmp_path / "claim.json").read_text() == "{}"
+
+
+def test_a_claim_of_a_wrong_form_is_not_written(made, measured, tmp_path):
+    claim = form.read_claim(made) | {"title": ""}
+    with pytest.raises(InputError, match="title"):
+        making.write_claim(tmp_path / "new", claim, measured[1])
+    assert not (tmp_path / "new").exists()
+
+
+def run(*arguments):
+    """The program on some arguments, in this process: its exit code."""
+    values, words = flags.FlagValues(), [x for x in arguments if x[:1] != "-"]
+    program.define_flags(values)
+    cli.define_config(values)
+    values(["claim", *(x for x in arguments if x[:1] == "-")])
+    if not values["config"].present:
+        values["config"].value = None
+    return program.main(values, words)
+
+
+CONFIG = """
+from cgat_jax.config import Config
+from tests.claims.test_claims import DATA
+def get_config(): return Config(data=DATA)
+"""
+
+
+def test_the_program_makes_a_claim(made, measured, tmp_path, capsys):
+    workdir, net = measured
+    file = net.save(tmp_path / "network.safetensors")
+    (tmp_path / "config.py").write_text(CONFIG)
+    assert (
+        run(
+            "make",
+            f"--workdir={workdir}",
+            f"--network={file}",
+            f"--config={tmp_path / 'config.py'}",
+            f"--out={tmp_path / 'mine'}",
+            "--title=Random weights",
+            "--authors=A. Name",
+            "--reason=restarts=Read the worst case.",
+        )
+        == 0
+    )
+    assert "MAP in %: clean" in capsys.readouterr().out
+    again, claim = form.read_claim(tmp_path / "mine"), form.read_claim(made)
+    assert again == claim
+
+
+@pytest.mark.slow
+def test_the_program_checks_a_claim(made, claimed, capsys):
+    assert run("check", str(made), "--queries=3", "--sample_seed=5") == 0
+    told = capsys.readouterr().out
+    assert "--sample-seed=5" in told and told.endswith("it holds\n")
+    folder, claim = claimed
+    raised(claim, "worst_case", by=0.2)
+    rewrite(folder, claim)
+    assert run("check", str(folder), "--queries=3") == cli.EXIT_FAILED
+    assert "worst_case" in capsys.readouterr().out
+
+
+def test_the_program_refuses_what_is_no_claim(tmp_path, capsys):
+    assert run("check", str(tmp_path)) == cli.EXIT_REFUSED
+    assert "no claim.json" in capsys.readouterr().err
+    assert run("chekc") == cli.EXIT_REFUSED
+    assert run("make") == cli.EXIT_REFUSED
+    assert "make needs --workdir, --out" in capsys.readouterr().err

@@ -1,0 +1,83 @@
+"""The zoo: networks by name, small, described truly, and measured again."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from cgat_jax import load_network
+from cgat_jax.claims import form
+from cgat_jax.claims.checking import Sample, check_claim
+from cgat_jax.claims.page import claims_page
+from cgat_jax.data import load_dataset
+from cgat_jax.zoo import FOLDER, zoo_folder, zoo_names
+
+ROOT = Path(__file__).parents[2]
+MOST_BYTES = 12_000_000
+NAMES = zoo_names()
+PACKED = [name for name in NAMES if name.startswith("quickstart-")]
+"""Those whose data come with the package."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_a_network(name):
+    claim, net = form.read_claim(zoo_folder(name)), load_network(name)
+    assert claim["name"] == name and net.sha256 == claim["network"]["network_sha256"]
+    path = zoo_folder(name) / claim["network"]["file"]
+    assert form.file_digest(path) == claim["network"]["sha256"]
+
+
+def test_a_path_comes_before_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / NAMES[0]).mkdir()
+    with pytest.raises(ValueError, match="holds no network"):
+        load_network(NAMES[0])
+
+
+@pytest.mark.parametrize("name", ["quickstart-cgta", "../zoo", "", "quickstart-none/x"])
+def test_a_name_that_is_none_lists_the_zoo(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert zoo_folder(name) is None
+    if name:  # an empty path is the folder here
+        with pytest.raises(FileNotFoundError, match=f"none of the zoo .*{NAMES[0]}"):
+            load_network(name)
+
+
+def test_all_together_are_small():
+    files = [path for path in FOLDER.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < MOST_BYTES
+
+
+def test_no_place_of_a_machine_comes_with_the_package():
+    place = re.compile(r'"(/|[A-Z]:)[^"]*"')
+    for name in NAMES:
+        claim, card = form.read_claim(zoo_folder(name)), load_network(name).card
+        assert not place.search(json.dumps([claim, card])), name
+
+
+def test_the_page_is_that_of_the_claims():
+    claims = [form.read_claim(zoo_folder(name)) for name in NAMES]
+    assert (ROOT / "docs" / "zoo.md").read_text() == claims_page(claims) + "\n"
+
+
+def wrong(name: str, sample: Sample) -> list:
+    """What of a claim does not hold."""
+    folder = zoo_folder(name)
+    claim = form.read_claim(folder)
+    config = form.config_of(claim, {})
+    dataset = load_dataset(config.data, Path("unused"), progress=False)
+    told = [*check_claim(folder, claim, dataset, config, sample)]
+    assert {*form.ATTACKS} <= {finding.what for finding in told if finding.holds}
+    return [finding for finding in told if finding.holds is False]
+
+
+@pytest.mark.slow
+def test_a_claim_of_the_zoo_holds_on_a_few_queries():
+    assert not wrong(PACKED[0], Sample(queries=4, seed=1, sanity=False))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", PACKED)
+def test_every_claim_of_packed_data_holds(name):
+    assert not wrong(name, Sample(queries=32, seed=2))

@@ -1,0 +1,157 @@
+"""Settings that are chosen for photos: what by, what stays, and what is refused."""
+
+import copy
+import json
+
+import pytest
+
+from cgat_jax.config.loading import override
+from cgat_jax.config.settings import validate
+from cgat_jax.errors import InputError
+from cgat_jax.evaluation import chosen
+from cgat_jax.evaluation.chosen import Machine, Photos
+from cgat_jax.evaluation.workload import Sizes
+from cgat_jax.files.ownership import claim_folder
+from cgat_jax.workdir import remember
+from experiments.configs import coco, photos
+from tests.data.sources import write_images
+
+CPU, GPU = Machine("cpu", 1), Machine("gpu", 1)
+
+
+def of(train, side, stored=0):
+    return Photos(Sizes(train, train, max(1, train // 9)), side, stored)
+
+
+def chosen_for(given, machine=CPU, **settings):
+    config = photos.get_config()
+    override(config, settings)
+    values, lines = chosen.choose(config, given, machine)
+    override(config, values)
+    validate(config)
+    assert len(lines) == 3
+    return config
+
+
+def epochs(config):
+    return [config.backbone.epochs, config.pretrain.epochs, config.defense.epochs]
+
+
+@pytest.mark.parametrize(
+    "given, crop, stored",
+    [
+        (of(2_700, 32), 32, 32),
+        (of(2_700, 20), 32, 32),
+        (of(2_700, 60), 48, 54),
+        (of(2_700, 400), 64, 72),
+        (of(30_000, 400), 32, 32),  # so many that 64 pixels would take too long
+        (of(2_700, 400, stored=54), 48, 54),  # prepared before, so that stays
+        (of(2_700, 400, stored=256), 224, 256),
+    ],
+)
+def test_sizes_follow_the_photos(given, crop, stored):
+    data = chosen_for(given).data
+    assert (data.crop_size, data.image_size) == (crop, stored)
+
+
+def test_sets_of_a_few_thousand_get_the_usual_epochs_and_larger_ones_fewer():
+    assert epochs(chosen_for(of(300, 32))) == [40, 30, 15]
+    assert epochs(chosen_for(of(2_700, 32))) == [40, 30, 15]
+    some = epochs(chosen_for(of(10_000, 32)))
+    assert [40, 30, 15] > some > [10, 8, 4]
+    assert epochs(chosen_for(of(10**6, 32))) == [10, 8, 4]
+
+
+def test_a_gpu_gets_a_larger_network_for_large_photos():
+    large = chosen_for(of(2_700, 400), GPU)
+    assert (large.model.name, large.data.crop_size) == ("resnet18", 224)
+    assert chosen_for(of(2_700, 32), GPU).model.name == "small"
+    six = chosen_for(of(2_700, 32), Machine("gpu", 6))
+    assert (six.pretrain.batch_size, six.evaluate.batch_size) == (66, 102)
+
+
+def test_what_is_given_stays():
+    config = chosen_for(
+        of(2_700, 400),
+        **{
+            "model.name": "resnet18",
+            "data.crop_size": 40,
+            "defense.epochs": 3,
+            "pretrain.batch_size": 16,
+        },
+    )
+    assert (config.model.name, config.data.crop_size) == ("resnet18", 40)
+    assert (config.data.image_size, config.defense.epochs) == (40, 3)
+    assert (config.pretrain.batch_size, config.backbone.batch_size) == (16, 64)
+    assert chosen_for(of(2_700, 400), **{"data.image_size": 40}).data.crop_size == 35
+
+
+def test_epochs_that_were_set_are_said_to_be():
+    def told(**changes):
+        config = photos.get_config()
+        override(config, changes)
+        return chosen.choose(config, of(3_000, 32), CPU)[1][-1]
+
+    assert "in minutes" not in told() and "as set" not in told()
+    assert "fewer, the more photos" in told()
+    assert " + 3 (as set) epochs" in told(**{"defense.epochs": 3})
+    every = {f"{stage}.epochs": 2 for stage in ("backbone", "pretrain", "defense")}
+    assert told(**every).startswith("training: 2 + 2 + 2 epochs")
+    assert told(**every).endswith(": as set")
+
+
+def test_nothing_is_open_but_for_photos():
+    config = coco.get_config()
+    config.pretrain.epochs = -1
+    assert chosen.open_settings(config) == []
+    with pytest.raises(InputError, match="pretrain.epochs: expected a number from 0"):
+        validate(config)
+    assert len(chosen.open_settings(photos.get_config())) == 10
+
+
+def test_weights_need_the_name_of_their_network():
+    config = photos.get_config()
+    config.model.weights = "vgg11.safetensors"
+    with pytest.raises(InputError, match="model.name: say which network vgg11"):
+        chosen.choose(config, of(2_700, 400), CPU)
+
+
+@pytest.fixture
+def config(tmp_path):
+    names = [f"{kind}/{i}.jpg" for kind in ("cat", "dog") for i in range(10)]
+    write_images(tmp_path / "photos", names, size=(40, 50))
+    config = photos.get_config()
+    config.data.source = str(tmp_path / "photos")
+    return config
+
+
+def test_the_photos_are_looked_at_where_they_lie(config, tmp_path):
+    assert chosen.look(config, tmp_path / "run") == Photos(Sizes(18, 18, 2), 40)
+    config.data.num_queries = 30
+    with pytest.raises(InputError, match="num_queries=30: only 18 images"):
+        chosen.look(config, tmp_path / "run")
+    config.data.source = ""
+    with pytest.raises(InputError, match="data.source is missing"):
+        chosen.look(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_with_what_was_chosen(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(chosen, "measured_speed", lambda config: 1e9)
+    workdir = tmp_path / "run"
+    values, lines = chosen.settle(config, workdir)
+    assert [line.split(":")[0] for line in lines] == [
+        *("photos", "network", "training", "time")
+    ]
+    claim_folder(workdir, "run")
+    first = copy.deepcopy(config)
+    override(first, values | {"pretrain.epochs": 7})
+    remember(workdir, first, {"data": {"split": "x", "whole": "y"}})
+    assert chosen.settle(config, workdir)[0] == values  # nothing has been made yet
+    (workdir / "backbone.safetensors").touch()
+    again, lines = chosen.settle(config, workdir)
+    assert again == values | {"pretrain.epochs": 7}
+    assert lines == [f"chosen before, see {workdir / 'config.json'}"]
+    assert json.loads((workdir / "config.json").read_text())["pretrain"]["epochs"] == 7
+    config.pretrain.epochs = 5
+    assert "pretrain.epochs" not in chosen.settle(config, workdir)[0]

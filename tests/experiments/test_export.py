@@ -1,0 +1,78 @@
+"""The program that exports: what it says, and when it says no."""
+
+import numpy as np
+import pytest
+from absl import flags
+
+from cgat_jax.evaluation.export import ExportedNetwork, load_exported
+from experiments import export
+from tests.evaluation.test_export import network_of
+
+pytest.importorskip("onnxruntime")
+
+
+def run(capsys, *arguments):
+    values = flags.FlagValues()
+    export.define_flags(values)
+    values(["export", *arguments])
+    code = export.main(values)
+    return code, *capsys.readouterr()
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return network_of(defense="cgat").save(tmp_path / "net.safetensors")
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".stablehlo"])
+def test_it_compares_before_it_says_done(suffix, saved, tmp_path, capsys):
+    out = tmp_path / f"net{suffix}"
+    given = [f"--workdir={saved}", "--network=cgat", f"--out={out}", "--images=5"]
+    code, printed, errors = run(capsys, *given)
+    assert (code, errors) == (0, "")
+    assert "5 images, largest difference of a logit" in printed
+    assert printed.endswith(f"0 of 60 bits differ: {out}\n")
+    assert load_exported(out).card["defense"] == "cgat"
+
+
+def test_a_file_with_other_bits_is_removed(saved, tmp_path, capsys, monkeypatch):
+    def inverted(path):
+        encode, card = load_exported(path)
+        return ExportedNetwork(lambda x: (~encode(x)[0], encode(x)[1]), card)
+
+    monkeypatch.setattr(export, "load_exported", inverted)
+    out = tmp_path / "net.onnx"
+    code, printed, errors = run(capsys, f"--workdir={saved}", f"--out={out}")
+    assert (code, printed) == (1, "") and not out.exists()
+    assert errors.startswith(f"export: {out}: removed, it gives other codes: 16 images")
+
+
+def test_it_refuses_in_one_line(saved, tmp_path, capsys):
+    out = f"--out={tmp_path / 'net.onnx'}"
+    for arguments, text in [
+        ([out], "--workdir is missing: expected the folder of a run"),
+        ([f"--workdir={saved}"], "--out is missing: expected the file to write"),
+        ([f"--workdir={saved}", "--network=saat", out], "is of defense 'cgat'"),
+        ([f"--workdir={tmp_path / 'none'}", out], "does not exist"),
+        ([f"--workdir={saved}", f"--out={saved}"], "unknown suffix"),
+    ]:
+        code, printed, errors = run(capsys, *arguments)
+        assert (code, printed) == (2, "")
+        assert text in errors and errors.count("\n") == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+def test_the_comparison_forgives_what_is_nearly_zero():
+    net = network_of()
+    logits, near = [], 0
+
+    def encode(pixels):
+        made = net.logits(pixels)
+        near_zero = abs(made) < 0.2 * abs(made).max()
+        logits.append(near_zero.sum())
+        return np.packbits((made > 0) ^ near_zero, axis=1), made
+
+    found = export.compare(ExportedNetwork(encode, net.card), net, 70)
+    assert found.images == 70 and found.largest < 1e-5
+    assert found.differing == sum(logits) > near
+    assert 0 < found.wrong <= found.differing

@@ -1,0 +1,54 @@
+"""What a run that goes on says is done, and what it says is left."""
+
+import pytest
+
+from cgat_jax.data import load_dataset
+from cgat_jax.evaluation import workload
+from cgat_jax.training.loop import epoch_steps
+from experiments import opening
+from tests import tiny_config
+
+
+@pytest.fixture
+def run(tmp_path):
+    config = tiny_config.get_config()
+    dataset = load_dataset(config.data, tmp_path / "data", progress=False)
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    return config, dataset, workdir, opening.costs(config, dataset)
+
+
+def told(run):
+    words = {line.split()[0]: line for line in opening.lines(*run)}
+    return words["workdir"], words["cost"]
+
+
+def test_a_new_run_has_all_of_its_cost_before_it(run):
+    done, cost = told(run)
+    assert done.endswith(": new") and " left" not in cost
+    assert opening.costs_left(*run) == run[-1]
+
+
+def test_a_stage_at_its_last_step_is_done_and_costs_no_more(run):
+    config, dataset, workdir, costs = run
+    total = config.backbone.epochs * epoch_steps(dataset, config.backbone)
+    (workdir / "backbone/checkpoints" / str(total)).mkdir(parents=True)
+    half = config.pretrain.epochs * epoch_steps(dataset, config.pretrain) // 2
+    (workdir / "pretrain/checkpoints" / str(half)).mkdir(parents=True)
+    done, cost = told(run)
+    assert "goes on (backbone done, pretrain at step" in done
+    assert "forward passes left: pretrain" in cost and "backbone" not in cost
+    left = opening.costs_left(*run)
+    assert left == costs | {"backbone": 0.0, "pretrain": costs["pretrain"] / 2}
+
+
+def test_what_is_measured_costs_no_more(run):
+    config, dataset, workdir, costs = run
+    for name in ("none-clean", "none-cgat", "cgat-noise"):
+        (workdir / "evaluate" / name).mkdir(parents=True)
+        (workdir / "evaluate" / name / "record.json").write_text("{}")
+    each = [workload.attack_passes(name, config) for name in ("cgat", "noise")]
+    queries = opening._sizes(config, dataset).query
+    left = opening.costs_left(*run)["evaluate"]
+    assert left == pytest.approx(costs["evaluate"] - sum(each) * queries)
+    assert left > 0

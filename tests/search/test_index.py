@@ -1,0 +1,283 @@
+"""An index: what it finds, what it refuses, what is on disk when a call returns."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from cgat_jax import Index
+from cgat_jax.errors import DamagedFileError, ForeignFilesError, InputError
+from cgat_jax.search.catalogue import Catalogue
+from cgat_jax.search.rows import Item, Query
+from tests.programs import ROOT
+from tests.search.networks import network, photos
+
+IDS = [f"dir/{i}.jpg" if i % 2 else i for i in range(12)]
+LABELS = [["a", "b"] if i % 3 == 0 else ["b"] if i % 3 == 1 else [] for i in range(12)]
+
+
+@pytest.fixture
+def index():
+    return Index.build(network(), photos(12), IDS, LABELS)
+
+
+def loops(queries, k, keep=lambda i: True):
+    codes = network().encode(photos(12))
+    found = []
+    for query in network().encode(queries):
+        pairs = sorted(
+            (int((query != c).sum()), i) for i, c in enumerate(codes) if keep(i)
+        )
+        found.append(pairs[:k])
+    return found
+
+
+def test_images_find_what_loops_over_codes_find(index):
+    queries = photos(12)[:3] + photos(3, seed=1)
+    found = index.search(queries, k=12)
+    for row, pairs in enumerate(loops(queries, 12)):
+        assert found.distances[row].tolist() == [d for d, _ in pairs]
+        assert found.ids[row] == [IDS[i] for _, i in pairs]
+        assert found.labels[row] == [tuple(LABELS[i]) for _, i in pairs]
+    (found,) = index.search(queries[:1], k=4, label="a").ids
+    assert found == [IDS[i] for _, i in loops(queries[:1], 4, lambda i: i % 3 == 0)[0]]
+
+
+def test_codes_find_what_images_find(index):
+    queries = photos(5, seed=2)
+    by_code = index.search(network().encode(queries), k=7, network=network())
+    assert by_code.ids == index.search(queries, k=7).ids
+
+
+def test_codes_of_another_network_are_refused(index):
+    other = network(seed=1)
+    for given in (other, other.sha256):
+        with pytest.raises(InputError, match="encode with the index's own network"):
+            index.search(other.encode(photos(1)), network=given)
+    with pytest.raises(InputError, match=r"expected \[n, 16\]"):
+        index.search(network(bits=24).encode(photos(1)))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"k": 0}, "k: expected 1 to 12"),
+        ({"k": 13}, "k: expected 1 to 12"),
+        ({"k": 5, "label": "a"}, "k: expected 1 to 4"),
+        ({"label": "cat"}, "label 'cat'"),
+        ({"queries": []}, "expected one at least"),
+        ({"queries": np.zeros((0, 16), np.int8)}, "expected one at least"),
+        ({"queries": np.zeros((2, 9, 9), np.uint8)}, r"\[n, H, W, 3\]"),
+        ({"queries": np.full((1, 40, 40, 3), np.nan)}, "image 0"),
+    ],
+)
+def test_bad_questions_are_one_line(index, change, why):
+    with pytest.raises(InputError, match=why) as error:
+        index.search(**{"queries": photos(1), "k": 1} | change)
+    assert "\n" not in str(error.value)
+
+
+def test_adding_is_all_or_nothing(index):
+    new = photos(2, seed=3)
+    for ids, why in (
+        (["x", IDS[0]], "id 0: is in the index already"),
+        (["x", "x"], "id 'x': is in the index already"),
+        (["x"], "2 images, 1 ids"),
+        (["x", 1.5], "id 1.5: expected text or a whole number"),
+        (["x", True], "id True"),
+    ):
+        with pytest.raises(InputError, match=why):
+            index.add(new, ids)
+        assert len(index) == 12
+        assert index.search(new, k=12).distances.shape == (2, 12)
+    with pytest.raises(InputError, match="image 1"):
+        index.add([new[0], np.zeros((3, 3))], ["x", "y"])
+    assert len(index) == 12
+
+
+def test_removing_is_all_or_nothing_and_numbers_are_not_used_again(index):
+    with pytest.raises(InputError, match="id 'none'"):
+        index.remove([IDS[1], "none"])
+    assert len(index) == 12
+    index.remove([IDS[11], IDS[4]])
+    found = index.search(photos(12)[4:5], k=10)
+    assert IDS[4] not in found.ids[0] and IDS[11] not in found.ids[0]
+    (number,) = index.add(photos(1, seed=4), [IDS[11]])
+    assert number == 13
+
+
+def test_an_index_is_read_back_as_it_was(index, tmp_path):
+    expected = index.search(photos(12), k=12, label="")
+    index.save(tmp_path / "index")
+    again = Index.load(tmp_path / "index")
+    found = again.search(photos(12), k=12)
+    assert found.ids == expected.ids and found.labels == expected.labels
+    np.testing.assert_array_equal(found.distances, expected.distances)
+    assert again.catalogue.picture(1) == index.catalogue.picture(1) != b""
+    again.add(photos(1, seed=5), ["later"])
+    again.remove([IDS[2]])
+    assert len(Index.load(tmp_path / "index")) == 12  # while the other is open
+    with pytest.raises(InputError, match="holds an index already"):
+        index.save(tmp_path / "index")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.txt").write_text("mine")
+    with pytest.raises(ForeignFilesError):
+        index.save(tmp_path / "photos")
+    assert [x.name for x in (tmp_path / "photos").iterdir()] == ["a.txt"]
+
+
+def test_what_is_no_index_is_one_line(tmp_path, index):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        Index.load(tmp_path / "none")
+    with pytest.raises(InputError, match="holds no index"):
+        Index.load(tmp_path)
+    folder = index.save(tmp_path / "index")
+    network(seed=1).save(folder / "network.safetensors")
+    with pytest.raises(DamagedFileError, match="its network"):
+        Index.load(folder)
+
+
+def test_a_damaged_index_is_named(tmp_path, index, rng):
+    folder = index.save(tmp_path / "index")
+    path = folder / "catalogue.sqlite"
+    whole = path.read_bytes()
+    for content in (b"", b"not a database" * 100, whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        if content:
+            with pytest.raises(
+                (DamagedFileError, InputError), match="catalogue.sqlite"
+            ):
+                found = Index.load(folder)
+                found.search(photos(12), k=12)
+    path.write_bytes(whole)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE items SET code = x'ffff' WHERE number = 4")
+    db.close()
+    with pytest.raises(DamagedFileError, match="at item 'dir/3.jpg'"):
+        Index.load(folder)
+
+
+def test_a_label_that_is_lost_is_named(tmp_path, index):
+    folder = index.save(tmp_path / "index")
+    with sqlite3.connect(folder / "catalogue.sqlite") as db:
+        db.execute("UPDATE labels SET name = 'c' WHERE name = 'b'")
+    db.close()
+    with pytest.raises(DamagedFileError, match="a label is missing"):
+        Index.load(folder)
+
+
+@pytest.mark.slow
+def test_every_flipped_bit_of_a_catalogue_is_noticed_or_harmless(tmp_path, index, rng):
+    folder = index.save(tmp_path / "index")
+    path = folder / "catalogue.sqlite"
+    whole, expected = path.read_bytes(), index.search(photos(12), k=12)
+    for _ in range(60):
+        content = bytearray(whole)
+        content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        path.write_bytes(content)
+        try:
+            loaded = Index.load(folder)
+            found = loaded.search(photos(12), k=12)
+        except (InputError, OSError):
+            continue
+        np.testing.assert_array_equal(found.distances, expected.distances)
+
+
+def test_what_was_added_survives_a_kill(tmp_path, index):
+    """A child adds one after another, says so, and is killed amid one."""
+    folder = index.save(tmp_path / "index")
+    code = f"""
+import sys, numpy as np
+from cgat_jax import Index
+index = Index.load({str(folder)!r})
+for number in range(10_000):
+    index.add(np.where(np.arange(16) < number % 16, 1, -1)[None], [f"new{{number}}"])
+    print(f"new{{number}}", flush=True)
+"""
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    said = [child.stdout.readline().strip() for _ in range(25)]
+    child.kill()
+    said += child.communicate()[0].split()[:-1]  # the last line may be cut off
+    again = Index.load(folder)
+    assert {*said} <= {*again.catalogue.origins()}
+    found = again.search(np.ones((1, 16), np.int8), k=len(again))
+    assert sorted(map(str, found.ids[0])) == sorted(map(str, again.catalogue.origins()))
+
+
+def test_threads_share_an_index(index):
+    queries, wrong = network().encode(photos(12)), []
+    expected = index.search(queries, k=4, label="a").ids
+
+    def ask():
+        for _ in range(30):
+            if index.search(queries, k=4, label="a").ids != expected:
+                wrong.append("another answer")
+
+    def change(name):
+        for number in range(30):
+            index.add(queries[:1], [f"{name}{number}"], [["b"]])
+            index.remove([f"{name}{number}"])
+
+    threads = [threading.Thread(target=change, args=[name]) for name in "xy"]
+    threads += [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong and len(index) == 12
+
+
+def test_labels_that_look_like_code_are_only_text(index):
+    nasty = "'); DROP TABLE items; -- \" <script>"
+    index.add(photos(1, seed=6), [nasty], [[nasty]])
+    found = index.search(photos(1, seed=6), k=1, label=nasty)
+    assert found.ids == [[nasty]] and found.labels == [[(nasty,)]]
+    index.remove([nasty])
+    with pytest.raises(InputError, match="k: expected 1 to 0"):
+        index.search(photos(1), k=1, label=nasty)
+
+
+def test_names_are_the_same_from_disk_and_from_memory(rng):
+    catalogue = Catalogue()
+    kinds = [("a",), (), ("a", "b")]
+    items = [Item(f"i{n}" if n % 2 else n, kinds[n % 3], b"\x01") for n in range(300)]
+    catalogue.add(items)
+    catalogue.remove(range(1, 300, 7))
+    left = np.setdiff1d(np.arange(1, 301), np.arange(1, 300, 7))
+    asked = rng.choice(left, (4, 20))
+    before = catalogue.names(asked)
+    assert len(catalogue._rows("SELECT * FROM items")) == len(left) == len(catalogue)
+    list(catalogue.codes())  # reads all names
+    assert catalogue.names(asked) == before
+    assert before[0][1][2] == items[asked[1, 2] - 1].id
+    (number,) = catalogue.add([Item("new", (), b"\x01")])
+    catalogue.remove(left[:1].tolist())
+    assert catalogue.names(np.array([[number]])) == ([["new"]], [[()]])
+    assert catalogue.count("") == len(left) and catalogue.count("b") == sum(
+        "b" in items[n - 1].labels for n in left[1:]
+    )
+    for unknown in (left[0], 0, -1, number + 1):
+        with pytest.raises(KeyError):
+            catalogue.names(np.array([[unknown]]))
+
+
+def test_a_catalogue_in_memory_and_queries():
+    catalogue = Catalogue()
+    numbers = catalogue.add([Item("x", ("a",), b"\x01"), Item(7, (), b"\x02", b"jpeg")])
+    assert catalogue.ids(numbers.tolist()) == {1: ("x", ("a",)), 2: (7, ())}
+    assert catalogue.picture(1) is None and catalogue.picture(2) == b"jpeg"
+    for _ in range(2):  # the second time in their place
+        queries = [Query("q", ("a", "b"), b"png"), Query("c", (), b"other", clean=True)]
+        catalogue.set_queries(queries)
+    assert catalogue.clean_queries() == [b"other"]
+    ((number, id_, labels),) = catalogue.query_list()
+    assert (id_, labels) == ("q", ("a", "b"))
+    assert catalogue.query(number) == Query("q", ("a", "b"), b"png")
+    assert catalogue.query(number + 1) is None
+    assert json.dumps([*catalogue.label_numbers()]) == '["a"]'
