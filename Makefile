@@ -12,14 +12,15 @@ demo: quickstart $(VENV)/installed-demo
 	for network in none cgat; do $(BIN)/python -m experiments.index --workdir=runs/quickstart --network=$$network --out=runs/demo/$$network || exit; done
 	$(BIN)/python -m experiments.serve --index=runs/demo/none --index=runs/demo/cgat --open
 
+# Three workers on two cores: many tests wait for a program that they have started.
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 test-all: $(VENV)/installed-test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --slow
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --slow
 
 test-long: $(VENV)/installed-test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --long -m long
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --long -m long
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .

@@ -103,6 +103,7 @@ def generated():
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("heading", "code"), blocks(), ids=[h for h, _ in blocks()])
 def test_an_example_of_the_page_runs(heading, code, tmp_path, monkeypatch):
     missing = [name for name in cgat_jax._PUBLIC if not is_there(name)]
@@ -122,6 +123,7 @@ def test_the_page_shows_every_public_name():
     assert not missing, missing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLIC)
 def test_a_public_function_has_an_example_that_runs(name):
     finder = doctest.DocTestFinder(recurse=False)
@@ -136,6 +138,7 @@ def test_a_public_function_has_an_example_that_runs(name):
     assert not failed
 
 
+@pytest.mark.slow
 def test_examples_of_methods_go_on_from_that_of_their_class():
     """So that ``net`` need not be made again in each."""
     finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()

@@ -185,6 +185,7 @@ def everything(folder):
     return {path: content for path, content in found if locks.LOCK not in path}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=": ".join)
 def test_what_is_not_ours_is_refused_in_a_line_and_stays(outcomes, case):
     code, errors, before, after = outcomes[case]

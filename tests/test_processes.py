@@ -52,6 +52,7 @@ APART = [
 ]
 
 
+@pytest.mark.slow
 def test_two_processes_agree():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

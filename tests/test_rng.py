@@ -51,6 +51,7 @@ def _purposes(function, stages):
                 yield ast.literal_eval(word) if quoted else f"{path.name}: {word}"
 
 
+@pytest.mark.slow
 def test_the_package_draws_from_the_listed_streams_alone():
     """Each purpose in the code is of a list, and each of a list is in the code."""
     assert set(_purposes("host_stream", STAGES)) == set(rng.HOST_STREAMS)

@@ -100,6 +100,7 @@ def test_imports_go_one_way(path):
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "rooms"),
     [

@@ -60,12 +60,14 @@ def alarm(net, data):
     return Alarm.calibrate(net, clean, codes, centers)
 
 
+@pytest.mark.slow
 def test_the_examples_run():
     for module in (alarm_module, conformal, unusual):
         done = doctest.testmod(module)
         assert done.attempted and not done.failed
 
 
+@pytest.mark.slow
 def test_views_are_the_changes_that_they_are_called(rng):
     images = rng.random((2, 5, 7, 3)).astype(np.float32)
     own, *views = np.asarray(view_images(jnp.array(images)))
@@ -129,6 +131,7 @@ def test_distances_by_hand():
     assert nearest_distances(queries, database, 9).tolist() == [3 / 12, 4 / 12]
 
 
+@pytest.mark.slow
 def test_centers_are_those_of_the_label_sets_that_occur(rng):
     codes = rng.choice([-1, 1], (30, 8))
     labels = rng.integers(0, 2, (30, 3)) * (np.arange(30) > 3)[:, None]
@@ -139,6 +142,7 @@ def test_centers_are_those_of_the_label_sets_that_occur(rng):
     assert {*map(tuple, found.tolist())} == {*map(tuple, np.asarray(wanted).tolist())}
 
 
+@pytest.mark.slow
 def test_the_report_is_that_of_the_networks_own_logits(net, data, alarm):
     _, others, codes, centers = data
     report = alarm(net, others)

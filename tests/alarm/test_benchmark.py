@@ -63,6 +63,7 @@ def test_the_written_page_is_our_own():
     ownership.check_out_file(page, benchmark.TITLE)
 
 
+@pytest.mark.slow
 def test_queries_of_calibration_are_not_attacked(subject):
     clean = subject.alarm.content.clean
     found = subject.clean[0].statistics

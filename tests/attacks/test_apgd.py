@@ -83,6 +83,7 @@ def test_it_follows_the_published_algorithm(rng, x64, steps):
     np.testing.assert_allclose(got.reshape(3, 12), expected, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_it_ends_nearer_to_the_optimum_than_steps_of_one_size(rng):
     origin, goal = _problem(rng)
     images, aim = (

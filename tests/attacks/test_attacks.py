@@ -67,6 +67,7 @@ def _make(name, **settings):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DESCENTS)
 def test_the_result_is_in_the_ball_and_in_the_pixel_range(problem, name):
     moved = _make(name)(*problem)

@@ -12,6 +12,7 @@ foolbox = pytest.importorskip("foolbox", reason="foolbox is not installed")
 eagerpy = pytest.importorskip("eagerpy", reason="eagerpy is not installed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("random_start", [False, True])
 def test_sign_descent_equals_foolbox_linf_pgd(rng, x64, random_start):
     """Same loss, start, steps and ball; foolbox.attacks.LinfPGD on JAX arrays.

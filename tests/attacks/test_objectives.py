@@ -27,6 +27,7 @@ def test_golden_hag(x64):
     assert _norm(mean, codes) == pytest.approx(0.2635882858, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_golden_sdha(x64):
     bank = Bank(jnp.array(BANK), jnp.array(golden.BANK_LABELS))
     arguments = jnp.array(OWN), jnp.array(golden.LABELS), bank
@@ -61,6 +62,7 @@ def test_objectives_equal_the_loop_over_bits(rng, x64, name):
     np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_sdha_equals_the_loop_over_relevant_codes(rng, x64):
     codes, own, _, bank, labels = _problem(rng)
     got = objectives.sdha(
@@ -94,6 +96,7 @@ def test_the_opposite_code_is_the_untargeted_optimum(rng, name):
     assert values.min() == best[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [10, 100, 1500, 2000, 7])
 def test_alpha_grows_in_ten_parts(steps):
     budget = Budget(steps=steps, alpha="annealed")

@@ -271,6 +271,7 @@ def test_a_steps_losses_equal_numpys_networks(stepped):
     )
 
 
+@pytest.mark.slow
 def test_the_judge_learns_at_every_third_step_and_padding_weighs_nothing(stepped):
     step, state, batch, constants = stepped
     other = batch._replace(images=batch.images.copy())
@@ -324,6 +325,7 @@ def test_crafted_images_agree_with_their_targets(attacked, trained):
     assert attacked > 0.6 > 0.2 > clean
 
 
+@pytest.mark.slow
 def test_the_projected_form_stays_in_the_ball(trained, rng):
     images = jnp.array(rng.random((ROWS, SIZE, SIZE, 3)), jnp.float32)
     images = images.at[0].set(0.0).at[1].set(1.0)
@@ -428,6 +430,7 @@ def test_a_finished_training_is_only_read(attacked, trained):
     _same(_train(attacked, trained[1], batches=none), trained[0])
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_ends_the_training(attacked, trained, tmp_path):
     def breaks(start, count):
         for number, batch in enumerate(_batches(start, count)):

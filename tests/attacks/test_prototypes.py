@@ -40,6 +40,7 @@ def _agreement(bank, codes):
     return cosines[own].mean() - cosines[~own].mean()
 
 
+@pytest.mark.slow
 def test_training_brings_prototypes_to_the_codes_of_their_class(bank, monkeypatch):
     monkeypatch.setattr(prototype, "HIDDEN", 64)
     before, after = (_agreement(bank, _codes(bank, steps)) for steps in (0, 600))
@@ -48,6 +49,7 @@ def test_training_brings_prototypes_to_the_codes_of_their_class(bank, monkeypatc
     assert set(np.unique(codes)) <= {-1.0, 0.0, 1.0} and codes.shape == (3, 16)
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_prototypes(bank, monkeypatch):
     monkeypatch.setattr(prototype, "HIDDEN", 64)
     np.testing.assert_array_equal(_codes(bank, 5), _codes(bank, 5))
@@ -92,6 +94,7 @@ def _fitted(bank, steps, check_stop=lambda: None, each_step=lambda: None):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seconds", "most"), [(0.01, 100), (0.3, 8), (5.0, 8)])
 def test_a_stop_waits_for_about_a_second_of_steps(bank, monkeypatch, seconds, most):
     """By a clock that the steps themselves move; no step is queued beyond the check."""
@@ -113,6 +116,7 @@ def test_a_stop_waits_for_about_a_second_of_steps(bank, monkeypatch, seconds, mo
     )
 
 
+@pytest.mark.slow
 def test_a_stop_ends_the_training_there(bank, monkeypatch):
     monkeypatch.setattr(prototype, "HIDDEN", 8)
     done = []
@@ -126,6 +130,7 @@ def test_a_stop_ends_the_training_there(bank, monkeypatch):
     assert len(done) == 8
 
 
+@pytest.mark.slow
 def test_the_length_of_the_blocks_changes_no_bit(bank, monkeypatch):
     monkeypatch.setattr(prototype, "HIDDEN", 8)
     found = []

@@ -77,6 +77,7 @@ def test_images_are_the_evaluations_to_the_bit(evaluation, name):
     )
 
 
+@pytest.mark.slow
 def test_by_default_it_is_the_evaluation_of_seed_0_with_the_attacks_own_steps():
     keys = device_stream(0, "cgat")
     given = "cgat", encode, IMAGES, CODES
@@ -88,6 +89,7 @@ def test_by_default_it_is_the_evaluation_of_seed_0_with_the_attacks_own_steps():
     assert (other != attack(*given, steps=1)).mean() > 0.5
 
 
+@pytest.mark.slow
 def test_the_size_of_the_batch_and_the_type_of_the_pixels_change_nothing():
     pixels = np.round(IMAGES * 255).astype(np.uint8)
     whole = attack("cgat", encode, pixels, CODES, steps=5)
@@ -99,6 +101,7 @@ def test_the_size_of_the_batch_and_the_type_of_the_pixels_change_nothing():
     np.testing.assert_allclose(whole, parts, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_own_codes_are_computed_where_they_are_left_out():
     own = np.sign(encode(IMAGES))
     given = attack("apgd_opposite", encode, IMAGES, own, steps=5)
@@ -106,6 +109,7 @@ def test_own_codes_are_computed_where_they_are_left_out():
     np.testing.assert_array_equal(given, found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["p2p", "nag", "saat_targeted", "apgd_anchor"])
 def test_targeted_attacks_approach_their_references_and_others_leave_them(name):
     def agreement(images):
@@ -116,6 +120,7 @@ def test_targeted_attacks_approach_their_references_and_others_leave_them(name):
     assert agreement(attack("apgd", encode, IMAGES, CODES, steps=20)) < before
 
 
+@pytest.mark.slow
 def test_settings_are_followed():
     def run_with(**settings):
         return attack(
@@ -204,6 +209,7 @@ def test_what_cannot_be_is_refused_in_one_line(message):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_the_example_runs():
     result = doctest.testmod(run)
     assert result.attempted > 5 and not result.failed

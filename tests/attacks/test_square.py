@@ -56,6 +56,7 @@ def test_more_queries_never_raise_the_objective_and_many_lower_it(problem):
     assert (agreement(long) < agreement(images)).all()
 
 
+@pytest.mark.slow
 def test_it_asks_for_no_gradient(problem):
     encode, *rest = problem
 
@@ -70,6 +71,7 @@ def test_it_asks_for_no_gradient(problem):
     square(Budget(steps=20))(lambda images, iteration: opaque(images), *rest)
 
 
+@pytest.mark.slow
 def test_every_pixel_that_moved_is_at_the_end_of_the_ball(problem):
     _, images, _, _ = problem
     moved = square(Budget(steps=60, epsilon=0.05))(*problem)

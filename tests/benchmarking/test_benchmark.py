@@ -89,6 +89,7 @@ def _numbers(records):
     return [{k: v for k, v in r.items() if k not in left_out} for r in records]
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_the_evaluator_on_the_network_with_its_arrays(
     measured, tmp_path
 ):
@@ -282,6 +283,7 @@ def test_what_cannot_be_is_refused_in_one_line(message, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_the_example_runs():
     result = doctest.testmod(sys.modules["cgat_jax.benchmarking.benchmark"])
     assert result.attempted > 10 and not result.failed

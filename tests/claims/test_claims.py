@@ -145,6 +145,7 @@ def honest(made, dataset):
     return found(made, dataset, queries=5, seed=3)
 
 
+@pytest.mark.slow
 def test_an_honest_claim_holds(honest):
     findings = honest
     assert not [x for x in findings.values() if x.holds is False]

@@ -24,6 +24,7 @@ def test_a_case_by_hand():
     assert map_bounds(query, database) == (0.25, 0.5, 1)
 
 
+@pytest.mark.slow
 def test_a_split_as_large_as_nus_wide_is_counted_exactly(rng):
     rates = np.geomspace(0.38, 0.026, 21)
     database = (rng.random((193_734, 21)) < rates).astype(np.uint8)

@@ -125,6 +125,7 @@ def test_it_refuses_in_a_line(tmp_path, capsys, changes, message):
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_program(tmp_path):
     source, out = small_lists(tmp_path / "source"), tmp_path / "out"
     (source / "images/d1.jpg").write_bytes(b"<html>")

@@ -57,6 +57,7 @@ def close(one, other, **tolerance):
 EVERY = [(name, "train") for name in DEFENSES] + [("cgat", "eval")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "crafting"), EVERY)
 def test_running_statistics_see_adversarial_and_clean_images_and_no_crafting(
     name, crafting
@@ -94,6 +95,7 @@ def test_padded_rows_change_nothing(name, crafting):
     close(padded, exact, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_weight_perturbation_leaves_the_statistics_alone():
     plain, step = prepare(Defense())
     plain, _ = step(plain, toy.batch(), jax.random.key(0))
@@ -104,6 +106,7 @@ def test_weight_perturbation_leaves_the_statistics_alone():
     assert (weights[0] != weights[1]).any()
 
 
+@pytest.mark.slow
 def test_the_average_is_of_weights_and_statistics():
     state, step = prepare(Defense(ema=0.75))
     expected = 0.4

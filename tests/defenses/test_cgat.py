@@ -80,6 +80,7 @@ def _initial_state(tx):
     return TrainState(jnp.array(0), params, {}, {}, bank, tx.init(params))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bank", ["soft", "binary"])
 @pytest.mark.parametrize("pad_to", [None, 4])
 def test_golden_three_steps(x64, bank, pad_to):

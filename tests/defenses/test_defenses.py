@@ -92,6 +92,7 @@ def test_training_lowers_the_robust_loss(name):
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.05
 
 
+@pytest.mark.slow
 def test_the_average_is_kept_beside_the_weights():
     state, step = _prepare(Defense(ema=0.75))
     plain, plain_step = _prepare(Defense())
@@ -129,6 +130,7 @@ def test_weights_of_the_terms_add_up(name):
     assert plain["loss"] == pytest.approx(whole, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_consistency_is_the_mean_square_between_adversarial_and_clean_codes():
     plain, more = _first_metrics(), _first_metrics(consistency=2.0)
     gap = (more["loss"] - plain["loss"]) / 2

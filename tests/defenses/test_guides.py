@@ -62,6 +62,7 @@ def _bank(signs: bool):
     return BANK, after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["equal", "jaccard", "cosine"])
 def test_cgat_moves_away_from_the_old_centers_and_pulls_to_the_new(kind):
     references, metrics, _ = _run(make_cgat_step, Defense(centers=kind))
@@ -105,6 +106,7 @@ def _atrdh(**changes):
     return state, *_run(make, settings, **changes)
 
 
+@pytest.mark.slow
 def test_atrdh_starts_with_a_zero_bank_and_the_unique_labels_of_the_database():
     state, *_ = _atrdh()
     np.testing.assert_array_equal(state.bank.codes, 0)
@@ -162,6 +164,7 @@ def test_atrdh_trains_its_prototype_network_on_the_new_signs():
     assert jnp.abs(after - before).max() == pytest.approx(1e-4, rel=0.01)
 
 
+@pytest.mark.slow
 def test_the_prototype_loss_falls_while_atrdh_trains():
     settings = Defense(name="atrdh", epochs=30)
     tx = make_optimizer(settings, lambda step: 0.01)

@@ -13,6 +13,7 @@ from tests.lowering import products
 PIXELS = 12  # an image's; the network's products have that side, no other has
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bank", ["soft", "binary"])
 @pytest.mark.parametrize("name", DEFENSES)
 def test_only_the_network_is_left_to_the_default(name, bank):

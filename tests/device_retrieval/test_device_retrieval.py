@@ -20,6 +20,7 @@ def on_device(data):
     return [jnp.asarray(table) for table in data]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key_bits", [32, 8])  # 8: distance and relevance apart
 @pytest.mark.parametrize("entries", [(-1, 1), (-1, 0, 1)])
 @pytest.mark.parametrize(

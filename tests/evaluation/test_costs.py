@@ -63,6 +63,7 @@ def test_attacks_cost_their_iterations_and_prosgan_its_training():
     assert cost("prosgan") > cost("cgat")
 
 
+@pytest.mark.slow
 def test_the_measured_speed_is_that_of_a_computer():
     speed = measured_speed(tiny_config.get_config())
     assert 1e6 < speed < 1e16

@@ -79,6 +79,7 @@ def _timeless(records):
     return [{k: r[k] for k in r if k != "seconds"} for r in records]
 
 
+@pytest.mark.slow
 def test_records_say_what_they_belong_to(measured, dataset):
     for record in measured[1]:
         assert record["data_sha256"] == dataset.digest.whole
@@ -120,6 +121,7 @@ def test_damaged_targets_are_drawn_anew_though_nothing_asks(
     assert (copy / "targets.npy.damaged-1").read_bytes() == b"null"
 
 
+@pytest.mark.slow
 def test_another_array_in_its_place_is_damage(config, dataset, network, measured, copy):
     """Whole, sealed and of the same shape, but of another part or without a seal."""
     codes = copy / "codes" / "none"
@@ -141,6 +143,7 @@ def test_another_array_in_its_place_is_damage(config, dataset, network, measured
     assert names == ["query.npy.damaged-1", *records, "train.npy.damaged-1"]
 
 
+@pytest.mark.slow
 def test_a_network_of_another_code_length_keeps_its_codes(config, dataset, tmp_path):
     """A source of a transfer may have longer codes than the run itself."""
     longer = dataclasses.replace(config.model, bits=16)
@@ -182,6 +185,7 @@ def test_a_record_of_another_network_is_refused(config, dataset, network, copy):
         _measure(config, dataset, network, copy)
 
 
+@pytest.mark.slow
 def test_an_encode_function_that_holds_its_weights_is_known_by_its_outputs(
     config, dataset, network, tmp_path
 ):
@@ -213,6 +217,7 @@ def _one_attack(attack, score, holds_above):
     return EnsembleResult(worst, map_per_attack, 0)
 
 
+@pytest.mark.slow
 def test_the_worst_case_is_compared_again_when_attacks_are_added(
     config, dataset, network, tmp_path, monkeypatch
 ):
@@ -245,6 +250,7 @@ def _on_first(config, dataset, network, folder, **changes):
     return worst_on_first(evaluator, {"none": encoded}), records, (evaluator, encoded)
 
 
+@pytest.mark.slow
 def test_a_worst_case_on_first_queries_is_what_all_of_them_have_there(
     config, dataset, network, tmp_path, monkeypatch
 ):
@@ -269,6 +275,7 @@ def test_a_worst_case_on_first_queries_is_what_all_of_them_have_there(
         assert record["map"] == pytest.approx(own.mean())
 
 
+@pytest.mark.slow
 def test_a_worst_case_on_first_queries_is_kept_and_follows_the_settings(
     config, dataset, network, tmp_path, monkeypatch
 ):
@@ -368,6 +375,7 @@ def test_every_record_says_that_images_were_rounded(config, attack):
     assert attack_settings(rounded, "clean") == attack_settings(config, "clean")
 
 
+@pytest.mark.slow
 def test_rounded_images_are_of_256_levels_in_the_ball(
     config, dataset, network, tmp_path
 ):

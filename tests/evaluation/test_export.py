@@ -104,6 +104,7 @@ def assert_same_codes(found, net, pixels, near=1e-4):
     return bits[:, : net.bits]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("batch_size", [200, 1_000])
 def test_codes_of_a_thousand_photos_are_those_of_the_network(
@@ -221,6 +222,7 @@ def test_running_onnx_without_its_runtime_is_one_line(files, monkeypatch):
         load_exported(files[".onnx"])
 
 
+@pytest.mark.slow
 def test_bfloat16_goes_out_as_stablehlo_alone(crops, tmp_path):
     net = network_of(dtype="bfloat16")
     encode, _ = load_exported(net.export(tmp_path / "net.stablehlo"))
@@ -237,6 +239,7 @@ def test_a_full_byte_of_bits_has_no_padding(crops, tmp_path):
     assert_same_codes(encode(crops[:5]), net, crops[:5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "suffixes"),
     [

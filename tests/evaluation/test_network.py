@@ -99,6 +99,7 @@ def test_a_network_that_overflows_is_an_error(net, photos):
         Network(params, net.stats, CARD).encode(photos)
 
 
+@pytest.mark.slow
 def test_it_can_be_attacked(net, rng):
     images = jnp.array(rng.random((3, 16, 16, 3)), jnp.float32)
     goal = jnp.array(net.encode(np.asarray(images)), jnp.float32)

@@ -60,6 +60,7 @@ QUICK = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_an_honest_network_passes(evaluator, name):
     value, passed = _value(_subject(evaluator, "honest"), name)

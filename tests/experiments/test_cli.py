@@ -196,6 +196,7 @@ def get_studies():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_every_program_refuses_a_bad_file_in_one_line(tmp_path, name):
     (tmp_path / "bad.py").write_text("def get_config(:\n")

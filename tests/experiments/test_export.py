@@ -24,6 +24,7 @@ def saved(tmp_path):
     return network_of(defense="cgat").save(tmp_path / "net.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".onnx", ".stablehlo"])
 def test_it_compares_before_it_says_done(suffix, saved, tmp_path, capsys):
     out = tmp_path / f"net{suffix}"

@@ -221,6 +221,7 @@ def test_a_figure_is_run_once_with_failures_named_and_rendered_again(tmp_path):
     assert ": done" in _run(*arguments, "--dry-run").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -245,6 +246,7 @@ def test_a_wrong_flag_is_one_line_and_exit_code_2(arguments, message):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_the_speed_that_a_plan_assumes_can_be_given(tmp_path):
     flags = ["--table=4", "--dataset=quickstart", f"--workdir={tmp_path}", "--dry-run"]
     done = _run(*flags, "--tflops=0.5")
@@ -292,6 +294,7 @@ def test_cells_with_given_weights_are_done_when_they_are(tmp_path):
     assert not any(is_done(study, run, folder) for run in cells_of(study))
 
 
+@pytest.mark.slow
 def test_a_table_of_two_data_sets_is_refused_with_both_folders(tmp_path, monkeypatch):
     monkeypatch.setitem(paper_cells.CONFIGS, "quickstart", "tests/tiny_config.py")
     cells = paper_cells.cells_of_table(4, "quickstart")
@@ -365,6 +368,7 @@ def test_a_cell_without_its_transfers_is_not_done(tmp_path, monkeypatch):
     assert is_done(study, run, folder)
 
 
+@pytest.mark.slow
 def test_a_damaged_record_counts_as_not_done_so_that_it_is_made_anew(
     tmp_path, monkeypatch
 ):

@@ -39,6 +39,7 @@ def _final_states(workdir):
     return states
 
 
+@pytest.mark.slow
 def test_a_run_leaves_records_checkpoints_and_a_report(finished):
     workdir, done = finished
     assert "undefended" in done.stdout and "chance" in done.stdout
@@ -55,6 +56,7 @@ def test_a_run_leaves_records_checkpoints_and_a_report(finished):
     assert steps == {"backbone": 6, "pretrain": 12, "defend": 12}
 
 
+@pytest.mark.slow
 def test_the_same_command_again_changes_nothing(finished, cache):
     workdir, _ = finished
     before = read_records(workdir), _final_states(workdir)
@@ -173,7 +175,7 @@ def doubted(finished, cache, tmp_path_factory):
     return workdir, done
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_finished_run_goes_on_with_more_to_measure(finished, doubted):
     workdir, done = doubted
     assert read_records(workdir) == read_records(finished[0])
@@ -192,7 +194,7 @@ def test_a_finished_run_goes_on_with_more_to_measure(finished, doubted):
     assert found["cgat", "none"] == found["cgat", "other.none"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_checks_of_each_network_are_printed_kept_and_reported(doubted):
     workdir, done = doubted
     results = json.loads((workdir / "results.json").read_text())

@@ -38,6 +38,7 @@ print(jax.lax.conv(x, kernel, (1, 1), "VALID").max(), prefer())
     assert in_new_process(lines) == ["True", SETTING, "4.0", "False"]
 
 
+@pytest.mark.slow
 @needs_tested_jaxlib
 def test_flags_of_the_user_are_kept():
     lines = 'import os; print(prefer()); print(os.environ["XLA_FLAGS"])'

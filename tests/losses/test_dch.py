@@ -20,6 +20,7 @@ def test_identical_codes_are_finite_and_at_rest(rng, x64):
     np.testing.assert_array_equal(gradient, 0)
 
 
+@pytest.mark.slow
 def test_distance_has_no_gradient_past_the_largest_cosine(x64):
     first = jnp.array([[0.5, 0.5, -0.5]])
     others = jnp.array([[0.9, 0.8, -0.9], [0.9, 0.2, -0.9]])  # cosines 0.998, 0.895

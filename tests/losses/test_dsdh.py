@@ -60,6 +60,7 @@ def test_no_classifier_is_better_than_the_fitted_one(rng, x64):
     np.testing.assert_allclose(jax.grad(objective)(fitted), 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_gradient_is_that_of_dpsh_without_quantization(rng, x64):
     data = toy.random_toy(rng)
     inputs = data.logits(), data.batch(), data.bank()

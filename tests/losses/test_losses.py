@@ -57,6 +57,7 @@ def test_losses_are_finite_at_the_nasty_points(rng, name, size, kind):
     assert np.isfinite(got) and np.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
 def test_padded_rows_change_nothing(rng, name):
     """Of the -C variants the value differs: they draw a sign for each padded row."""

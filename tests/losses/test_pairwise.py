@@ -91,6 +91,7 @@ def _first_gradients(rng, seen):
     }
 
 
+@pytest.mark.slow
 def test_hashnets_first_gradients_differ_by_what_unseen_pairs_are(rng):
     """Few pairs seen are similar: each weighs as much as all unseen similar ones."""
     norms = _first_gradients(rng, seen=32)

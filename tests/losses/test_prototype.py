@@ -68,6 +68,7 @@ def test_prototype_loss_equals_the_loop(rng, x64, triangle, pad):
     assert got == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("positive", [0.0, 1.0])
 @pytest.mark.parametrize("considered", [0.0, 1.0])
 def test_circle_of_one_group_or_none_is_finite(positive, considered):

@@ -68,6 +68,7 @@ def test_signs_follow_the_key(rng):
     assert first != other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "settings", "lost"),
     [("dsdh", {"quantization": 0.5}, 0.0), ("csq", {"rule": "single"}, 1e-4)],

@@ -73,6 +73,7 @@ def test_views_are_as_their_offset_and_strides_say(write, tmp_path):
     assert list(arrays) == list(views())
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), which=st.sampled_from([write_zip, write_legacy]))
 def test_any_state_round_trips(seed, which, tmp_path_factory):
@@ -174,6 +175,7 @@ def test_what_is_no_state_of_tensors_is_refused(write, state, message, tmp_path)
         read_torch_file(tmp_path / "w.pth")
 
 
+@pytest.mark.slow
 @WRITERS
 def test_a_file_cut_anywhere_or_changed_anywhere_ends_in_one_error(write, tmp_path):
     """Cut: always refused. A changed byte: refused, or other numbers, and no more."""
@@ -325,6 +327,7 @@ def resnet18_state(rng):
     return arrays | {"bn1.num_batches_tracked": np.array(3)}
 
 
+@pytest.mark.slow
 @WRITERS
 def test_the_program_converts_and_the_network_takes_it(write, tmp_path, rng, capsys):
     arrays = resnet18_state(rng)

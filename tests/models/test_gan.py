@@ -50,6 +50,7 @@ def test_sizes_of_the_paper():
     assert judge["kernel"].shape == (7, 7, 1024, 22)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [32, 48, 64])
 def test_every_size_keeps_the_image_size(size):
     images, features, key = _spec(2, size, size, 3), _spec(2, 512), jax.random.key(0)
@@ -78,6 +79,7 @@ def test_transposed_convolution_equals_the_sum(rng, x64, impl, shape):
     np.testing.assert_allclose(result, reference.up(x, kernel), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("impl", ["cpu", "xla"])
 def test_transposed_convolution_is_the_adjoint_of_a_strided_one(rng, x64, impl):
     """<up(x), y> = <x, conv(y)> for every x, y and kernel; both gradients follow."""
@@ -108,6 +110,7 @@ def test_transposed_convolution_equals_pytorch(rng):
     np.testing.assert_allclose(result, expected.transpose(0, 2, 3, 1), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_instance_norm_equals_the_loop_and_is_finite_on_flat_channels(rng, x64):
     x = rng.normal(2.0, 3.0, size=(3, 5, 4, 2))
     x[1, :, :, 0] = 0.7
@@ -150,6 +153,7 @@ def made():
     return params, jax.jit(generator.apply), *inputs
 
 
+@pytest.mark.slow
 def test_the_generator_equals_numpy(made):
     params, apply, images, features = made
     moved = apply(params, images, features)

@@ -64,6 +64,7 @@ def test_cpu_convolution_equals_lax(case):
         assert relative_error(ours, theirs) < TOLERANCE[jnp.float32]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", list(CONVS)[6:])
 def test_cpu_convolution_equals_lax_in_double_precision(case, x64):
     reference = value_and_gradients("xla", case, jnp.float64)
@@ -102,6 +103,7 @@ def test_input_gradient_alone_skips_the_weight_gradient(loop):
     assert count(attack) == 2
 
 
+@pytest.mark.slow
 def test_convolution_batches_under_vmap(rng):
     x = jnp.array(rng.normal(size=(3, 1, 8, 8, 3)), jnp.float32)
     kernel = jnp.array(rng.normal(size=(3, 3, 3, 4)), jnp.float32)
@@ -128,6 +130,7 @@ def pooled_and_gradient(impl, x, window, strides):
     return y, gradient
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window, strides", [((2, 2), (2, 2)), ((3, 3), (2, 2))])
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([(5, 6), (7, 4)]))

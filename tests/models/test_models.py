@@ -57,6 +57,7 @@ def test_parameter_counts(name):
     assert bool(stats) == (name.endswith("_bn") or name.startswith("resnet"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["small", "medium"])
 @pytest.mark.parametrize(
     "size, dtype", [(32, "float32"), (48, "bfloat16"), (64, "float32")]
@@ -98,6 +99,7 @@ def test_the_head_starts_near_zero(rng):
     np.testing.assert_array_equal(params["head"]["bias"], np.zeros(8))
 
 
+@pytest.mark.slow
 def test_the_head_starts_as_asked():
     model = make_model("small", outputs=8, head_init=jax.nn.initializers.zeros)
     images = jnp.zeros((1, 48, 48, 3))
@@ -105,6 +107,7 @@ def test_the_head_starts_as_asked():
     np.testing.assert_array_equal(params["head"]["kernel"], np.zeros((256, 8)))
 
 
+@pytest.mark.slow
 def test_the_gray_of_imagenet_is_zero_to_the_network(rng):
     """The mean image gives zeros after normalization: all biases are 0 at first."""
     model, params, stats, _ = built("small", rng)
@@ -113,6 +116,7 @@ def test_the_gray_of_imagenet_is_zero_to_the_network(rng):
     np.testing.assert_allclose(logits, 0.0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_small_learns(rng):
     """Left half brighter or right half brighter: 30 steps of gradient descent."""
     model, params, stats, _ = built("small", rng, dropout=0.0)

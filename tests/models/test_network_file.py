@@ -66,6 +66,7 @@ def test_a_network_is_read_as_it_was_written(stored, path):
     assert path.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_running_statistics_are_kept(tmp_path):
     card = card_of("resnet18")
     params, stats = drawn(card)
@@ -167,6 +168,7 @@ def test_weights_of_another_network_are_not_written(stored, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_card_makes_the_network_it_describes():
     card = card_of(dropout=0.1)
     network = make_network(card)

@@ -25,6 +25,7 @@ def normalized(x, mask, mean, var, scale, bias):
     return batch, 0.9 * mean + 0.1 * values.mean(0), 0.9 * var + 0.1 * unbiased
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), real=st.integers(1, 4))
 def test_training_normalizes_by_the_real_rows(seed, real):
@@ -52,6 +53,7 @@ def test_training_normalizes_by_the_real_rows(seed, real):
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_single_value_gives_the_bias():
     variables = BatchNorm().init(KEY, jnp.ones((1, 1, 1, 2)), False)
     y, updated = BatchNorm().apply(
@@ -62,6 +64,7 @@ def test_a_single_value_gives_the_bias():
     np.testing.assert_allclose(updated["batch_stats"]["var"], [0.9, 0.9], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_eight_devices_normalize_by_the_whole_batch():
     """The real rows lie on three devices of eight; the result is that of one."""
     script = """

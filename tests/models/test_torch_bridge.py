@@ -96,6 +96,7 @@ def test_a_loop_steps_as_one_in_torch(images):
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_attack_runs_on_it(images):
     encode = from_torch(network())
     codes = jnp.sign(encode(images))
@@ -243,6 +244,7 @@ for seed in range(8):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
 def test_large_images_do_not_hang_on_one_core():
     """One thread serves the device: it cannot wait in a callback for a copy of its own.

@@ -99,6 +99,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, layout",
     [("alexnet", layout) for layout in LAYOUTS]
@@ -290,6 +291,7 @@ def test_the_head_is_kept_or_dropped(head, outputs, tmp_path, capsys):
     assert {key: card[key] for key in sizes} == sizes
 
 
+@pytest.mark.slow
 def test_sizes_that_cannot_be_are_refused(tmp_path, capsys):
     from tests.models import torch_files
 

@@ -86,6 +86,7 @@ def test_a_module_for_several_devices(new, tmp_path):
     assert list(arrays) == ["module.weight", "module.bias"]
 
 
+@pytest.mark.slow
 def test_a_large_module_is_within_the_limits(tmp_path):
     from tests.reference import torch_models
 
@@ -93,6 +94,7 @@ def test_a_large_module_is_within_the_limits(tmp_path):
     assert_same(read_torch_file(saved(module, tmp_path / "w")), module.state_dict())
 
 
+@pytest.mark.slow
 @CONTAINERS
 def test_the_network_of_a_checkpoint(new, tmp_path):
     """Beside an optimizer's state, which has numbers for keys, and a few settings."""

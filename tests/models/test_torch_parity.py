@@ -106,6 +106,7 @@ def test_same_bits_of_photos_as_torch(name):
     assert same.mean() >= 0.999
 
 
+@pytest.mark.slow
 def test_training_moves_statistics_as_torch_does(rng):
     """ResNet-18 at 64 pixels: two passes in training, without and with padded rows."""
     reference, model, (params, stats) = networks("resnet18")

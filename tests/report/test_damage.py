@@ -57,6 +57,7 @@ def whole(tmp_path_factory):
     return seal(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_refused_or_left_out_by_name(
     tmp_path, whole, no_drawing, damage

@@ -91,6 +91,7 @@ def report(tmp_path_factory):
     return write_report(path)
 
 
+@pytest.mark.slow
 def test_the_page_is_small(report):
     assert report.stat().st_size < 1_000_000
 

@@ -53,6 +53,7 @@ def hashes(folder):
     }
 
 
+@pytest.mark.slow
 def test_page_holds_every_number(workdir):
     text = (workdir / "report/index.html").read_text()
     for value in MAPS.values():
@@ -99,6 +100,7 @@ def test_every_figure_is_a_file_and_on_the_page(workdir):
         assert root.tag.endswith("}svg") and root[0].tag.endswith("}title")
 
 
+@pytest.mark.slow
 def test_same_run_gives_the_same_bytes(workdir):
     before = hashes(workdir / "report")
     write_report(workdir)
@@ -179,6 +181,7 @@ def test_half_an_evaluation_is_reported(tmp_path, no_drawing):
     assert "not measured</td>" in text and "evaluate/cgat-cgat: not measured" in text
 
 
+@pytest.mark.slow
 def test_seeds_are_averaged(tmp_path):
     paths = [write_workdir(tmp_path / f"run{s}", seed=s) for s in (1, 2)]
     text = write_reports(paths, tmp_path / "out").read_text()
@@ -233,6 +236,7 @@ def test_damaged_results_are_named(tmp_path, text, said):
         write_report(tmp_path)
 
 
+@pytest.mark.slow
 def test_command_line_without_jax(workdir, tmp_path):
     program = (
         "import sys; sys.modules['jax'] = None; sys.argv[0] = 'report'\n"

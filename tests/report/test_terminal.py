@@ -116,6 +116,7 @@ def test_too_few_queries_are_said_to_be_too_few():
     assert len(with_first(["headline"], [narrow, wide], cells)) == 3
 
 
+@pytest.mark.slow
 def test_the_page_and_markdown_say_of_which_queries_it_is(tmp_path):
     workdir = write_workdir(tmp_path / "run")
     for defense in ("none", "cgat"):

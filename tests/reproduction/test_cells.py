@@ -38,6 +38,7 @@ def _bytes_in(folder):
     return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", [STUDY, REPRODUCE])
 def test_a_foreign_root_keeps_its_bytes(tmp_path, program):
     root = tmp_path / "photos"
@@ -86,6 +87,7 @@ def test_a_second_program_is_told_who_works_there(tmp_path):
     assert f"in use by process {os.getpid()} on" in error
 
 
+@pytest.mark.slow
 def test_a_foreign_file_for_the_tables_keeps_its_bytes(tmp_path):
     out = tmp_path / "thesis.md"
     out.write_text("# My thesis\n")
@@ -100,6 +102,7 @@ def test_a_foreign_file_for_the_tables_keeps_its_bytes(tmp_path):
     assert out.read_text() == before and not (tmp_path / "cells").exists()
 
 
+@pytest.mark.slow
 def test_tables_are_written_again_from_any_folder(tmp_path):
     out = tmp_path / "docs" / "table.md"
     command = [*STUDY, f"--workdir={tmp_path / 'cells'}", f"--out={out}"]

@@ -209,6 +209,7 @@ def test_a_class_of_an_index_without_labels_says_how_to_have_them(
     assert "experiments.index --label_by_folder" in done.stderr
 
 
+@pytest.mark.slow
 def test_more_at_the_last_distance_than_are_shown_is_said(tmp_path):
     path, photo = tmp_path / "made", tmp_path / "photo.png"
     (image,) = photos(1)
@@ -229,6 +230,7 @@ def test_more_at_the_last_distance_than_are_shown_is_said(tmp_path):
     assert len(json.loads(done.stdout)["found"]) == 2
 
 
+@pytest.mark.slow
 def test_without_faiss_an_index_is_built_and_says_what_searches(
     folder, tmp_path, weights
 ):

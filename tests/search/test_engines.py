@@ -68,6 +68,7 @@ def check(found, expected):
     np.testing.assert_array_equal(found.numbers, expected[1])
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_loops(exact, rng):
     for bits in BITS:
         engine, codes = exact(bits), few_codes(rng, 60, bits)

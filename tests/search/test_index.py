@@ -53,6 +53,7 @@ def test_codes_find_what_images_find(index):
     assert by_code.ids == index.search(queries, k=7).ids
 
 
+@pytest.mark.slow
 def test_codes_of_another_network_are_refused(index):
     other = network(seed=1)
     for given in (other, other.sha256):
@@ -187,6 +188,7 @@ def test_every_flipped_bit_of_a_catalogue_is_noticed_or_harmless(tmp_path, index
         np.testing.assert_array_equal(found.distances, expected.distances)
 
 
+@pytest.mark.slow
 def test_what_was_added_survives_a_kill(tmp_path, index):
     """A child adds one after another, says so, and is killed amid one."""
     folder = index.save(tmp_path / "index")

@@ -37,6 +37,7 @@ def run(attacks, choice, labels=("dog",), levels=LEVELS):
     return results, steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["noise", "cgat", "hag"])
 def test_an_attack_is_the_librarys_own(attacks, name):
     served = attacks.served[1]
@@ -91,6 +92,7 @@ def test_classes_of_a_photo_are_its_nearest_answers(attacks):
     assert not run(attacks, "cgat")[0][0]["assumed"]
 
 
+@pytest.mark.slow
 def test_without_training_codes_only_attacks_that_need_none(folders):
     (folders / "cgat" / "training.json").unlink()
     with opened([folders / "cgat"], Limits(), Metrics()) as indexes:

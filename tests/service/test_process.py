@@ -29,6 +29,7 @@ def service(tmp_path_factory):
         yield process
 
 
+@pytest.mark.slow
 def test_a_served_folder_is_held(service, tmp_path):
     net = network().save(tmp_path / "net.safetensors")
     photos = tmp_path / "photos"
@@ -190,6 +191,7 @@ def encoded_form(content: bytes) -> bytes:
     return head + content + b"\r\n--x--\r\n"
 
 
+@pytest.mark.slow
 def test_a_token_is_drawn_where_none_is_given(made):
     with serving(f"--index={made / 'none'}", *QUICK, token="") as process:
         (line,) = [

@@ -26,6 +26,7 @@ def search(client, **fields):
     return client.post("/search", data=fields, files=upload(PNG))
 
 
+@pytest.mark.slow
 def test_a_photo_finds_what_the_index_finds(client, made):
     index = Index.load(made / "cgat")
     wanted = index.search([photo(1000)], k=5)

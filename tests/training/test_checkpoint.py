@@ -57,6 +57,7 @@ def _damage(folder, how):
             path.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["state", "meta"])
 @pytest.mark.parametrize("how", ["truncate", "flip", "remove"])
 def test_a_damaged_newest_checkpoint_is_set_aside_and_written_anew(
@@ -141,6 +142,7 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line_with_its_folder(manager
     assert int(restored.step) == 3
 
 
+@pytest.mark.slow
 def test_with_none_usable_the_stage_begins_anew_but_for_another_run(manager, tmp_path):
     checkpoint.save(manager, 1, _state(1.0))
     folder = tmp_path / "checkpoints"

@@ -64,6 +64,7 @@ def test_forty_epochs_leave_no_more_arrays_than_two(config, tmp_path):
     assert arrays_after(40) <= few + 2
 
 
+@pytest.mark.slow
 def test_forty_steps_lower_the_classification_loss(config, tmp_path):
     backbone = dataclasses.replace(config.backbone, epochs=7, learning_rate=0.05)
     config = dataclasses.replace(config, backbone=backbone, log_steps=1)

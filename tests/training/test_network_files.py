@@ -87,6 +87,7 @@ def contents(workdir):
     return {p: p.read_bytes() for p in sorted(workdir.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defense", ["none", "cgat"])
 def test_a_run_gives_the_networks_that_it_trained(run, config, dataset, defense):
     workdir, networks = run
@@ -259,6 +260,7 @@ def _given(workdir, stage="pretrain"):
     return str(stage_file(workdir, stage))
 
 
+@pytest.mark.slow
 def test_a_start_from_a_file_is_the_start_from_a_workdir(run, dataset, tmp_path):
     """To the bit: the file has the constants of the loss, too."""
     workdir, _ = run

@@ -74,6 +74,7 @@ def test_of_many_epochs_twenty_at_most_are_measured():
     assert {step % 5 for step in steps} == {0}
 
 
+@pytest.mark.slow
 def test_it_is_logged_and_changes_nothing_of_the_training(tmp_path, monkeypatch):
     config = tiny_config.get_config()
     model = dataclasses.replace(config.model, weights="random")
