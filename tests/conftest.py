@@ -28,7 +28,8 @@ hypothesis.settings.load_profile("repeatable")
 
 def pytest_addoption(parser):
     for kind in ("slow", "long"):
-        parser.addoption(f"--{kind}", action="store_true", help=f"run {kind} tests too")
+        text = f"run {kind} tests too" + (", and slow ones" if kind == "long" else "")
+        parser.addoption(f"--{kind}", action="store_true", help=text)
 
 
 def pytest_configure(config):
@@ -40,8 +41,12 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    for kind in ("slow", "long"):
-        if not config.getoption(f"--{kind}"):
+    with_long = config.getoption("--long")
+    for kind, run in {
+        "slow": with_long or config.getoption("--slow"),
+        "long": with_long,
+    }.items():
+        if not run:
             for item in items:
                 if item.get_closest_marker(kind):
                     item.add_marker(pytest.mark.skip(reason=f"{kind}: pass --{kind}"))

@@ -21,7 +21,8 @@ MEASURED_WITH = ("epsilon", "top_k", "batch_size")
 """Settings of an evaluation that are free; all others are the usual ones."""
 PLACES = ("root", "source", "splits")
 """Settings of data that say where they lie, which is everybody's own."""
-_MACHINE = ("cache_gib", "threads")
+MACHINE = ("cache_gib", "threads")
+"""Settings of data that change no result."""
 _SCHEMA = Path(__file__).with_name("schema.json")
 _MOST = 160  # letters of a fault
 
@@ -85,7 +86,7 @@ def is_claim(folder: Path) -> bool:
 def data_settings(settings: Data) -> dict[str, Any]:
     """What a claim keeps of them: all but where they lie, and what a machine does."""
     found = dataclasses.asdict(settings)
-    return {key: found[key] for key in found if key not in (*PLACES, *_MACHINE)}
+    return {key: found[key] for key in found if key not in (*PLACES, *MACHINE)}
 
 
 def config_of(claim: Claim, places: dict[str, str]) -> Config:

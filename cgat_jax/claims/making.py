@@ -13,6 +13,7 @@ from cgat_jax import sharding
 from cgat_jax.claims.form import (
     ATTACKS,
     FORM,
+    MACHINE,
     MEASURED_WITH,
     Claim,
     check_protocol,
@@ -22,6 +23,7 @@ from cgat_jax.claims.form import (
     is_claim,
 )
 from cgat_jax.config import Config
+from cgat_jax.config.settings import changed_settings
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.errors import InputError
 from cgat_jax.evaluation.evaluator import Evaluator
@@ -37,6 +39,8 @@ from cgat_jax.zoo import CLAIM_FILE
 
 Record = dict[str, Any]
 _DIGITS = 6
+_TRAINED_BY = ("data.", "model.", "loss.", "backbone.", "pretrain.", "defense.")
+_OF_A_MACHINE = [f"data.{key}" for key in MACHINE]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,8 +60,13 @@ class About:
 class Measured:
     """What a run, or a benchmark with a workdir, has measured of one network."""
 
-    def __init__(self, workdir: Path, digest: str):
+    def __init__(self, workdir: Path, digest: str, *, doubted: bool = True):
         """Reads the records of the network of that digest.
+
+        Args:
+            workdir: of the run or the benchmark.
+            digest: of the network.
+            doubted: whether the sanity checks must have been made.
 
         Raises:
             InputError: something of the protocol was not measured; how to do it.
@@ -67,14 +76,15 @@ class Measured:
         self.records = {record["attack"]: record for record in own}
         found = [x for x in results["sanity"] if x.get("network_sha256") == digest]
         missing = [name for name in ATTACKS if name not in self.records]
-        if missing or not found:
-            missing += [] if found else ["the sanity checks"]
+        missing += ["the sanity checks"] if doubted and not found else []
+        if missing:
             raise InputError(
                 f"{workdir}: not measured of this network: {', '.join(missing)}; run "
                 f"it again with --config.evaluate.attacks={','.join(ATTACKS[1:])} and "
                 "--config.evaluate.sanity_queries=64"
             )
-        self.sanity, self.config = found[0], read_config(workdir)
+        self.sanity = found[0] if found else None
+        self.config = read_config(workdir)
         check_protocol(self.config.evaluate, workdir)
 
 
@@ -98,8 +108,8 @@ def make_claim(
         seeds: runs of the same recipe with other seeds, and their networks.
 
     Raises:
-        InputError: something was not measured, or of other data; or a check failed
-            without a reason.
+        InputError: something was not measured, or of other data; a check failed
+            without a reason; or a run of ``seeds`` is not of the same recipe and data.
     """
     measured = Measured(workdir, net.sha256)
     config, clean = measured.config, measured.records["clean"]
@@ -133,8 +143,8 @@ def make_claim(
             **{key: worst[key] for key in ("chance", "commit", "versions", "device")},
             "seconds": round(sum(x["seconds"] for x in records.values()), 1),
         },
-        "seeds": [_seed(path, other) for path, other in (seeds or {}).items()],
     }
+    claim["seeds"] = [_seed(run, other, claim) for run, other in (seeds or {}).items()]
     return json.loads(json.dumps(claim))
 
 
@@ -210,10 +220,25 @@ def _sanity(record: Record, reasons: Mapping[str, str]) -> Record:
     return {"num_queries": record["num_queries"], "checks": checks}
 
 
-def _seed(workdir: Path, net: Network) -> Record:
-    measured = Measured(workdir, net.sha256)
+def _seed(workdir: Path, net: Network, claim: Claim) -> Record:
+    """What a run of the claim's recipe with another seed has measured."""
+    measured = Measured(workdir, net.sha256, doubted=False)
+    ours, theirs = claim["recipe"], _without_paths(net.card["config"])
+    wrong = [
+        str(change)
+        for change in changed_settings(ours, theirs)
+        if change.key.startswith(_TRAINED_BY) and change.key not in _OF_A_MACHINE
+    ]
+    if theirs.get("seed") == ours.get("seed"):
+        wrong.append(f"seed: {theirs.get('seed')} as well")
+    if measured.records["clean"]["data_sha256"] != claim["data"]["sha256"]:
+        wrong.append("other data")
+    if wrong:
+        raise InputError(
+            f"{workdir}: not the same recipe with another seed: {'; '.join(wrong)}"
+        )
     maps = {name: measured.records[name]["map"] for name in ATTACKS}
-    return {"seed": measured.config.seed, "maps": maps}
+    return {"seed": theirs["seed"], "maps": maps}
 
 
 def _without_paths(settings: Any) -> Any:

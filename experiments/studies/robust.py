@@ -14,7 +14,7 @@ from experiments.configs.quickstart_best import RECIPE
 BEST = {f"defense.{key}": value for key, value in RECIPE.items()}
 NONE, CGAT = {"defense.epochs": 0}, {"defense.name": "cgat"}
 LOSSES = {"dpsh": "DPSH", "csq": "CSQ", "hashnet": "HashNet"}
-MEASURED = {"evaluate.attacks": "cgat,worst_case"}
+MEASURED = {"evaluate.attacks": "noise,cgat,worst_case"}
 WEIGHTS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 

@@ -33,6 +33,8 @@ from tests.reference import gan as reference
 from tests.reference import losses as loss_reference
 from tests.runs import read_curve
 
+pytestmark = pytest.mark.slow
+
 SIZE, BITS, CLASSES, ROWS = 32, 8, 3, 6
 SETTINGS = GanSettings(
     image_size=SIZE,
@@ -202,7 +204,6 @@ def test_the_learning_rate_is_constant_then_falls_to_a_51st():
     np.testing.assert_allclose(rates, expected, rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_prototypes_learn_codes_and_classes(attacked, small_networks):
     def made(steps):
         params = train_target_network(
@@ -271,7 +272,6 @@ def test_a_steps_losses_equal_numpys_networks(stepped):
     )
 
 
-@pytest.mark.slow
 def test_the_judge_learns_at_every_third_step_and_padding_weighs_nothing(stepped):
     step, state, batch, constants = stepped
     other = batch._replace(images=batch.images.copy())
@@ -325,7 +325,6 @@ def test_crafted_images_agree_with_their_targets(attacked, trained):
     assert attacked > 0.6 > 0.2 > clean
 
 
-@pytest.mark.slow
 def test_the_projected_form_stays_in_the_ball(trained, rng):
     images = jnp.array(rng.random((ROWS, SIZE, SIZE, 3)), jnp.float32)
     images = images.at[0].set(0.0).at[1].set(1.0)
@@ -343,7 +342,6 @@ def _same(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.slow
 def test_a_stopped_and_a_killed_training_end_as_a_whole_one(
     attacked, trained, tmp_path
 ):
@@ -430,7 +428,6 @@ def test_a_finished_training_is_only_read(attacked, trained):
     _same(_train(attacked, trained[1], batches=none), trained[0])
 
 
-@pytest.mark.slow
 def test_a_loss_that_is_not_finite_ends_the_training(attacked, trained, tmp_path):
     def breaks(start, count):
         for number, batch in enumerate(_batches(start, count)):

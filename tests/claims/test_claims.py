@@ -29,6 +29,8 @@ from cgat_jax.retrieval import bootstrap_interval
 from experiments import claim as program
 from experiments import cli
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"num_queries": 12, "num_train": 20, "num_database": 40}
 DATA = Data(name="quickstart", image_size=40, crop_size=32, **SIZES)
 ABOUT = making.About(
@@ -84,7 +86,7 @@ def network(seed: int) -> Network:
         bits=16,
         image_size=40,
         crop_size=32,
-        config=json.loads(to_json(Config(data=placed))),
+        config=json.loads(to_json(Config(data=placed, seed=seed))),
     )
     init = jax.jit(make_network(card).init)
     return Network(*init(jax.random.key(seed), jnp.zeros((1, 32, 32, 3))), card)
@@ -95,6 +97,15 @@ def measured(dataset, tmp_path_factory):
     """A workdir of a benchmark, and its network."""
     workdir, net = tmp_path_factory.mktemp("measured") / "run", network(0)
     settings = BenchmarkSettings(sanity_queries=4, batch_size=16, gallery=0)
+    benchmark(net, dataset, workdir=workdir, settings=settings)
+    return workdir, net
+
+
+@pytest.fixture(scope="module")
+def with_seed_1(dataset, tmp_path_factory):
+    """The same recipe with another seed, without sanity checks."""
+    workdir, net = tmp_path_factory.mktemp("another") / "run", network(1)
+    settings = BenchmarkSettings(sanity_queries=0, batch_size=16, gallery=0)
     benchmark(net, dataset, workdir=workdir, settings=settings)
     return workdir, net
 
@@ -145,7 +156,6 @@ def honest(made, dataset):
     return found(made, dataset, queries=5, seed=3)
 
 
-@pytest.mark.slow
 def test_an_honest_claim_holds(honest):
     findings = honest
     assert not [x for x in findings.values() if x.holds is False]
@@ -164,7 +174,6 @@ def test_a_few_queries_have_the_very_numbers_of_all(honest):
         assert float(text.rpartition("one query by ")[2].rstrip(")")) < 1.0, text
 
 
-@pytest.mark.slow
 def test_numbers_that_are_raised_everywhere_are_found(claimed, dataset):
     folder, claim = claimed
     for attack in form.ATTACKS:
@@ -368,6 +377,39 @@ def test_numbers_of_another_protocol_are_no_claim():
         form.check_protocol(settings, "run")
 
 
+def test_a_claim_has_the_numbers_of_other_seeds(measured, with_seed_1, dataset):
+    other, net = with_seed_1
+    claim = making.make_claim(
+        *measured, dataset, ABOUT, data=Config(data=DATA), seeds={other: net}
+    )
+    records = {
+        r["attack"]: r["map"]
+        for r in making.Measured(other, net.sha256, doubted=False).records.values()
+    }
+    assert claim["seeds"] == [{"seed": 1, "maps": records}]
+
+
+@pytest.mark.parametrize(
+    "card, why",
+    [
+        ({"seed": 0}, "seed: 0 as well"),
+        ({"defense": {"epochs": 99}}, "defense.epochs: 30 -> 99"),
+        ({"data": {"split_seed": 7}}, "data.split_seed: 0 -> 7"),
+    ],
+)
+def test_another_recipe_is_no_other_seed(card, why, measured, with_seed_1, dataset):
+    other, net = with_seed_1
+    config = net.card["config"]
+    for key, value in card.items():
+        whole = config[key] | value if isinstance(value, dict) else value
+        config = config | {key: whole}
+    changed = dataclasses.replace(net, card=net.card | {"config": config})
+    with pytest.raises(InputError, match=f"same recipe with another seed: {why}"):
+        making.make_claim(
+            *measured, dataset, ABOUT, data=Config(data=DATA), seeds={other: changed}
+        )
+
+
 def test_no_place_of_a_machine_is_claimed(made):
     claim = form.read_claim(made)
     assert not {*form.PLACES} & {*claim["data"]["settings"]}
@@ -430,7 +472,6 @@ def test_the_program_makes_a_claim(made, measured, tmp_path, capsys):
     assert again == claim
 
 
-@pytest.mark.slow
 def test_the_program_checks_a_claim(made, claimed, capsys):
     assert run("check", str(made), "--queries=3", "--sample_seed=5") == 0
     told = capsys.readouterr().out

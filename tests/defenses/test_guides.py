@@ -76,6 +76,7 @@ def test_cgat_moves_away_from_the_old_centers_and_pulls_to_the_new(kind):
     assert metrics["loss/robust"] == pytest.approx(-agreement, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_saat_pulls_to_mainstay_codes_that_see_the_batch_as_signs():
     references, metrics, _ = _run(make_saat_step, Defense(name="saat"))
     before, after = _bank(signs=True)
@@ -116,6 +117,7 @@ def test_atrdh_starts_with_a_zero_bank_and_the_unique_labels_of_the_database():
     }
 
 
+@pytest.mark.slow
 def test_atrdhs_targets_are_drawn_apart_from_the_attacks_starts(monkeypatch):
     """``split(key)[0]`` is ``fold_in(key, 0)``: a key is split or folded, not both."""
     seen = {}

@@ -16,6 +16,8 @@ from cgat_jax.data import load_dataset
 from tests import tiny_config
 from tests.runs import newest_step, read_curve, read_records, run_main, start
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["none-clean", "none-noise", "none-cgat", "cgat-clean", "cgat-noise"]
 NAMES += ["cgat-cgat"]
 
@@ -39,7 +41,6 @@ def _final_states(workdir):
     return states
 
 
-@pytest.mark.slow
 def test_a_run_leaves_records_checkpoints_and_a_report(finished):
     workdir, done = finished
     assert "undefended" in done.stdout and "chance" in done.stdout
@@ -56,7 +57,6 @@ def test_a_run_leaves_records_checkpoints_and_a_report(finished):
     assert steps == {"backbone": 6, "pretrain": 12, "defend": 12}
 
 
-@pytest.mark.slow
 def test_the_same_command_again_changes_nothing(finished, cache):
     workdir, _ = finished
     before = read_records(workdir), _final_states(workdir)
@@ -230,7 +230,6 @@ def test_restarts_keep_each_querys_worst_result(finished, cache, tmp_path):
     assert read_records(tmp_path)[-1]["attack_settings"]["restarts"] == 3
 
 
-@pytest.mark.slow
 def test_networks_on_other_data_are_no_sources(finished, cache, tmp_path):
     workdir, _ = finished
     overrides = [f"--config.evaluate.sources={workdir}", "--config.data.num_train=40"]
@@ -238,7 +237,6 @@ def test_networks_on_other_data_are_no_sources(finished, cache, tmp_path):
     assert done.returncode == 2 and "data.num_train: 88 -> 40" in done.stderr
 
 
-@pytest.mark.slow
 def test_an_unfinished_network_is_not_defended(finished, cache, tmp_path):
     workdir, _ = finished
     source = tmp_path / "source"
@@ -263,7 +261,6 @@ def _events(workdir):
     return lines + len(list(workdir.glob("evaluate/*/record.json")))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_sigkill_at_random_moments_changes_no_byte(finished, cache, tmp_path, seed):
     """Kills fall anywhere, saving included: a checkpoint is written every step."""
@@ -301,7 +298,6 @@ def _flip(path):
         path.write_bytes(content)
 
 
-@pytest.mark.slow
 def test_damaged_checkpoints_codes_and_weights_end_in_the_same_run(
     finished, cache, tmp_path
 ):
@@ -338,7 +334,6 @@ def test_damaged_checkpoints_codes_and_weights_end_in_the_same_run(
         assert list((tmp_path / stage / "checkpoints").glob("*.damaged-1"))
 
 
-@pytest.mark.slow
 def test_eight_devices_give_the_losses_of_one(finished, cache, tmp_path):
     workdir, _ = finished
     overrides = ["--config.defense.epochs=0", "--config.evaluate.attacks="]

@@ -8,6 +8,8 @@ from benchmarks.serve_clients import Target, abuse, bad_kinds, unlike
 from tests.service.process import serving
 from tests.service.toy import make_index
 
+pytestmark = pytest.mark.slow
+
 COUNT = 520
 
 
@@ -22,7 +24,6 @@ def found(tmp_path_factory):
         yield asyncio.run(abuse(target, COUNT, bad)), bad, process
 
 
-@pytest.mark.slow
 def test_every_request_gets_the_answer_that_it_must(found):
     abused, bad, _ = found
     assert not list(unlike(abused, bad))
@@ -31,7 +32,6 @@ def test_every_request_gets_the_answer_that_it_must(found):
     assert all(abused.counts[kind.name, kind.status] == 4 for kind in bad)
 
 
-@pytest.mark.slow
 def test_memory_stays(found):
     first, *_, last = found[0].memory
     assert last < first + 40 * 2**20

@@ -19,6 +19,8 @@ from cgat_jax.service.metrics import Metrics
 from cgat_jax.types import Bank
 from tests.service.toy import CLASSES, photo
 
+pytestmark = pytest.mark.slow
+
 LEVELS = 8
 
 
@@ -37,7 +39,6 @@ def run(attacks, choice, labels=("dog",), levels=LEVELS):
     return results, steps
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["noise", "cgat", "hag"])
 def test_an_attack_is_the_librarys_own(attacks, name):
     served = attacks.served[1]
@@ -92,7 +93,6 @@ def test_classes_of_a_photo_are_its_nearest_answers(attacks):
     assert not run(attacks, "cgat")[0][0]["assumed"]
 
 
-@pytest.mark.slow
 def test_without_training_codes_only_attacks_that_need_none(folders):
     (folders / "cgat" / "training.json").unlink()
     with opened([folders / "cgat"], Limits(), Metrics()) as indexes:
