@@ -4,8 +4,8 @@ Open are a network without a name, sizes and batches of 0 and epochs of -1. They
 chosen once, by the number and the size of the photos and the kind of device: what is
 written into the run's ``config.json`` stays when the run goes on.
 
-Training on a CPU is sized by its forward passes, each counted by its pixels, so that
-3,000 photos take minutes on two cores. The choices for GPUs have not been measured.
+On a CPU, epochs and the photos' size follow ``time_budget``, so that 3,000 photos take
+minutes on two cores. The choices for GPUs have not been measured.
 """
 
 import copy
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from cgat_jax.config import Config, Defense
+from cgat_jax.config import Config
 from cgat_jax.config.loading import override
 from cgat_jax.config.settings import settings
 from cgat_jax.data import SCANS
@@ -34,23 +34,25 @@ from cgat_jax.data.preview import image_sizes
 from cgat_jax.data.sources.source_index import list_source
 from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.evaluation.costs import forward_flops, measured_speed
+from cgat_jax.evaluation.time_budget import (
+    LEAST,
+    SAME_COST_SIDE,
+    STAGES,
+    epoch_scale,
+)
 from cgat_jax.evaluation.workload import Sizes, num_networks, run_passes
 from cgat_jax.files.io import read_sealed
 from cgat_jax.files.ownership import kind_of
 from cgat_jax.workdir import CONFIG_FILE, has_begun
 
-_STAGES = {"backbone": 40, "pretrain": 30, "defense": 15}
-"""Epochs where ``_scale`` is 1."""
 _OPEN = {
     "model.name": "",
     **dict.fromkeys(("data.image_size", "data.crop_size"), 0),
-    **{f"{stage}.epochs": -1 for stage in _STAGES},
-    **{f"{stage}.batch_size": 0 for stage in (*_STAGES, "evaluate")},
+    **{f"{stage}.epochs": -1 for stage in STAGES},
+    **{f"{stage}.batch_size": 0 for stage in (*STAGES, "evaluate")},
 }
 _SIDES = {64: 72, 48: 54, 32: 32}  # what ``small`` sees, and the stored short side
 _LARGE = {224: 256, 112: 128}  # the same of larger networks
-_BUDGET = 4e6 * 32**2  # of training on a CPU: passes times pixels, minutes of two cores
-_LEAST, _MOST = 0.25, 1.0  # of the epochs above
 _LOOKED_AT = 256
 _FIXED_SECONDS = 90.0  # compiling and the report
 
@@ -156,13 +158,13 @@ def choose(
     sides = _SIDES if name == "small" else _LARGE
     stored = config.data.image_size or photos.stored
     crop = config.data.crop_size or (
-        _crop_of(stored) if stored else _crop(photos, sides, machine)
+        _crop_of(stored) if stored else _crop(config, photos, sides, machine)
     )
     stored = stored or sides.get(crop, crop)
-    scale = _scale(train, crop, machine)
+    scale = _scale(config, photos, crop, machine)
     chosen = {"model.name": name, "data.image_size": stored, "data.crop_size": crop}
     chosen["evaluate.batch_size"] = _divisible(100, machine)
-    for stage, epochs in _STAGES.items():
+    for stage, epochs in STAGES.items():
         chosen[f"{stage}.epochs"] = max(1, round(scale * epochs))
         batch = 64 if train >= 1_000 else 32
         chosen[f"{stage}.batch_size"] = _divisible(batch, machine)
@@ -177,11 +179,14 @@ def _divisible(batch: int, machine: Machine) -> int:
     return -(-batch // machine.devices) * machine.devices
 
 
-def _crop(photos: Photos, sides: dict[int, int], machine: Machine) -> int:
+def _crop(
+    config: Config, photos: Photos, sides: dict[int, int], machine: Machine
+) -> int:
     """The largest side that the photos have and that leaves time for the epochs."""
     fits = [side for side in sides if side <= photos.side] or [min(sides)]
-    paid = [s for s in fits if _scale(photos.sizes.train, s, machine) > _LEAST]
-    return max(paid, default=min(sides))
+    paid = [s for s in fits if _scale(config, photos, s, machine) > LEAST]
+    cheap = [side for side in fits if side <= SAME_COST_SIDE]
+    return max(paid or cheap or [min(fits)])
 
 
 def _crop_of(stored: int) -> int:
@@ -190,16 +195,9 @@ def _crop_of(stored: int) -> int:
     return known.get(stored, max(1, stored * 7 // 8))
 
 
-def _scale(train: int, side: int, machine: Machine) -> float:
-    """How many of the usual epochs are trained: as many as the budget pays for."""
-    if machine.platform != "cpu":
-        return 1.0
-    inner = 2 * Defense().steps + 6
-    passes = (
-        3 * (_STAGES["backbone"] + _STAGES["pretrain"]) + inner * _STAGES["defense"]
-    )
-    paid = _BUDGET / (train * passes * side**2)
-    return min(max(paid, _LEAST), _MOST)
+def _scale(config: Config, photos: Photos, side: int, machine: Machine) -> float:
+    on_cpu = machine.platform == "cpu"
+    return epoch_scale(config, photos.sizes, side) if on_cpu else 1.0
 
 
 def _reasons(
@@ -209,11 +207,11 @@ def _reasons(
     sizes, data, on_cpu = photos.sizes, config.data, machine.platform == "cpu"
     kind = "a CPU" if on_cpu else f"{machine.devices} x {machine.platform.upper()}"
     why = "fewer, the more photos there are" if on_cpu else "as usual, not measured"
-    given = [stage for stage in _STAGES if f"{stage}.epochs" not in chosen]
-    some = len(given) < len(_STAGES)
+    given = [stage for stage in STAGES if f"{stage}.epochs" not in chosen]
+    some = len(given) < len(STAGES)
     epochs = " + ".join(
         f"{getattr(config, stage).epochs}{' (as set)' * (some and stage in given)}"
-        for stage in _STAGES
+        for stage in STAGES
     )
     return [
         f"photos: {sizes.train:,} train, {sizes.database:,} are the database, "

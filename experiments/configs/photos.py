@@ -25,8 +25,10 @@ def get_config() -> Config:
         backbone=Training(
             epochs=-1, batch_size=0, learning_rate=0.1, schedule="cosine"
         ),
-        pretrain=Training(epochs=-1, batch_size=0, learning_rate=0.02),
-        defense=Defense(epochs=-1, batch_size=0, learning_rate=0.01),
+        pretrain=Training(
+            epochs=-1, batch_size=0, learning_rate=0.005, schedule="cosine"
+        ),
+        defense=Defense(epochs=-1, batch_size=0, learning_rate=0.005),
         evaluate=Evaluate(attacks="noise,cgat", batch_size=0),
         checkpoint_seconds=60.0,
     )

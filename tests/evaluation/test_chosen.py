@@ -43,8 +43,9 @@ def epochs(config):
         (of(2_700, 32), 32, 32),
         (of(2_700, 20), 32, 32),
         (of(2_700, 60), 48, 54),
-        (of(2_700, 400), 64, 72),
-        (of(30_000, 400), 32, 32),  # so many that 64 pixels would take too long
+        (of(800, 400), 64, 72),
+        (of(2_700, 400), 48, 54),  # so many that 64 pixels would take too long
+        (of(30_000, 400), 48, 54),
         (of(2_700, 400, stored=54), 48, 54),  # prepared before, so that stays
         (of(2_700, 400, stored=256), 224, 256),
     ],
@@ -54,10 +55,10 @@ def test_sizes_follow_the_photos(given, crop, stored):
     assert (data.crop_size, data.image_size) == (crop, stored)
 
 
-def test_sets_of_a_few_thousand_get_the_usual_epochs_and_larger_ones_fewer():
+def test_sets_of_a_thousand_get_the_usual_epochs_and_larger_ones_fewer():
     assert epochs(chosen_for(of(300, 32))) == [40, 30, 15]
-    assert epochs(chosen_for(of(2_700, 32))) == [40, 30, 15]
-    some = epochs(chosen_for(of(10_000, 32)))
+    assert epochs(chosen_for(of(900, 32))) == [40, 30, 15]
+    some = epochs(chosen_for(of(2_700, 32)))
     assert [40, 30, 15] > some > [10, 8, 4]
     assert epochs(chosen_for(of(10**6, 32))) == [10, 8, 4]
 
