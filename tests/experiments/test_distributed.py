@@ -20,6 +20,7 @@ SHORT = ["--config.model.weights=packed", "--config.pretrain.epochs=1"]
 SHORT += ["--config.checkpoint_seconds=1", "--config.log_steps=1"]
 EVERY = "noise,cgat,p2p,dhta,tha,hag,sdha,saat,saat_targeted,nag,square,apgd"
 LONG = [
+    "--config.model.weights=packed",  # so that not all codes are the same
     f"--config.evaluate.attacks={EVERY},prosgan,worst_case",
     "--config.evaluate.transfer=cgat",
     "--config.evaluate.prototype_steps=20",
