@@ -35,7 +35,7 @@ from cgat_jax.data.sources.source_index import list_source
 from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.evaluation.costs import forward_flops, measured_speed
 from cgat_jax.evaluation.time_budget import (
-    LEAST,
+    ENOUGH,
     SAME_COST_SIDE,
     STAGES,
     epoch_scale,
@@ -184,7 +184,7 @@ def _crop(
 ) -> int:
     """The largest side that the photos have and that leaves time for the epochs."""
     fits = [side for side in sides if side <= photos.side] or [min(sides)]
-    paid = [s for s in fits if _scale(config, photos, s, machine) > LEAST]
+    paid = [s for s in fits if _scale(config, photos, s, machine) > ENOUGH]
     cheap = [side for side in fits if side <= SAME_COST_SIDE]
     return max(paid or cheap or [min(fits)])
 

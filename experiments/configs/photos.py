@@ -28,7 +28,7 @@ def get_config() -> Config:
         pretrain=Training(
             epochs=-1, batch_size=0, learning_rate=0.005, schedule="cosine"
         ),
-        defense=Defense(epochs=-1, batch_size=0, learning_rate=0.005),
+        defense=Defense(epochs=-1, batch_size=0, learning_rate=0.01),
         evaluate=Evaluate(attacks="noise,cgat", batch_size=0),
         checkpoint_seconds=60.0,
     )
