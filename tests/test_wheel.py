@@ -23,7 +23,7 @@ FOLDERS = ("cgat_jax", "experiments", "benchmarks", "tests", "docs")
 UNPACKED = {"cgat_jax/data/assets/README.md"}  # on how the photos were made
 PINS = ("requirements.txt", "requirements-test.txt")
 NEEDED = {"build": 1, "setuptools": 77}
-IS_JUNK = shutil.ignore_patterns("__pycache__", "*.py[cod]", ".*")
+IS_JUNK = shutil.ignore_patterns("__pycache__", "*.py[cod]", ".*_cache")
 
 
 def files_of(folder: Path) -> set[str]:
@@ -125,13 +125,14 @@ def test_from_the_wheel_the_package_works_where_no_checkout_is(built, tmp_path):
 def installed(built, tmp_path_factory):
     """Python of a new environment with the wheel and what it asks for.
 
-    The versions are the pinned ones, from where pip finds packages; with PyTorch, which
-    two of the examples use, if these tests have it.
+    With the extra that one of the examples needs. The versions are the pinned ones, from
+    where pip finds packages; with PyTorch, which two of the examples use, if these tests
+    have it.
     """
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
-    wanted = [str(next(built.glob("*.whl")))]
+    wanted = [f"{next(built.glob('*.whl'))}[export]"]
     wanted += ["torch"] * (importlib.util.find_spec("torch") is not None)
     pins = [f"--constraint={ROOT / name}" for name in PINS]
     command = [python, "-m", "pip", "install", "--quiet", *pins, *wanted]
