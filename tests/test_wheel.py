@@ -125,9 +125,9 @@ def test_from_the_wheel_the_package_works_where_no_checkout_is(built, tmp_path):
 def installed(built, tmp_path_factory):
     """Python of a new environment with the wheel and what it asks for.
 
-    With the extra that one of the examples needs. The versions are the pinned ones, from
-    where pip finds packages; with PyTorch, which two of the examples use, if these tests
-    have it.
+    With the extra that one of the examples needs. The versions are the pinned ones,
+    from where pip finds packages; with PyTorch, which two of the examples use, if these
+    tests have it.
     """
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=True)
