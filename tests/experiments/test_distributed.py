@@ -74,8 +74,8 @@ def _check_equal(one, several):
 def _check_near(one, several):
     """As ``_check_equal`` before the defense, and after it where ties may have turned.
 
-    A tie of SAAT's mainstay codes comes out as either sign, by the order of a sum. A bit
-    that all images of a saturated network have is one.
+    A tie of SAAT's mainstay codes comes out as either sign, by the order of a sum. A
+    bit that all images of a saturated network have is one.
     """
     for name in ("train", "database", "query"):
         path = f"codes/none/{name}.npy"
