@@ -55,7 +55,7 @@ def _maps(workdir):
 
 
 def _check_equal(one, several):
-    """Codes and MAP to the bit, losses to 1e-5 as far as they are of equal states."""
+    """Codes and MAP to the bit, losses to 1e-5, or 2e-5 of what is larger than 1."""
     paths = sorted(path.relative_to(one) for path in one.glob("codes/*/*.npy"))
     assert paths and paths == sorted(
         path.relative_to(several) for path in several.glob("codes/*/*.npy")
@@ -68,7 +68,8 @@ def _check_equal(one, several):
     losses = _losses(one), _losses(several)
     assert losses[0].keys() == losses[1].keys()
     for key in losses[0]:
-        assert losses[1][key] == pytest.approx(losses[0][key], abs=1e-5), key
+        near = pytest.approx(losses[0][key], abs=1e-5, rel=2e-5)
+        assert losses[1][key] == near, key
 
 
 def _check_near(one, several):
