@@ -92,22 +92,26 @@ def network(seed: int) -> Network:
     return Network(*init(jax.random.key(seed), jnp.zeros((1, 32, 32, 3))), card)
 
 
-@pytest.fixture(scope="module")
-def measured(dataset, tmp_path_factory):
+def benchmarked(folder, dataset, seed, sanity_queries):
     """A workdir of a benchmark, and its network."""
-    workdir, net = tmp_path_factory.mktemp("measured") / "run", network(0)
-    settings = BenchmarkSettings(sanity_queries=4, batch_size=16, gallery=0)
+    workdir, net = folder / "run", network(seed)
+    settings = BenchmarkSettings(
+        sanity_queries=sanity_queries, batch_size=16, gallery=0
+    )
     benchmark(net, dataset, workdir=workdir, settings=settings)
     return workdir, net
+
+
+@pytest.fixture(scope="module")
+def measured(dataset, tmp_path_factory):
+    """A network of random weights, with sanity checks."""
+    return benchmarked(tmp_path_factory.mktemp("measured"), dataset, 0, 4)
 
 
 @pytest.fixture(scope="module")
 def with_seed_1(dataset, tmp_path_factory):
     """The same recipe with another seed, without sanity checks."""
-    workdir, net = tmp_path_factory.mktemp("another") / "run", network(1)
-    settings = BenchmarkSettings(sanity_queries=0, batch_size=16, gallery=0)
-    benchmark(net, dataset, workdir=workdir, settings=settings)
-    return workdir, net
+    return benchmarked(tmp_path_factory.mktemp("another"), dataset, 1, 0)
 
 
 @pytest.fixture(scope="module")
