@@ -65,12 +65,11 @@ def evaluate_retrieval(
     """
     tables = _checked(query_codes, query_labels, database_codes, database_labels)
     wanted = summary.wanted(len(database_codes), top_k, precision_at, recall_levels)
-    ranked = _rankings(tables, wanted.num_database, pairs)
-    measured = [
-        summary.measure(Ranked(np.flatnonzero(hits) + 1, ends), wanted)
-        for hits, ends in ranked
-    ]
-    return summary.summarize(measured, wanted)
+    ranked = (
+        Ranked(np.flatnonzero(hits) + 1, ends)
+        for hits, ends in _rankings(tables, wanted.num_database, pairs)
+    )
+    return summary.summarize(summary.measure(ranked, wanted), wanted)
 
 
 def average_precision_at(

@@ -78,8 +78,7 @@ def evaluate_retrieval(
     def judge(queries):
         mine = room.get()
         try:
-            ranked = _rank(retrieval, queries, mine)
-            return [summary.measure(each, wanted) for each in ranked]
+            return summary.measure(_rank(retrieval, queries, mine), wanted)
         finally:
             room.put(mine)
 

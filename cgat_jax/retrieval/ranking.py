@@ -2,16 +2,16 @@
 
 Distances are small integers, so that no sort has to compare: a counting sort puts the
 items of each distance one after the other in database order. SciPy does one when it
-turns a sparse matrix of one row, with an entry for each item in the column of its
-distance, from rows to columns. What is moved along is a byte that says whether the
-item is relevant; which item it was, no measure asks.
+puts the entries of a sparse matrix together row by row: one for each item, in the row
+of its distance. What is moved along is a byte that says whether the item is relevant;
+which item it was, no measure asks.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt
-from scipy.sparse import csr_array
+from scipy.sparse import coo_array
 
 Distances = UInt[np.ndarray, " M"]
 
@@ -21,8 +21,7 @@ class Ranked(NamedTuple):
 
     Attributes:
         ranks: sorted ranks, from 1, of the relevant items.
-        ends: how many items are at each distance or nearer, from the nearest item's
-            distance to the farthest's.
+        ends: how many items are at each distance or nearer, from 0 on.
     """
 
     ranks: Int64[np.ndarray, " R"]
@@ -34,9 +33,11 @@ class Ranker:
 
     def __init__(self, num_items: int, max_distance: int):
         """Room for ``num_items`` and distances up to ``max_distance``."""
-        shape = 1, max_distance + 1
-        nothing = np.zeros(num_items, np.int8), np.zeros(num_items, np.int32)
-        self._items = csr_array((*nothing, [0, num_items]), shape=shape)
+        rows, columns = np.zeros((2, num_items), np.int32)
+        shape = max_distance + 1, 1
+        self._items = coo_array((np.zeros(num_items, np.int8), (rows, columns)), shape)
+        self._items.has_canonical_format = True  # items of a row are not to be added
+        self._distances = self._items.coords[0]
 
     def rank(self, distances: Distances, chosen: Bool[np.ndarray, " M"]) -> Ranked:
         """Ranks of the chosen items among all, exact.
@@ -45,14 +46,12 @@ class Ranker:
             distances: distance keys, see ``hamming.distance_keys``.
             chosen: which items are asked for.
         """
-        np.copyto(self._items.indices, distances, casting="unsafe")
+        np.copyto(self._distances, distances, casting="unsafe")
         self._items.data = chosen.view(np.int8)
-        by_distance = self._items.tocsc()
+        by_distance = self._items.tocsr()
         ranks = np.flatnonzero(by_distance.data.view(bool))
         ranks += 1
-        ends = by_distance.indptr[1:].astype(np.int64)
-        first, last = np.searchsorted(ends, [1, len(distances)])
-        return Ranked(ranks, ends[first : last + 1])
+        return Ranked(ranks, by_distance.indptr[1:].astype(np.int64))
 
 
 def nearest(distances: Distances, count: int) -> Int64[np.ndarray, " count"]:

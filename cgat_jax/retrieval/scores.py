@@ -62,9 +62,17 @@ def average_precision(ranks: HitRanks) -> float:
     Args:
         ranks: sorted ranks of the relevant items within the part that is judged.
     """
-    if not len(ranks):
-        return 0.0
-    return float((np.arange(1.0, len(ranks) + 1) / ranks).mean())
+    return mean_or_0(precisions_at_hits(ranks))
+
+
+def precisions_at_hits(ranks: HitRanks) -> Float64[np.ndarray, " num_hits"]:
+    """(Hits so far) / rank, at each hit."""
+    return np.arange(1.0, len(ranks) + 1) / ranks
+
+
+def mean_or_0(values: Float64[np.ndarray, " n"]) -> float:
+    """The mean, and 0 of nothing."""
+    return float(values.mean()) if len(values) else 0.0
 
 
 def precision_at(

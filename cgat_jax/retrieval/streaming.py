@@ -10,7 +10,7 @@ from cgat_jax.retrieval import hamming
 from cgat_jax.retrieval.hamming import PackedCodes, Table, Words
 from cgat_jax.retrieval.summary import positive_integer
 
-QUERIES_PER_TASK = 16
+QUERIES_PER_TASK = 32
 Result = TypeVar("Result")
 
 

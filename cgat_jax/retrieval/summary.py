@@ -1,7 +1,8 @@
 """From rankings to what an evaluation returns, whoever ranked."""
 
+import itertools
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,8 @@ from jaxtyping import Int64
 
 from cgat_jax.retrieval import ranking, scores
 from cgat_jax.retrieval.ties import expected_average_precision
+
+QUERIES_AT_ONCE = 64
 
 
 class Wanted(NamedTuple):
@@ -35,29 +38,41 @@ def wanted(
     return Wanted(num_database, top_k, cutoffs, num_levels)
 
 
-def measure(ranked: ranking.Ranked, wanted: Wanted) -> tuple:
-    """What is measured of one query."""
-    ranks, ends = ranked
-    hit_ends = np.searchsorted(ranks, ends, side="right")
+def measure(rankings: Iterable[ranking.Ranked], wanted: Wanted) -> list[tuple]:
+    """What is measured of each query; of some at a time it takes less time."""
+    rows = (_measure_ranks(*ranked, wanted) for ranked in rankings)
+    measured = []
+    while some := list(itertools.islice(rows, QUERIES_AT_ONCE)):
+        *columns, hit_ends, ends = zip(*some, strict=True)
+        ends, hit_ends = np.stack(ends), np.stack(hit_ends)
+        expected = expected_average_precision(ends, hit_ends, wanted.top_k)
+        squares = np.square(np.diff(ends, prepend=0), dtype=np.float64).sum(axis=1)
+        ties = squares / wanted.num_database
+        measured += zip(*columns, expected, ties, strict=True)
+    return measured
+
+
+def _measure_ranks(ranks: np.ndarray, ends: np.ndarray, wanted: Wanted) -> tuple:
+    precisions = scores.precisions_at_hits(ranks)
     num_top_hits = np.searchsorted(ranks, wanted.top_k, side="right")
     curve = None
     if len(ranks):
         curve = scores.precision_at_recall(ranks, wanted.num_levels)
     return (
         len(ranks),
-        scores.average_precision(ranks[:num_top_hits]),
-        scores.average_precision(ranks),
-        expected_average_precision(ends, hit_ends, wanted.top_k),
+        scores.mean_or_0(precisions[:num_top_hits]),
+        scores.mean_or_0(precisions),
         scores.precision_at(ranks, wanted.cutoffs),
         curve,
-        float(np.square(np.diff(ends, prepend=0), dtype=np.float64).sum() / ends[-1]),
+        np.searchsorted(ranks, ends, side="right"),
+        ends,
     )
 
 
 def summarize(measured: list[tuple], wanted: Wanted) -> scores.RetrievalScores:
     """The scores of all queries, from what ``measure`` returned of each."""
     columns = zip(*measured, strict=True)
-    counts, top, whole, expected, precisions, curves, ties = columns
+    counts, top, whole, precisions, curves, expected, ties = columns
     num_relevant, levels = np.array(counts, np.int64), wanted.num_levels
     curves = [curve for curve in curves if curve is not None]
     return scores.RetrievalScores(
