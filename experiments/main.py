@@ -222,10 +222,8 @@ def measure(config: Config, dataset, workdir: Path, networks, stop) -> dict:
     from cgat_jax.evaluation.other_runs import other_networks
     from cgat_jax.training.initial_state import build_network
 
-    mesh, check_stop = (
-        sharding.make_mesh(),
-        functools.partial(processes.check_stop, stop),
-    )
+    mesh = sharding.make_mesh()
+    check_stop = functools.partial(processes.check_stop, stop)
     saving = functools.partial(stop.deferred, saving=True)
     evaluator = Evaluator(config, dataset, mesh, workdir, check_stop, saving)
     model = build_network(config, config.model.bits)
