@@ -13,7 +13,7 @@ from cgat_jax.config import Config, Data, Defense, Evaluate, Model, Training
 
 
 def get_config() -> Config:
-    """Twelve epochs of classification, six of DPSH and six of CgAT."""
+    """Twelve epochs of classification, ten of DPSH and six of CgAT."""
     return Config(
         data=Data(
             name="cifar10",
@@ -28,7 +28,7 @@ def get_config() -> Config:
             epochs=12, batch_size=128, learning_rate=0.1, schedule="cosine"
         ),
         pretrain=Training(
-            epochs=6, batch_size=128, learning_rate=0.005, schedule="cosine"
+            epochs=10, batch_size=128, learning_rate=0.03, schedule="cosine"
         ),
         defense=Defense(epochs=6, batch_size=128, learning_rate=0.01),
         evaluate=Evaluate(attacks="noise,cgat,worst_case", batch_size=100),
