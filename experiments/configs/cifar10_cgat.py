@@ -5,8 +5,8 @@
         --config.data.root=data/cifar10 --workdir=runs/cifar10_cgat
 
 The 50,000 training photos train and are the database, 1,000 of the test photos (100 a
-class) are the queries. Not a data set of the paper: a setting in which its defense
-works, for two CPU cores. Not yet measured; see docs/robust.md.
+class) are the queries. Not a data set of the paper: a setting in which its defense is
+to work, for two CPU cores. What is measured of it is in docs/robust.md.
 """
 
 from cgat_jax.config import Config, Data, Defense, Evaluate, Model, Training
