@@ -1,5 +1,7 @@
 """What attacks minimize: one number an image, of its relaxed codes."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -125,28 +127,87 @@ def relaxed_average_precision(codes: Codes, labels: Labels, bank: Bank) -> PerIm
 
     Returns:
         In [0, 1]; 0, without a gradient, for an image that shares a label with none.
+        At a whole distance, the gradient is that towards larger ones.
 
     References:
         Cakir et al., Deep Metric Learning to Rank, CVPR 2019 (FastAP); He et al.,
         Hashing as Tie-Aware Learning to Rank, CVPR 2018. There it is raised; here an
         attack lowers it.
     """
-    bits = codes.shape[1]
-    distances = (bits - codes @ bank.codes.T) / 2
+    distances = (codes.shape[1] - codes @ bank.codes.T) / 2
     relevant = similarity(labels, bank.labels)
+    return _average_precision_by_distance(distances, relevant, codes.shape[1])
 
-    @jax.checkpoint  # else the gradient keeps K + 1 tables of the distances' size
-    def add_bin(sums, distance):
-        items, hits, total = sums
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _average_precision_by_distance(
+    distances: Float[Array, "B N"], relevant: Float[Array, "B N"], bits: int
+) -> PerImage:
+    """AP of items by relaxed distance; its gradient takes two bins an item, not all."""
+    return _forward(distances, relevant, bits)[0]
+
+
+def _forward(distances, relevant, bits):
+    bins = jax.lax.platform_dependent(
+        distances,
+        relevant,
+        cpu=functools.partial(_bins_item_by_item, bits=bits),
+        default=functools.partial(_bins_one_by_one, bits=bits),
+    )
+    found, of_bins = jax.vjp(_average_precision_of_bins, *bins)
+    return found, (distances, relevant, of_bins)
+
+
+def _backward(bits, kept, cotangent):
+    distances, relevant, of_bins = kept
+    of_items, of_hits = of_bins(cotangent)
+    tables = jnp.concatenate([of_items, of_items + of_hits], axis=1)
+    outside = jnp.pad(tables.reshape(-1, 2, bits + 1), ((0, 0), (0, 0), (1, 1)))
+    slopes = jnp.diff(outside, axis=2).reshape(len(tables), -1)
+    nearer, _ = _place(distances, bits)
+    places = jnp.where(relevant > 0, nearer + bits + 2, nearer)
+    gradient = jnp.take_along_axis(slopes, places, axis=1)
+    return gradient, jnp.zeros_like(relevant)
+
+
+_average_precision_by_distance.defvjp(_forward, _backward)
+
+
+def _average_precision_of_bins(
+    items: Float[Array, "B D"], hits: Float[Array, "B D"]
+) -> PerImage:
+    precision = hits.cumsum(axis=1) / jnp.maximum(items.cumsum(axis=1), _SMALL)
+    return (hits * precision).sum(axis=1) / jnp.maximum(hits.sum(axis=1), 1)
+
+
+def _place(distances: Float[Array, "B N"], bits: int):
+    """From 0, which bin of d = -1, ..., K is below, and the share of the next."""
+    below = jnp.clip(jnp.floor(distances), -1, bits)
+    return below.astype(jnp.int32) + 1, jnp.clip(distances - below, 0, 1)
+
+
+def _bins_item_by_item(distances, relevant, *, bits: int):
+    """Sums by a scatter, which a CPU does in order, and fast."""
+    nearer, share = _place(distances, bits)
+
+    def of_image(nearer, share, kind):
+        bins = jnp.zeros((2, bits + 3), distances.dtype)  # d = -1, ..., K + 1
+        return bins.at[kind, nearer].add(1 - share).at[kind, nearer + 1].add(share)
+
+    bins = jax.vmap(of_image)(nearer, share, (relevant > 0).astype(jnp.int32))
+    bins = bins[:, :, 1:-1]
+    return bins.sum(axis=1), bins[:, 1]
+
+
+def _bins_one_by_one(distances, relevant, *, bits: int):
+    """Sums bin by bin: the same every time, where a scatter adds in any order."""
+
+    def count(distance):
         share = jnp.maximum(1 - jnp.abs(distances - distance), 0)
-        found = (share * relevant).sum(axis=1)
-        items, hits = items + share.sum(axis=1), hits + found
-        return (items, hits, total + found * hits / jnp.maximum(items, _SMALL)), None
+        return share.sum(axis=1), (share * relevant).sum(axis=1)
 
-    zero = jnp.zeros(len(codes), codes.dtype)
-    bins = jnp.arange(bits + 1, dtype=codes.dtype)
-    (_, hits, total), _ = jax.lax.scan(add_bin, (zero, zero, zero), bins)
-    return total / jnp.maximum(hits, 1)
+    items, hits = jax.lax.map(count, jnp.arange(bits + 1, dtype=distances.dtype))
+    return items.T, hits.T
 
 
 def _smooth_distance(codes, sign):

@@ -136,6 +136,45 @@ def test_relaxed_average_precision_equals_the_loop(rng, x64):
     assert found[3] == 0
 
 
+@pytest.mark.parametrize("stretch", [1.0, 1.5])  # codes may leave the cube
+def test_relaxed_average_precision_has_the_gradient_of_the_loop(rng, x64, stretch):
+    bank, bits, step = _table(rng, 40, 6), 6, 1e-6
+    codes = rng.uniform(-stretch, stretch, (3, bits))
+    labels = np.array([[1.0, 0, 0], [0, 1, 0], [1, 1, 0]])
+
+    def total(codes):
+        return objectives.relaxed_average_precision(
+            codes, jnp.array(labels), bank
+        ).sum()
+
+    def slope(row, bit):
+        moved = np.repeat(codes[row : row + 1], 2, axis=0)
+        moved[:, bit] += [step, -step]
+        arrays = labels[row], np.array(bank.codes), np.array(bank.labels)
+        high, low = (
+            reference.relaxed_average_precision(code, *arrays) for code in moved
+        )
+        return (high - low) / (2 * step)
+
+    expected = [[slope(row, bit) for bit in range(bits)] for row in range(3)]
+    found = jax.grad(total)(jnp.array(codes))
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+    assert np.abs(expected).max() > 0.01
+
+
+@pytest.mark.parametrize("stretch", [1.0, 1.5])
+def test_both_ways_of_counting_by_distance_agree(rng, x64, stretch):
+    """A CPU's, and that of accelerators, which no test here would reach."""
+    distances = jnp.array(rng.uniform(-0.2 * stretch, 8 + stretch, (4, 50)))
+    distances = distances.at[0, :9].set(jnp.arange(9.0))
+    relevant = jnp.array((rng.random((4, 50)) < 0.3).astype(float))
+    by_item = objectives._bins_item_by_item(distances, relevant, bits=8)
+    by_bin = objectives._bins_one_by_one(distances, relevant, bits=8)
+    for one, other in zip(by_item, by_bin, strict=True):
+        assert one.shape == (4, 9)
+        np.testing.assert_allclose(one, other, atol=1e-12)
+
+
 def test_without_ties_it_is_average_precision(x64):
     """Theory: one item at each distance makes every bin a rank."""
     bits = 12

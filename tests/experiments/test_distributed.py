@@ -129,6 +129,18 @@ def test_everything_is_the_same_with_two_processes(name, devices, cache, tmp_pat
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("devices", [1, 4])
+def test_the_attack_on_average_precision_alone(devices, cache, tmp_path):
+    """It counts the database's items by distance, image by image, on each device."""
+    overrides = [*SHORT, "--config.evaluate.attacks=apgd_ap"]
+    overrides += ["--config.evaluate.num_queries=8", "--config.defense.epochs=0"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert run_main(one, cache, *overrides).returncode == 0
+    _finish(two, cache, *overrides, devices=devices)
+    _check_equal(one, two)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("loss", ["dsdh", "greedyhash", "hashnet", "dch"])
 @pytest.mark.parametrize("defense", ["saat", "atrdh"])
 def test_every_loss_and_defense_trains_in_two_processes(loss, defense, cache, tmp_path):
