@@ -17,7 +17,7 @@ test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 test-all: $(VENV)/installed-test
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile --slow
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --slow --durations=40
 
 test-long: $(VENV)/installed-test
 	$(BIN)/python -m pytest -q -n 3 --dist loadfile --long -m long

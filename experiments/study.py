@@ -9,13 +9,14 @@ network. Finished cells are kept: the same command again goes on where it stoppe
 --dry-run prints the commands instead; --render-only writes the tables of the cells that
 are there. --launcher=slurm has a cluster run the cells (docs/cluster.md), --status says
 how each stands. Two studies in one folder at a time are refused; --out replaces only
-files of this program.
+files of this program. A study with fronts has a picture of them, as SVG beside --out.
 
 Exit codes: 0 done, 1 cells failed (a line each), 2 refused, 130, 143 or 129 stopped by
 Ctrl-C, SIGTERM or SIGHUP: the cells that run save and end first.
 """
 
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 from absl import flags
 
@@ -23,6 +24,9 @@ from cgat_jax.config.loading import call, find_file
 from cgat_jax.errors import InputError
 from cgat_jax.files.io import write_text
 from cgat_jax.files.ownership import check_out_file
+from cgat_jax.report.plotting import draw
+from cgat_jax.report.tables import markdown_text
+from cgat_jax.reproduction.front import front_chart, front_file
 from cgat_jax.reproduction.launchers import Job
 from cgat_jax.reproduction.progress import is_done
 from cgat_jax.reproduction.study import (
@@ -101,6 +105,9 @@ def main() -> int:
         return 0
     if _OUT.value:
         check_out_file(Path(_OUT.value), MADE, _heading())
+        for study in studies:
+            if study.fronts:
+                check_out_file(_picture_of(study), f"<title>{escape(study.title)}")
     cells.check_root(root)
     if _RENDER_ONLY.value:
         print(_write(studies, root))
@@ -122,13 +129,30 @@ def _run(studies: list[Study], root: Path) -> int:
 
 def _write(studies: list[Study], root: Path) -> str:
     check_same_data([(study, root) for study in studies])
-    text = "\n".join(study_table(study, root) for study in studies)
+    text = "\n".join(_section(study, root) for study in studies)
     if _OUT.value:
         study = Path(_STUDY.value)
         shown = study.name if study.is_absolute() else study  # no path of this machine
         made = f"{MADE} --study={shown}`."
         write_text(Path(_OUT.value), f"{_heading()}\n{made}\n\n{text}")
     return text
+
+
+def _section(study: Study, root: Path) -> str:
+    """A study's table, and with --out its picture, which is written."""
+    table = study_table(study, root)
+    chart = front_chart(study, root) if _OUT.value else None
+    if chart is None:
+        return table
+    file = _picture_of(study)
+    write_text(file, draw(chart))
+    return f"{table}\n![{markdown_text(study.title)}]({file.name})\n"
+
+
+def _picture_of(study: Study) -> Path:
+    """The picture of a study's front, beside the page."""
+    page = Path(_OUT.value)
+    return page.with_name(front_file(page.stem, study))
 
 
 def _heading() -> str:

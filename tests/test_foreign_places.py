@@ -52,6 +52,7 @@ PLACES = {
     "study": {
         "workdir": (STUDY, ["cells", "cells/compiled"]),
         "out": ([*STUDY, "--out={here}/a.md"], ["a.md"]),
+        "the picture of out": ([*STUDY, "--out={here}/a.md"], ["a_tiny.svg"]),
         "out, tables alone": ([*STUDY, "--out={here}/a.md", "--render-only"], ["a.md"]),
         "workdir, tables alone": ([*STUDY, "--render-only"], ["cells"]),
     },

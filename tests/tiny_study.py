@@ -14,5 +14,6 @@ def get_studies():
         config="tests/tiny_config.py",
         rows=rows,
         overrides={"evaluate.attacks": "noise", "pretrain.epochs": 1},
+        fronts={"AT-self": {"1": "AT-self"}},
     )
     return [study]

@@ -66,7 +66,8 @@ _DARK_RULES = "".join(
 class Line(NamedTuple):
     """A line of a chart; several ``ys`` are seeds, drawn as mean and range.
 
-    ``raw`` is what the line was smoothed from, drawn faintly behind it.
+    ``raw`` is what the line was smoothed from, drawn faintly behind it; ``names`` are
+    written beside its points.
     """
 
     label: str
@@ -74,6 +75,7 @@ class Line(NamedTuple):
     x: Sequence[float]
     ys: tuple[Sequence[float], ...]
     raw: Sequence[float] | None = None
+    names: Sequence[str] = ()
 
 
 class Chart(NamedTuple):
@@ -179,6 +181,17 @@ def _draw_line(axes: Axes, line: Line) -> None:
         markeredgecolor=BACKGROUND,
         markeredgewidth=0.6,
     )
+    if line.names:
+        places = zip(x, ys.mean(axis=0), strict=True)
+        for name, place in zip(np.compress(keep, line.names), places, strict=True):
+            axes.annotate(
+                name,
+                place,
+                (5, 4),
+                textcoords="offset points",
+                color=color,
+                fontsize=8,
+            )
     if len(ys) > 1:
         low, high = ys.min(axis=0), ys.max(axis=0)
         axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)

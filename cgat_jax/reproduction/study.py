@@ -30,6 +30,8 @@ class Study:
 
     ``rows`` maps a row's title to the settings that make it; a row with
     ``defense.epochs`` 0 is the undefended network. ``overrides`` hold for all rows.
+    ``fronts`` are lines of a picture, clean against worst case: what a line is called,
+    and the titles of the rows on it by what each point is called.
     """
 
     title: str
@@ -38,6 +40,7 @@ class Study:
     rows: Mapping[str, Mapping[str, Any]]
     seeds: tuple[int, ...] = (0,)
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    fronts: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
 
 class StudyRun(NamedTuple):

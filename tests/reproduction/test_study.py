@@ -5,6 +5,8 @@ import json
 import pytest
 
 from cgat_jax.errors import InputError
+from cgat_jax.report.plotting import draw
+from cgat_jax.reproduction.front import front_chart, front_file
 from cgat_jax.reproduction.study import Study, cells_of, check_study, study_table
 
 ROWS = {
@@ -20,13 +22,13 @@ def _study(**changes):
     return Study(**settings | changes)
 
 
-def _write(folder, seed, value, defense="cgat", **more):
+def _write(folder, seed, value, defense="cgat", attack="cgat", **more):
     record = {"dataset": "d", "backbone": "small", "bits": 8, "loss": "dpsh"}
     record |= {"defense": defense, "seed": seed, "chance": 0.25, "commit": "abc"}
     record |= {"versions": {"jax": "1"}, "device": "cpu x1"} | more
     records = [
         record | {"attack": "clean", "map": value},
-        record | {"attack": "cgat", "map": value / 2},
+        record | {"attack": attack, "map": value / 2},
     ]
     folder.mkdir(parents=True)
     (folder / "results.json").write_text(json.dumps({"records": records}))
@@ -65,6 +67,27 @@ def test_the_table_has_means_ranges_and_what_is_missing(tmp_path):
     assert "80.00 [1 missing]" in lines["| DPSH, undefended"]
     assert lines["| DPSH, weight 2"].count(" - ") == 3
     assert "Seeds 0, 1: mean" in table and "commits abc" in table
+
+
+def test_a_front_has_the_rows_that_were_measured_both_ways(tmp_path):
+    rows = {name: {"defense.weight": float(name)} for name in ("1", "2", "4", "8")}
+    fronts = {"CgAT": {f"w{name}": name for name in rows}, "none": {"w4": "4"}}
+    study = _study(rows=rows, seeds=(0, 1), fronts=fronts)
+    assert front_chart(study, tmp_path) is None
+    for title, seed, value, attack in (
+        *(("1", 0, 0.6, "worst_case"), ("1", 1, 0.8, "worst_case")),
+        *(("2", 0, 0.5, "worst_case"), ("2", 1, 0.9, "sdha"), ("8", 0, 0.4, "sdha")),
+    ):
+        _write(tmp_path / f"{title}-seed{seed}", seed, value, attack=attack)
+    chart = front_chart(study, tmp_path)
+    (line,) = chart.lines
+    assert (line.label, line.names, chart.level) == ("CgAT", ("w1", "w2"), 25)
+    assert list(line.x) == pytest.approx([70, 50])
+    assert list(line.ys[0]) == pytest.approx([35, 25])
+    assert "clean" in chart.x_label and "worst case" in chart.y_label
+    picture = draw(chart)
+    assert all(f">{name}</text>" in picture for name in ("w1", "w2"))
+    assert front_file("results", study) == "results_t.svg"
 
 
 @pytest.mark.parametrize(
