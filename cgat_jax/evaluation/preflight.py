@@ -136,6 +136,11 @@ def _check_defense(config: Config) -> None:
 
 
 def _check_start(config: Config) -> None:
+    if config.pretrained and config.defense.epochs == 0:
+        raise InputError(
+            "defense.epochs: 0 with pretrained leaves nothing to train and nothing to "
+            "measure; that network is measured by its own run, or by cgat_jax.benchmark"
+        )
     file = network_path(Path(config.pretrained)) if config.pretrained else None
     if file is not None:
         check_network(file, config)

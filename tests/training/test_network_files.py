@@ -331,6 +331,13 @@ def test_what_a_defense_may_choose_is_no_other_network(run):
     check_settings(config)
 
 
+def test_a_start_that_leaves_nothing_to_do_is_refused(run):
+    config = config_of(pretrained=_given(run[0]))
+    config.defense = dataclasses.replace(config.defense, epochs=0)
+    with pytest.raises(InputError, match=r"defense.epochs: 0 with pretrained.*measure"):
+        check_settings(config)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"null"])
 def test_a_file_that_is_none_is_refused_before_training(tmp_path, content):
     path = tmp_path / "n.safetensors"

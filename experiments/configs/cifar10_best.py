@@ -1,0 +1,21 @@
+"""CIFAR-10 with the longer training of ``quickstart_best.py`` in place of CgAT's.
+
+    python -m experiments.main --config=experiments/configs/cifar10_best.py \
+        --config.data.root=data/cifar10 --workdir=runs/cifar10_best
+
+Its data, network and first two stages are those of ``cifar10_cgat.py``, and so is the
+inner attack's budget. The epochs are what an hour of two CPU cores pays for.
+"""
+
+import dataclasses
+
+from cgat_jax.config import Config
+from experiments.configs import cifar10_cgat
+from experiments.configs.quickstart_best import RECIPE
+
+
+def get_config() -> Config:
+    """The configuration of CgAT on CIFAR-10 with other settings of the defense."""
+    config = cifar10_cgat.get_config()
+    defense = dataclasses.replace(config.defense, **RECIPE | {"epochs": 14})
+    return dataclasses.replace(config, defense=defense)
