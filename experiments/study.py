@@ -16,7 +16,6 @@ Ctrl-C, SIGTERM or SIGHUP: the cells that run save and end first.
 """
 
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from absl import flags
 
@@ -26,7 +25,7 @@ from cgat_jax.files.io import write_text
 from cgat_jax.files.ownership import check_out_file
 from cgat_jax.report.plotting import draw
 from cgat_jax.report.tables import markdown_text
-from cgat_jax.reproduction.front import front_chart, front_file
+from cgat_jax.reproduction.front import front_chart, front_file, front_mark
 from cgat_jax.reproduction.launchers import Job
 from cgat_jax.reproduction.progress import is_done
 from cgat_jax.reproduction.study import (
@@ -107,7 +106,7 @@ def main() -> int:
         check_out_file(Path(_OUT.value), MADE, _heading())
         for study in studies:
             if study.fronts:
-                check_out_file(_picture_of(study), f"<title>{escape(study.title)}")
+                check_out_file(_picture_of(study), front_mark(study))
     cells.check_root(root)
     if _RENDER_ONLY.value:
         print(_write(studies, root))

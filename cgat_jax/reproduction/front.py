@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 from cgat_jax.report import names
 from cgat_jax.report.plotting import Chart, Line
@@ -47,6 +48,11 @@ def front_file(page_stem: str, study: Study) -> str:
     """The name of the picture's file beside a page of studies."""
     title = re.sub(r"[^a-z0-9]+", "_", study.title.lower()).strip("_")
     return f"{page_stem}_{title}.svg"
+
+
+def front_mark(study: Study) -> str:
+    """How a line near the head of that file begins, by which it is known as ours."""
+    return f"<title>{escape(study.title)}:"
 
 
 def _mean(runs: Sequence[dict[str, Record]], attack: str) -> float:

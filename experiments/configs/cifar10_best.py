@@ -3,8 +3,8 @@
     python -m experiments.main --config=experiments/configs/cifar10_best.py \
         --config.data.root=data/cifar10 --workdir=runs/cifar10_best
 
-Its data, network and first two stages are those of ``cifar10_cgat.py``, and so is the
-inner attack's budget. The epochs are what an hour of two CPU cores pays for.
+Its data, network, first two stages and the ball of its inner attack are those of
+``cifar10_cgat.py``. The epochs are what an hour of two CPU cores pays for.
 """
 
 import dataclasses

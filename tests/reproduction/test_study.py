@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from cgat_jax.errors import InputError
+from cgat_jax.errors import ForeignFilesError, InputError
+from cgat_jax.files.ownership import check_out_file
 from cgat_jax.report.plotting import draw
-from cgat_jax.reproduction.front import front_chart, front_file
+from cgat_jax.reproduction.front import front_chart, front_file, front_mark
 from cgat_jax.reproduction.study import Study, cells_of, check_study, study_table
 
 ROWS = {
@@ -88,6 +89,11 @@ def test_a_front_has_the_rows_that_were_measured_both_ways(tmp_path):
     picture = draw(chart)
     assert all(f">{name}</text>" in picture for name in ("w1", "w2"))
     assert front_file("results", study) == "results_t.svg"
+    file = tmp_path / "results_t.svg"
+    file.write_text(picture)
+    check_out_file(file, front_mark(study))  # it may be replaced
+    with pytest.raises(ForeignFilesError, match="results_t.svg"):
+        check_out_file(file, front_mark(_study(title="Another")))
 
 
 @pytest.mark.parametrize(
