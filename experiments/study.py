@@ -25,7 +25,7 @@ from cgat_jax.files.io import write_text
 from cgat_jax.files.ownership import check_out_file
 from cgat_jax.report.plotting import draw
 from cgat_jax.report.tables import markdown_text
-from cgat_jax.reproduction.front import front_chart, front_file, front_mark
+from cgat_jax.reproduction.front import check_front_files, front_chart, front_file
 from cgat_jax.reproduction.launchers import Job
 from cgat_jax.reproduction.progress import is_done
 from cgat_jax.reproduction.study import (
@@ -104,9 +104,7 @@ def main() -> int:
         return 0
     if _OUT.value:
         check_out_file(Path(_OUT.value), MADE, _heading())
-        for study in studies:
-            if study.fronts:
-                check_out_file(_picture_of(study), front_mark(study))
+        check_front_files(Path(_OUT.value), studies)
     cells.check_root(root)
     if _RENDER_ONLY.value:
         print(_write(studies, root))
@@ -143,15 +141,9 @@ def _section(study: Study, root: Path) -> str:
     chart = front_chart(study, root) if _OUT.value else None
     if chart is None:
         return table
-    file = _picture_of(study)
+    file = front_file(Path(_OUT.value), study)
     write_text(file, draw(chart))
     return f"{table}\n![{markdown_text(study.title)}]({file.name})\n"
-
-
-def _picture_of(study: Study) -> Path:
-    """The picture of a study's front, beside the page."""
-    page = Path(_OUT.value)
-    return page.with_name(front_file(page.stem, study))
 
 
 def _heading() -> str:

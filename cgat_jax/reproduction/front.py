@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from cgat_jax.errors import InputError
+from cgat_jax.files.ownership import check_out_file
 from cgat_jax.report import names
 from cgat_jax.report.plotting import Chart, Line
 from cgat_jax.report.records import Record
@@ -44,14 +46,32 @@ def front_chart(study: Study, root: Path) -> Chart | None:
     return Chart(study.title, *axes, tuple(lines), level, None)
 
 
-def front_file(page_stem: str, study: Study) -> str:
-    """The name of the picture's file beside a page of studies."""
+def front_file(page: Path, study: Study) -> Path:
+    """The picture's file, beside the page of its study."""
     title = re.sub(r"[^a-z0-9]+", "_", study.title.lower()).strip("_")
-    return f"{page_stem}_{title}.svg"
+    return page.with_name(f"{page.stem}_{title}.svg")
 
 
-def front_mark(study: Study) -> str:
-    """How a line near the head of that file begins, by which it is known as ours."""
+def check_front_files(page: Path, studies: Sequence[Study]) -> None:
+    """Finds that the studies' pictures may be written, each to a file of its own.
+
+    Raises:
+        ForeignFilesError: a file in the way is not the study's picture.
+        InputError: two titles make one file name.
+    """
+    made: dict[Path, Study] = {}
+    for study in (study for study in studies if study.fronts):
+        file = front_file(page, study)
+        if (other := made.setdefault(file, study)) is not study:
+            raise InputError(
+                f"the fronts of {other.title!r} and {study.title!r} make one picture, "
+                f"{file.name}: give one of them another title"
+            )
+        check_out_file(file, _mark(study))
+
+
+def _mark(study: Study) -> str:
+    """How a line near the head of a picture begins, by which it is known as ours."""
     return f"<title>{escape(study.title)}:"
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from cgat_jax.config import Config
 from cgat_jax.config.loading import find_file, load_config, override
 from cgat_jax.config.settings import free_settings, validate
-from cgat_jax.errors import InputError
+from cgat_jax.errors import InputError, nearest
 from cgat_jax.report import names
 from cgat_jax.report.records import Record, read_run, warnings_of
 from cgat_jax.report.tables import markdown_table, markdown_text
@@ -96,8 +96,13 @@ def check_study(study: Study) -> None:
     """Finds that every row is a configuration, before the first of them runs.
 
     Raises:
-        InputError: names the row, and what is wrong with it.
+        InputError: names the row, and what is wrong with it; or a front's row that is
+            none.
     """
+    for title in (row for front in study.fronts.values() for row in front.values()):
+        if title not in study.rows:
+            close = nearest(title, study.rows)
+            raise InputError(f"{study.title}, fronts: no row {title!r}{close}")
     for title, overrides in study.rows.items():
         config = load_config(study.config)
         try:

@@ -5,9 +5,12 @@ import json
 import pytest
 
 from cgat_jax.errors import ForeignFilesError, InputError
-from cgat_jax.files.ownership import check_out_file
 from cgat_jax.report.plotting import draw
-from cgat_jax.reproduction.front import front_chart, front_file, front_mark
+from cgat_jax.reproduction.front import (
+    check_front_files,
+    front_chart,
+    front_file,
+)
 from cgat_jax.reproduction.study import Study, cells_of, check_study, study_table
 
 ROWS = {
@@ -88,12 +91,28 @@ def test_a_front_has_the_rows_that_were_measured_both_ways(tmp_path):
     assert "clean" in chart.x_label and "worst case" in chart.y_label
     picture = draw(chart)
     assert all(f">{name}</text>" in picture for name in ("w1", "w2"))
-    assert front_file("results", study) == "results_t.svg"
-    file = tmp_path / "results_t.svg"
+    file = front_file(tmp_path / "results.md", study)
+    assert file == tmp_path / "results_t.svg"
     file.write_text(picture)
-    check_out_file(file, front_mark(study))  # it may be replaced
+    check_front_files(tmp_path / "results.md", [study])  # it may be replaced
+    file.write_text(draw(chart._replace(title="Another")))
     with pytest.raises(ForeignFilesError, match="results_t.svg"):
-        check_out_file(file, front_mark(_study(title="Another")))
+        check_front_files(tmp_path / "results.md", [study])
+
+
+@pytest.mark.parametrize("title", ["T", "t?"])
+def test_two_fronts_of_one_picture_are_refused(tmp_path, title):
+    fronts = {"CgAT": {"1": "DPSH, CgAT"}}
+    studies = [_study(fronts=fronts), _study(title=title, fronts=fronts)]
+    check_front_files(tmp_path / "page.md", [studies[0], _study(title=title)])
+    with pytest.raises(InputError, match=r"'T' and .* one picture, page_t.svg: give"):
+        check_front_files(tmp_path / "page.md", studies)
+
+
+def test_a_front_of_a_row_that_is_none_is_refused():
+    study = _study(rows={"a": {}}, fronts={"f": {"1": "aa"}}, config="tests/t.py")
+    with pytest.raises(InputError, match="T, fronts: no row 'aa'; did you mean 'a'?"):
+        check_study(study)
 
 
 @pytest.mark.parametrize(
