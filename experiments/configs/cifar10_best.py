@@ -4,8 +4,8 @@
         --config.data.root=data/cifar10 --workdir=runs/cifar10_best
 
 Its data, network, first two stages and the ball of its inner attack are those of
-``cifar10_cgat.py``. The epochs are what an hour of two CPU cores pays for; the weight is
-larger than the scenes', as there is clean retrieval to spend (docs/robust.md).
+``cifar10_cgat.py``. The epochs are what an hour of two CPU cores pays for. The weight
+is larger than the scenes', as there is clean retrieval to spend (docs/robust.md).
 """
 
 import dataclasses
@@ -14,9 +14,11 @@ from cgat_jax.config import Config
 from experiments.configs import cifar10_cgat
 from experiments.configs.quickstart_best import RECIPE
 
+OWN = {"epochs": 14, "weight": 3.0}
+
 
 def get_config() -> Config:
     """The configuration of CgAT on CIFAR-10 with other settings of the defense."""
     config = cifar10_cgat.get_config()
-    defense = dataclasses.replace(config.defense, **RECIPE | {"epochs": 14, "weight": 3.0})
+    defense = dataclasses.replace(config.defense, **RECIPE | OWN)
     return dataclasses.replace(config, defense=defense)
