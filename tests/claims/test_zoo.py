@@ -72,7 +72,6 @@ def wrong(name: str, sample: Sample) -> list:
     return [finding for finding in told if finding.holds is False]
 
 
-@pytest.mark.slow
 def test_a_claim_of_the_zoo_holds_on_a_few_queries():
     assert not wrong(PACKED[0], Sample(queries=4, seed=1, sanity=False))
 
