@@ -8,7 +8,7 @@ from typing import Any
 
 from cgat_jax.config import Config, Data, Evaluate
 from cgat_jax.config.settings import from_json, validate
-from cgat_jax.errors import DamagedFileError, InputError
+from cgat_jax.errors import DamagedFileError, InputError, install
 from cgat_jax.files.io import read_sealed
 from cgat_jax.files.ownership import holds_marks
 from cgat_jax.zoo import CLAIM_FILE
@@ -36,9 +36,8 @@ def faults(content: Any) -> list[str]:
     try:
         from jsonschema import Draft202012Validator
     except ImportError as error:
-        raise InputError(
-            "claims need jsonschema: pip install 'cgat-jax[claims]'"
-        ) from (error)
+        needed = f"claims need jsonschema: {install('claims')}"
+        raise InputError(needed) from error
     validator = Draft202012Validator(json.loads(_SCHEMA.read_text()))
     found = sorted(validator.iter_errors(content), key=lambda e: e.json_path)
     return [f"{e.json_path}: {_short(e.message)}" for e in found]

@@ -16,8 +16,9 @@ net = cj.load_network("NAME")
 ```
 
 MAP in % of all queries, with the 95 % interval over queries; *worst case* is the
-ensemble `standard-v1`, in a ball of that size; *sanity* says how many of the checks of
-an attack passed. [How a claim is made, sent and checked](leaderboard.md).
+ensemble `standard-v1`, in a ball of that size; *sanity* says how many passed of the
+checks of an attack that could be made.
+[How a claim is made, sent and checked](leaderboard.md).
 """
 
 
@@ -93,8 +94,12 @@ def _recipe(recipe: dict[str, Any], defense: str) -> str:
     loss = names.display(names.LOSSES, recipe["loss"]["name"])
     text = f"{loss}, {recipe['pretrain']['epochs']} epochs"
     if defense != "none":
-        title = names.display(names.DEFENSES, defense)
-        text += f", then {title}, {recipe['defense']['epochs']} epochs"
+        title, used = names.display(names.DEFENSES, defense), recipe["defense"]
+        text += (
+            f", then {title}, {used['epochs']} epochs, rate {used['learning_rate']:g} "
+            f"({used['schedule']}), weight {used['weight']:g}, inner attack of "
+            f"{used['steps']} steps of {255 * used['step_size']:.4g}/255"
+        )
     return f"{text}, seed {recipe['seed']}"
 
 
@@ -125,7 +130,9 @@ def _seeds(claim: Claim) -> list[str]:
 
 
 def _passed(checks: Sequence[dict[str, Any]]) -> str:
-    return f"{sum(check['passed'] is True for check in checks)} of {len(checks)}"
+    """How many passed of those that were made."""
+    made = [check["passed"] for check in checks if check["passed"] is not None]
+    return f"{sum(made)} of {len(made)}"
 
 
 def _authors(claim: Claim) -> str:
