@@ -33,6 +33,7 @@ from experiments import cli
 from experiments.xla import prefer_fast_cpu_convolutions
 
 _STATES = {True: "holds", False: "DOES NOT HOLD", None: "-"}
+_PAGE = "(`python -m experiments.claim page`)"
 _MODES = "make --workdir=RUN --out=FOLDER, check FOLDER, or page"
 
 
@@ -79,6 +80,7 @@ def make(values: flags.FlagValues) -> int:
         return cli.refuse("claim", f"make needs {', '.join(missing)}")
     from cgat_jax.claims import making
     from cgat_jax.claims.form import is_claim
+    from cgat_jax.claims.measured import Measured
     from cgat_jax.evaluation.other_runs import read_config
     from cgat_jax.evaluation.trained_networks import load_network
     from cgat_jax.files.claimed import claimed_folder
@@ -88,7 +90,7 @@ def make(values: flags.FlagValues) -> int:
     workdir, out, given = Path(values.workdir), Path(values.out), values["config"].value
     check_folder(out, "claim", is_own=is_claim)
     net = load_network(values.network or workdir, values.defense)
-    making.Measured(workdir, net.sha256)
+    Measured(workdir, net.sha256)
     reasons = dict(text.partition("=")[::2] for text in values.reason)
     about = making.About(
         name=out.absolute().name,
@@ -98,7 +100,7 @@ def make(values: flags.FlagValues) -> int:
         reasons=reasons,
     )
     config = given or read_config(workdir)
-    dataset = _data(config.data, _places(values, config.data), workdir / "data")
+    dataset = _data(config.data, _places(values), workdir / "data")
     seeds = {Path(run): load_network(run, net.card["defense"]) for run in values.seeds}
     with claimed_folder(workdir, claim_workdir):
         claim = making.make_claim(workdir, net, dataset, about, data=given, seeds=seeds)
@@ -116,20 +118,20 @@ def check(values: flags.FlagValues, folder: str) -> int:
 
     try:
         claim = form.read_claim(Path(folder))
-        config = form.config_of(claim, {})
-        for name, value in _places(values, config.data).items():
-            setattr(config.data, name, value)
+        config = form.config_of(claim)
     except (ValueError, OSError) as error:
         return cli.refuse("claim", error, keep_lines=True)
     seed = values.sample_seed
     seed = secrets.randbelow(2**32) if seed is None else seed
-    dataset = _data(config.data, {}, Path("data") / config.data.name)
+    dataset = _data(config.data, _places(values), Path("data") / config.data.name)
     print(f"claim {claim['name']}, checked with --sample-seed={seed}", flush=True)
-    sample, wrong = Sample(values.queries, seed, values.sanity), 0
+    sample, wrong, attacked = Sample(values.queries, seed, values.sanity), 0, 0
     for what, holds, text in check_claim(Path(folder), claim, dataset, config, sample):
         wrong += holds is False
+        attacked += what in form.ATTACKS[1:] and holds is not None
         print(f"  {what:<24} {_STATES[holds]:<14} {text}", flush=True)
-    print(f"the claim does not hold: {wrong} of its parts" if wrong else "it holds")
+    said = "it holds" if attacked else "nothing that was looked at is wrong"
+    print(f"the claim does not hold: {wrong} of its parts" if wrong else said)
     return cli.EXIT_FAILED if wrong else 0
 
 
@@ -142,18 +144,20 @@ def page(values: flags.FlagValues) -> int:
     from cgat_jax.files.ownership import check_out_file
 
     out = Path(values.out or "docs/zoo.md")
-    check_out_file(out, HEAD.partition("\n")[0])
+    head = HEAD.splitlines()
+    check_out_file(out, head[0], next(line for line in head if _PAGE in line))
     claims = [read_claim(zoo.zoo_folder(name)) for name in zoo.zoo_names()]
     write_text(out, claims_page(claims) + "\n")
     print(f"{out}: networks of {len(claims)} claims")
     return 0
 
 
-def _places(values: flags.FlagValues, settings) -> dict[str, str]:
-    """Where the data lie: as the flags say, or else the settings."""
-    names = ("root", "source", "splits")
-    given = {name: values[f"data_{name}"].value for name in names}
-    return {name: given[name] or getattr(settings, name) for name in names}
+def _places(values: flags.FlagValues) -> dict[str, str]:
+    """Where the data lie, as far as the flags say it."""
+    given = {
+        name: values[f"data_{name}"].value for name in ("root", "source", "splits")
+    }
+    return {name: place for name, place in given.items() if place}
 
 
 def _data(settings, places: dict[str, str], usual: Path):

@@ -16,6 +16,7 @@ Ctrl-C, SIGTERM or SIGHUP: the cells that run save and end first.
 """
 
 from pathlib import Path
+from urllib.parse import quote
 
 from absl import flags
 
@@ -143,7 +144,7 @@ def _section(study: Study, root: Path) -> str:
         return table
     file = front_file(Path(_OUT.value), study)
     write_text(file, draw(chart))
-    return f"{table}\n![{markdown_text(study.title)}]({file.name})\n"
+    return f"{table}\n![{markdown_text(study.title)}]({quote(file.name)})\n"
 
 
 def _heading() -> str:

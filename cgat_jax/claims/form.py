@@ -9,7 +9,7 @@ from typing import Any
 from cgat_jax.config import Config, Data, Evaluate
 from cgat_jax.config.settings import from_json, validate
 from cgat_jax.errors import DamagedFileError, InputError, install
-from cgat_jax.files.io import read_sealed
+from cgat_jax.files.io import SEAL, read_json, unsealed
 from cgat_jax.files.ownership import holds_marks
 from cgat_jax.zoo import CLAIM_FILE
 
@@ -23,6 +23,8 @@ PLACES = ("root", "source", "splits")
 """Settings of data that say where they lie, which is everybody's own."""
 MACHINE = ("cache_gib", "threads")
 """Settings of data that change no result."""
+DOUBTED_QUERIES = 64
+"""As many has a claim's sanity checks, or all where there are fewer."""
 _SCHEMA = Path(__file__).with_name("schema.json")
 _MOST = 160  # letters of a fault
 
@@ -35,11 +37,13 @@ def faults(content: Any) -> list[str]:
     """
     try:
         from jsonschema import Draft202012Validator
+        from jsonschema.exceptions import best_match
     except ImportError as error:
         needed = f"claims need jsonschema: {install('claims')}"
         raise InputError(needed) from error
     validator = Draft202012Validator(json.loads(_SCHEMA.read_text()))
-    found = sorted(validator.iter_errors(content), key=lambda e: e.json_path)
+    found = [best_match([e]) for e in validator.iter_errors(content)]
+    found.sort(key=lambda e: e.json_path)
     return [f"{e.json_path}: {_short(e.message)}" for e in found]
 
 
@@ -49,18 +53,38 @@ def checked(content: Claim, name: object) -> Claim:
     Raises:
         InputError: a line for each fault.
     """
-    wrong = faults(content)
-    if not wrong:
-        count = content["data"]["num_queries"]
-        wrong = [
-            f"$.measured.attacks.{key}.per_query: {len(x['per_query'])} numbers, "
-            f"expected one for each of {count} queries"
-            for key, x in content["measured"]["attacks"].items()
-            if len(x["per_query"]) != count
-        ]
-    if wrong:
+    if wrong := faults(content) or _inconsistent(content):
         raise InputError("\n".join(f"{name}: {fault}" for fault in wrong))
     return content
+
+
+def _inconsistent(content: Claim) -> list[str]:
+    """What a schema cannot say: sizes that must agree, and settings that are known."""
+    measured, count = content["measured"], content["data"]["num_queries"]
+    wrong = [
+        f"$.measured.attacks.{key}.per_query: {len(x['per_query'])} numbers, "
+        f"expected one for each of {count} queries"
+        for key, x in measured["attacks"].items()
+        if len(x["per_query"]) != count
+    ]
+    least, doubted = min(DOUBTED_QUERIES, count), measured["sanity"]["num_queries"]
+    if doubted < least:
+        wrong.append(
+            f"$.measured.sanity.num_queries: {doubted}, expected {least} or more"
+        )
+    crops = (
+        content["data"]["settings"].get("crop_size"),
+        content["network"]["crop_size"],
+    )
+    if crops[0] != crops[1]:
+        wrong.append(
+            f"$.data.settings.crop_size: {crops[0]}, the network's is {crops[1]}"
+        )
+    try:
+        from_json(json.dumps(content["recipe"]), "$.recipe")
+    except InputError as error:
+        wrong.append(str(error))
+    return wrong
 
 
 def read_claim(folder: Path) -> Claim:
@@ -72,7 +96,10 @@ def read_claim(folder: Path) -> Claim:
     """
     path = folder / CLAIM_FILE
     try:
-        return checked(read_sealed(path), path)
+        content = read_json(path)
+        if SEAL not in content:
+            raise DamagedFileError(f"{path}: its digest, {SEAL!r}, is missing")
+        return checked(unsealed(content, path), path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"{folder}: no {CLAIM_FILE}: expected a claim") from error
 
@@ -88,12 +115,10 @@ def data_settings(settings: Data) -> dict[str, Any]:
     return {key: found[key] for key in found if key not in (*PLACES, *MACHINE)}
 
 
-def config_of(claim: Claim, places: dict[str, str]) -> Config:
+def config_of(claim: Claim) -> Config:
     """The configuration of a run that measures a claim's network, and trains nothing.
 
-    Args:
-        claim: of the right form.
-        places: ``PLACES`` of this machine.
+    Where the data lie it does not say: no form of a claim may name a place.
 
     Raises:
         InputError: it has settings that are none.
@@ -101,7 +126,7 @@ def config_of(claim: Claim, places: dict[str, str]) -> Config:
     network, measured = claim["network"], claim["measured"]
     evaluate = {key: measured[key] for key in MEASURED_WITH}
     content = {
-        "data": claim["data"]["settings"] | places,
+        "data": claim["data"]["settings"],
         "model": {"name": network["backbone"], "bits": network["bits"]},
         "evaluate": evaluate | {"attacks": ",".join(ATTACKS[1:]), "gallery": 0},
         "seed": measured["seed"],
@@ -138,7 +163,8 @@ def file_digest(path: Path) -> str:
         DamagedFileError: there is none.
     """
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError as error:
         raise DamagedFileError(f"{path}: missing") from error
 

@@ -1,9 +1,11 @@
 """The table of claims, and a section for each, as Markdown."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from cgat_jax.claims.form import ATTACKS, Claim
+from cgat_jax.config.settings import from_json
 from cgat_jax.report import names
 
 HEAD = """# The zoo
@@ -15,7 +17,7 @@ made from their claims (`python -m experiments.claim page`); nobody types its nu
 net = cj.load_network("NAME")
 ```
 
-MAP in % of all queries, with the 95 % interval over queries; *worst case* is the
+MAP@R in % of all queries, with the 95 % interval over queries; *worst case* is the
 ensemble `standard-v1`, in a ball of that size; *sanity* says how many passed of the
 checks of an attack that could be made.
 [How a claim is made, sent and checked](leaderboard.md).
@@ -23,16 +25,19 @@ checks of an attack that could be made.
 
 
 def claims_page(claims: Sequence[Claim]) -> str:
-    """The page of some claims: by data set, the most robust first."""
+    """The page of some claims: of what can be compared, the most robust first."""
 
-    def order(claim: Claim) -> tuple[str, float]:
-        return claim["data"]["settings"]["name"], -_map(claim, "worst_case")
+    def order(claim: Claim) -> tuple[Any, ...]:
+        data, measured = claim["data"], claim["measured"]
+        alike = data["settings"]["name"], data["sha256"]
+        alike += measured["epsilon"], measured["top_k"]
+        return *alike, -_map(claim, "worst_case")
 
     ordered = sorted(claims, key=order)
     lines = [
         HEAD,
-        "| name | data | network | ball | clean | worst case | chance | sanity |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| name | data | network | ball | R | clean | worst case | chance | sanity |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         *[_row(claim) for claim in ordered],
     ]
     return "\n".join([*lines, *[_section(claim) for claim in ordered]])
@@ -51,10 +56,11 @@ def _row(claim: Claim) -> str:
                 names.display(names.DATASETS, claim["data"]["settings"]["name"]),
                 f"{backbone}, {network['bits']} bits, {defense}",
                 _ball(claim),
-                _percent(_map(claim, "clean")),
-                f"**{_percent(_map(claim, 'worst_case'))}** ({_percent(low)} to "
-                f"{_percent(high)})",
-                _percent(measured["chance"]),
+                str(measured["top_k"]),
+                names.percent(_map(claim, "clean")),
+                f"**{names.percent(_map(claim, 'worst_case'))}** "
+                f"({names.percent(low)} to {names.percent(high)})",
+                names.percent(measured["chance"]),
                 _passed(measured["sanity"]["checks"]),
             ]
         )
@@ -71,9 +77,9 @@ def _section(claim: Claim) -> str:
     lines = [
         f"\n## {claim['name']}\n",
         f"{claim['title']} ({_authors(claim)}).\n",
-        f"| attack, {_ball(claim)} | MAP@{measured['top_k'] or 'all'}, % |",
+        f"| attack, {_ball(claim)} | MAP@{measured['top_k']}, % |",
         "| --- | ---: |",
-        *[f"| {title} | {_percent(value)} |" for title, value in attacks.items()],
+        *[f"| {title} | {names.percent(value)} |" for title, value in attacks.items()],
         "",
         f"- **Network:** {network['parameters']:,} parameters, "
         f"{network['flops'] / 1e6:,.1f} million operations an image of "
@@ -91,16 +97,17 @@ def _section(claim: Claim) -> str:
 
 
 def _recipe(recipe: dict[str, Any], defense: str) -> str:
-    loss = names.display(names.LOSSES, recipe["loss"]["name"])
-    text = f"{loss}, {recipe['pretrain']['epochs']} epochs"
+    config = from_json(json.dumps(recipe), "recipe")
+    loss = names.display(names.LOSSES, config.loss.name)
+    text = f"{loss}, {config.pretrain.epochs} epochs"
     if defense != "none":
-        title, used = names.display(names.DEFENSES, defense), recipe["defense"]
+        title, used = names.display(names.DEFENSES, defense), config.defense
         text += (
-            f", then {title}, {used['epochs']} epochs, rate {used['learning_rate']:g} "
-            f"({used['schedule']}), weight {used['weight']:g}, inner attack of "
-            f"{used['steps']} steps of {255 * used['step_size']:.4g}/255"
+            f", then {title}, {used.epochs} epochs, rate {used.learning_rate:g} "
+            f"({used.schedule}), weight {used.weight:g}, inner attack of "
+            f"{used.steps} steps of {names.level(used.step_size)}"
         )
-    return f"{text}, seed {recipe['seed']}"
+    return f"{text}, seed {config.seed}"
 
 
 def _sanity(sanity: dict[str, Any]) -> str:
@@ -121,7 +128,7 @@ def _seeds(claim: Claim) -> list[str]:
     return [
         f"- **Seed {other['seed']}:** "
         + ", ".join(
-            f"{names.display(names.ATTACKS, name)} {_percent(value)}"
+            f"{names.display(names.ATTACKS, name)} {names.percent(value)}"
             for name, value in other["maps"].items()
         )
         + "."
@@ -141,12 +148,8 @@ def _authors(claim: Claim) -> str:
 
 
 def _ball(claim: Claim) -> str:
-    return f"{255 * claim['measured']['epsilon']:.4g}/255"
+    return names.level(claim["measured"]["epsilon"])
 
 
 def _map(claim: Claim, attack: str) -> float:
     return claim["measured"]["attacks"][attack]["map"]
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f}"

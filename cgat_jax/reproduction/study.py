@@ -104,12 +104,22 @@ def check_study(study: Study) -> None:
             close = nearest(title, study.rows)
             raise InputError(f"{study.title}, fronts: no row {title!r}{close}")
     for title, overrides in study.rows.items():
-        config = load_config(study.config)
         try:
-            override(config, dict(study.overrides) | dict(overrides))
-            validate(config)
+            validate(config_of(study, overrides))
+            _check_undefended(overrides)
         except InputError as error:
             raise InputError(f"{study.title}, row {title!r}: {error}") from error
+
+
+def _check_undefended(overrides: Mapping[str, Any]) -> None:
+    """An undefended row is the run that the others start from, with its settings."""
+    if overrides.get("defense.epochs") == 0:
+        for key in overrides:
+            if not shares_pretraining(key) and not key.startswith("defense."):
+                raise InputError(
+                    f"{key} is of no effect with defense.epochs=0: this row is the "
+                    "network that the others defend; give it for all rows (overrides)"
+                )
 
 
 def check_same_data(studies: Iterable[tuple[Study, Path]]) -> None:

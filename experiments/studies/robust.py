@@ -14,6 +14,7 @@ from cgat_jax.reproduction.study import Study
 from experiments.configs import quickstart
 from experiments.configs.quickstart_best import RECIPE
 
+PAPER = quickstart.get_config().defense
 BEST = {f"defense.{key}": value for key, value in RECIPE.items()}
 NONE, CGAT = {"defense.epochs": 0}, {"defense.name": "cgat"}
 DEFENSES = {"CgAT": CGAT, "best": BEST}
@@ -60,7 +61,7 @@ def front() -> Study:
     """Clean against worst case over the weight of the adversarial term."""
     rows, fronts = {}, {}
     for name, row in DEFENSES.items():
-        own = row.get("defense.weight", 1.0)  # a row of the first table as well
+        own = row.get("defense.weight", PAPER.weight)  # in the first table as well
         fronts[name] = {f"{own:g}": f"DPSH, {name}"}
         rows[f"DPSH, {name}"] = DPSH | row
         for weight in sorted({*WEIGHTS} - {own}):
@@ -78,7 +79,6 @@ def front() -> Study:
 
 def ablation() -> Study:
     """The recipe without each of its parts, which then are the quickstart's."""
-    paper = quickstart.get_config().defense
     parts = {
         "4 epochs": ["epochs"],
         "one decay at half": ["schedule"],
@@ -90,7 +90,7 @@ def ablation() -> Study:
         f"best, but {title}": DPSH
         | BEST
         | UNDOUBTED
-        | {f"defense.{key}": getattr(paper, key) for key in keys}
+        | {f"defense.{key}": getattr(PAPER, key) for key in keys}
         for title, keys in parts.items()
     }
     return study(

@@ -65,7 +65,7 @@ def wrong(name: str, sample: Sample) -> list:
     """What of a claim does not hold."""
     folder = zoo_folder(name)
     claim = form.read_claim(folder)
-    config = form.config_of(claim, {})
+    config = form.config_of(claim)
     dataset = load_dataset(config.data, Path("unused"), progress=False)
     told = [*check_claim(folder, claim, dataset, config, sample)]
     assert {*form.ATTACKS} <= {finding.what for finding in told if finding.holds}

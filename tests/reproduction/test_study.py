@@ -121,6 +121,10 @@ def test_a_front_of_a_row_that_is_none_is_refused():
         ({"defense.weigth": 2}, "T, row 'a': unknown setting 'defense.weigth'; did"),
         ({"seed": "one"}, "T, row 'a': seed: expected int, got 'one'"),
         ({"defense.epsilon": 8.0}, "T, row 'a': defense.epsilon: expected a number"),
+        (
+            {"defense.epochs": 0, "evaluate.epsilon": 0.01},
+            "T, row 'a': evaluate.epsilon is of no effect with defense.epochs=0",
+        ),
     ],
 )
 def test_rows_that_cannot_run_are_refused_before_any_runs(overrides, said):
