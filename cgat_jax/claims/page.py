@@ -36,8 +36,8 @@ def claims_page(claims: Sequence[Claim]) -> str:
     ordered = sorted(claims, key=order)
     lines = [
         HEAD,
-        "| name | data | network | ball | R | clean | worst case | chance | sanity |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| name | data, R | network | ball | clean | worst case | chance | sanity |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
         *[_row(claim) for claim in ordered],
     ]
     return "\n".join([*lines, *[_section(claim) for claim in ordered]])
@@ -46,6 +46,7 @@ def claims_page(claims: Sequence[Claim]) -> str:
 def _row(claim: Claim) -> str:
     network, measured = claim["network"], claim["measured"]
     low, high = measured["attacks"]["worst_case"]["interval"]
+    data = names.display(names.DATASETS, claim["data"]["settings"]["name"])
     backbone = names.display(names.BACKBONES, network["backbone"])
     defense = names.display(names.DEFENSES, network["defense"])
     return (
@@ -53,10 +54,9 @@ def _row(claim: Claim) -> str:
         + " | ".join(
             [
                 f"[`{claim['name']}`](#{claim['name']})",
-                names.display(names.DATASETS, claim["data"]["settings"]["name"]),
+                f"{data}, {measured['top_k']}",
                 f"{backbone}, {network['bits']} bits, {defense}",
                 _ball(claim),
-                str(measured["top_k"]),
                 names.percent(_map(claim, "clean")),
                 f"**{names.percent(_map(claim, 'worst_case'))}** "
                 f"({names.percent(low)} to {names.percent(high)})",
