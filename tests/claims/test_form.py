@@ -128,6 +128,10 @@ FORMS = {
         lambda c: c["data"]["settings"].update(root="new"),
     ),
     "a path": ("$.recipe.data.root", lambda c: c["recipe"]["data"].update(root="../x")),
+    "deep": (
+        "$.recipe.data.more",
+        lambda c: c["recipe"]["data"].update(more={"a": {"b": 1}}),
+    ),
     "a crop": (
         "crop_size: 8, the network's is 48",
         lambda c: c["data"]["settings"].update(crop_size=8),
