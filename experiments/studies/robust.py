@@ -80,14 +80,14 @@ def front() -> Study:
 def ablation() -> Study:
     """The recipe without each of its parts, which then are the quickstart's."""
     parts = {
-        "4 epochs": ["epochs"],
-        "one decay at half": ["schedule"],
-        "rate 0.01": ["learning_rate"],
-        "weight 1": ["weight"],
-        "7 steps of 2/255": ["steps", "step_size"],
+        "DPSH, best, weight 1": ["weight"],  # in the table of the front as well
+        "DPSH, best, 4 epochs": ["epochs"],
+        "DPSH, best, one decay at half": ["schedule"],
+        "DPSH, best, rate 0.01": ["learning_rate"],
+        "DPSH, best, 7 steps of 2/255": ["steps", "step_size"],
     }
     rows = {
-        f"best, but {title}": DPSH
+        title: DPSH
         | BEST
         | UNDOUBTED
         | {f"defense.{key}": getattr(PAPER, key) for key in keys}
@@ -96,7 +96,7 @@ def ablation() -> Study:
     return study(
         "The recipe without each of its parts",
         "DPSH on the quickstart scenes; one part at a time is the quickstart's.",
-        rows,
+        {"DPSH, best": DPSH | BEST} | rows,
     )
 
 
