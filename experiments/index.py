@@ -14,7 +14,8 @@ interrupted, and brings the index up to a folder that changed.
 By default FAISS searches, or NumPy where FAISS is not installed: as exact, and slower
 in large indexes. --engine is faiss (exact to 4 million images, then the fastest of
 FAISS's structures for the size; faiss-flat, faiss-hnsw and faiss-ivf choose one),
-numpy, or milvus with --uri=http://HOST:19530 or --uri=FILE.db.
+numpy, or milvus with --uri=http://HOST:19530 or --uri=FILE.db. An index keeps the
+engine it was made for: another name is refused.
 
 Exit codes: 0 done, 2 refused (a line on what and where); 130, 143 and 129: stopped by
 Ctrl-C, SIGTERM or SIGHUP; what was added stays.
@@ -82,7 +83,7 @@ def opened(values: flags.FlagValues):
     from cgat_jax.files.locks import locked
     from cgat_jax.files.ownership import check_apart, check_folder
     from cgat_jax.search import EngineSettings, Index
-    from cgat_jax.search.folder import create_folder, is_index
+    from cgat_jax.search.folder import check_engine, create_folder, is_index
     from cgat_jax.search.items import check_same_network
     from cgat_jax.search.pictures import find_photos
 
@@ -96,7 +97,9 @@ def opened(values: flags.FlagValues):
         find_photos(photos)
     check_folder(out, "index")
     network = load_network(values.workdir, values.network)
-    if not is_index(out):
+    if is_index(out):
+        check_engine(out, engine)
+    else:
         create_folder(out, network, engine)
     with locked(out):
         index = Index.load(out)

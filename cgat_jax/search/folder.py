@@ -63,3 +63,26 @@ def open_folder(path: Path) -> tuple[Network, EngineSettings]:
     if network.sha256 != known["network_sha256"]:
         raise DamagedFileError(f"{path}: its network is not the one it was made of")
     return network, EngineSettings(**known["engine"])
+
+
+def check_engine(path: Path, asked: EngineSettings) -> None:
+    """Finds that an index searches with the engine that is asked for by name.
+
+    Args:
+        path: folder of an index.
+        asked: settings; ``auto`` and an empty address ask for nothing.
+
+    Raises:
+        InputError: it was made for another one.
+        DamagedFileError: a file is not as it was written.
+    """
+    _, made = open_folder(path)
+    for what, wanted, nothing, there in (
+        ("engine", asked.name, "auto", made.name),
+        ("engine's address", asked.uri, "", made.uri),
+    ):
+        if wanted not in (nothing, there):
+            raise InputError(
+                f"{path}: its {what} is {there or 'none'}, not {wanted}; ask for no "
+                "other, or build another index"
+            )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import cgat_jax
 from cgat_jax.attacks import ATTACKS
 from cgat_jax.config import Config
-from cgat_jax.config.settings import settings
+from cgat_jax.config.settings import free_settings, settings
 from cgat_jax.data import DATASETS
 from cgat_jax.defenses import DEFENSES
 from cgat_jax.evaluation.sanity import CHECKS
@@ -44,8 +44,10 @@ TABLES = {
 def settings_page() -> str:
     """Every setting with its default, what it allows and its help text."""
     sections: dict[str, list[str]] = {}
+    free = free_settings()
     for (key, value, text), field in zip(settings(Config()), _fields(), strict=True):
         entry = f"`{key}` = `{value!r}`\n: {sentence(text)} {_allowed(value, field)}"
+        entry += " _A begun run may change it._" if key in free else ""
         sections.setdefault(key.rpartition(".")[0], []).append(entry)
     parts = []
     for name, entries in sections.items():

@@ -30,10 +30,11 @@ INTRODUCTION = """\
 # Reliability
 
 Programs are killed and stopped at random moments, and files of their folders damaged
-at random; then the same command is given again. It must end in the same numbers and
-bytes as a run that nothing happened to, or refuse by name what it cannot make again. A
-traceback, another number, an orphan, or a stop that takes over 30 seconds would have
-ended the command that made this page with an error.
+at random; then the same command is given again. It must end in the same records, codes,
+curves and last checkpoint as a run that nothing happened to (prepared data in the same
+bytes), or refuse by name what it cannot make again. A traceback, another number, an
+orphan, or a stop that takes over 30 seconds would have ended the command that made this
+page with an error.
 
 """
 LEFT = ("program", "workdir", "file", "ended in")

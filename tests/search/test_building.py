@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.search.beside import database_codes, load_alarm, load_training
 from cgat_jax.search.building import add_dataset, add_photos
 from cgat_jax.search.engines import EngineSettings
-from cgat_jax.search.folder import create_folder
+from cgat_jax.search.folder import check_engine, create_folder
 from cgat_jax.search.pictures import find_photos
 from tests.programs import ROOT, Program, run_program
 from tests.search.networks import network, photos
@@ -285,6 +286,35 @@ def test_an_index_of_another_network_or_in_use_is_refused(folder, tmp_path, weig
     done = program("index", f"--workdir={other}", *arguments)
     assert done.returncode == 2 and "encode with the index's own" in done.stderr
     assert len(Index.load(out)) == 9
+
+
+@pytest.mark.parametrize(
+    ("made", "asked", "why"),
+    [
+        ("numpy", EngineSettings("faiss"), "its engine is numpy, not faiss"),
+        ("auto", EngineSettings("numpy"), "its engine is auto, not numpy"),
+        (
+            "numpy",
+            EngineSettings(uri="/a.db"),
+            "address is none, not /a.db",
+        ),
+        ("numpy", EngineSettings("numpy"), None),
+        ("numpy", EngineSettings(), None),
+    ],
+)
+def test_an_index_keeps_its_engine(tmp_path, made, asked, why):
+    create_folder(tmp_path / "index", network(), EngineSettings(made))
+    refused = pytest.raises(InputError, match=why) if why else nullcontext()
+    with refused:
+        check_engine(tmp_path / "index", asked)
+
+
+def test_another_engine_is_refused_by_the_program(folder, tmp_path, weights):
+    arguments = [f"--workdir={weights}", f"--images={folder}", f"--out={tmp_path}/made"]
+    assert program("index", *arguments, "--engine=numpy").returncode == 0
+    done = program("index", *arguments, "--engine=faiss")
+    assert done.returncode == 2 and "its engine is numpy" in done.stderr
+    assert program("index", *arguments, "--engine=numpy").returncode == 0
 
 
 @pytest.mark.slow
