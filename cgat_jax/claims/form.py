@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cgat_jax.config import Config, Data, Evaluate
 from cgat_jax.config.settings import from_json, validate
@@ -12,6 +12,9 @@ from cgat_jax.errors import DamagedFileError, InputError, install
 from cgat_jax.files.io import SEAL, read_json, unsealed
 from cgat_jax.files.ownership import holds_marks
 from cgat_jax.zoo import CLAIM_FILE
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 Claim = dict[str, Any]
 FORM = "cgat_jax claim 1"
@@ -44,7 +47,7 @@ def faults(content: Any) -> list[str]:
     validator = Draft202012Validator(json.loads(_SCHEMA.read_text()))
     found = [best_match([e]) for e in validator.iter_errors(content)]
     found.sort(key=lambda e: e.json_path)
-    return [f"{e.json_path}: {_short(e.message)}" for e in found]
+    return [f"{e.json_path}: {_said(e)}" for e in found]
 
 
 def checked(content: Claim, name: object) -> Claim:
@@ -169,6 +172,10 @@ def file_digest(path: Path) -> str:
         raise DamagedFileError(f"{path}: missing") from error
 
 
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _MOST else f"{text[:_MOST]} ..."
+def _said(error: "ValidationError") -> str:
+    """A fault's message; of a long one both ends, as what is wrong stands last."""
+    if error.validator == "maxLength":
+        return f"{len(error.instance)} letters, at most {error.validator_value}"
+    text = " ".join(error.message.split())
+    half = _MOST // 2
+    return text if len(text) <= _MOST else f"{text[:half]} ... {text[-half:]}"

@@ -109,6 +109,14 @@ FORMS = {
     "extra": ("$: Additional properties", lambda c: c.update(more=1)),
     "missing": ("$: 'authors' is a required", lambda c: c.pop("authors")),
     "no link": ("$.link", lambda c: c.update(link="javascript:alert(1)")),
+    "long": (
+        "$.title: 201 letters, at most 200",
+        lambda c: c.update(title="x" * 201),
+    ),
+    "a long digest": (
+        "does not match",
+        lambda c: c["network"].update(sha256="0" * 500),
+    ),
     "markup": ("$.title", lambda c: c.update(title="<script>")),
     "file": ("$.network.file", lambda c: c["network"].update(file="../../etc/passwd")),
     "digest": ("$.network.sha256", lambda c: c["network"].update(sha256="0x")),

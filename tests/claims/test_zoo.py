@@ -1,5 +1,6 @@
 """The zoo: networks by name, small, described truly, and measured again."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -12,12 +13,15 @@ from cgat_jax.claims.checking import Sample, check_claim
 from cgat_jax.claims.page import claims_page
 from cgat_jax.data import load_dataset
 from cgat_jax.zoo import FOLDER, zoo_folder, zoo_names
+from tests.data import layouts
 
 ROOT = Path(__file__).parents[2]
 MOST_BYTES = 12_000_000
 NAMES = zoo_names()
 PACKED = [name for name in NAMES if name.startswith("quickstart-")]
 """Those whose data come with the package."""
+CIFAR10 = [name for name in NAMES if name.startswith("cifar10-")]
+UNUSED = Path("unused")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -61,12 +65,13 @@ def test_the_page_is_that_of_the_claims():
     assert (ROOT / "docs" / "zoo.md").read_text() == claims_page(claims) + "\n"
 
 
-def wrong(name: str, sample: Sample) -> list:
+def wrong(name: str, sample: Sample, source: str = "", root: Path = UNUSED) -> list:
     """What of a claim does not hold."""
     folder = zoo_folder(name)
     claim = form.read_claim(folder)
     config = form.config_of(claim)
-    dataset = load_dataset(config.data, Path("unused"), progress=False)
+    data = dataclasses.replace(config.data, source=source)
+    dataset = load_dataset(data, root, progress=False)
     told = [*check_claim(folder, claim, dataset, config, sample)]
     assert {*form.ATTACKS} <= {finding.what for finding in told if finding.holds}
     return [finding for finding in told if finding.holds is False]
@@ -80,3 +85,20 @@ def test_a_claim_of_the_zoo_holds_on_a_few_queries():
 @pytest.mark.parametrize("name", PACKED)
 def test_every_claim_of_packed_data_holds(name):
     assert not wrong(name, Sample(queries=32, seed=2))
+
+
+@pytest.fixture(scope="module")
+def cifar10(tmp_path_factory):
+    """The photos that the zoo's networks were trained on, and where they are kept."""
+    folder = tmp_path_factory.mktemp("cifar10")
+    source = layouts.cifar_binary(folder / "source", layouts.cifar_whole())
+    return str(source), folder / "root"
+
+
+@pytest.mark.long
+@pytest.mark.skipif(
+    not layouts.CIFAR_ARCHIVE.exists(), reason=f"no {layouts.CIFAR_ARCHIVE}"
+)
+@pytest.mark.parametrize("name", CIFAR10)
+def test_every_claim_of_cifar10_holds(name, cifar10):
+    assert not wrong(name, Sample(queries=8, seed=2, sanity=False), *cifar10)

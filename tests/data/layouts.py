@@ -44,6 +44,33 @@ def cifar_batches(each=6):
     }
 
 
+def cifar_whole():
+    """All batches, of all the archive's photos, as the zoo's networks know them.
+
+    The photos of each part are sorted by path, then permuted with seed 0.
+    """
+    photos = {"train": [], "test": []}
+    with tarfile.open(CIFAR_ARCHIVE, "r|xz") as archive:
+        for member in archive:
+            if member.name.endswith(".jpg"):
+                part, name = member.name.split("/")[-3:-1]
+                data = io.BytesIO(archive.extractfile(member).read())
+                pixels = np.asarray(Image.open(data).convert("RGB"))
+                row = pixels.transpose(2, 0, 1).reshape(-1)
+                photos[part].append((member.name, CIFAR_CLASSES.index(name), row))
+    ordered = []
+    for found in photos.values():
+        found.sort(key=lambda one: one[0])
+        order = np.random.default_rng(0).permutation(len(found))
+        ordered += [found[i] for i in order]
+    size = len(ordered) // len(CIFAR_BATCHES)
+    batches = {}
+    for number, batch in enumerate(CIFAR_BATCHES):
+        _, classes, rows = zip(*ordered[number * size :][:size], strict=True)
+        batches[batch] = np.stack(rows), list(classes)
+    return batches
+
+
 def cifar_binary(folder, batches):
     folder = folder / "cifar-10-batches-bin"
     folder.mkdir(parents=True)
