@@ -96,8 +96,8 @@ def ablation() -> Study:
     }
     return study(
         "The recipe without each of its parts",
-        "DPSH on the quickstart scenes; one part at a time is the quickstart's. CgAT in "
-        "9 epochs has as many passes as the recipe.",
+        "DPSH on the quickstart scenes; one part at a time is the quickstart's. "
+        "CgAT has as many passes in 9 epochs.",
         {"DPSH, CgAT, 9 epochs": DPSH | CGAT | UNDOUBTED | as_long}
         | {"DPSH, best": DPSH | BEST}
         | rows,
