@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 from cgat_jax.claims.form import ATTACKS, Claim
@@ -99,11 +100,13 @@ def _section(claim: Claim) -> str:
 def _recipe(recipe: dict[str, Any], defense: str) -> str:
     config = from_json(json.dumps(recipe), "recipe")
     loss = names.display(names.LOSSES, config.loss.name)
-    text = f"{loss}, {config.pretrain.epochs} epochs"
+    text = f"{config.pretrain.epochs} epochs of {loss}"
+    if config.backbone.epochs and not config.model.weights:
+        text = f"{config.backbone.epochs} epochs of classification, {text}"
     if defense != "none":
         title, used = names.display(names.DEFENSES, defense), config.defense
         text += (
-            f", then {title}, {used.epochs} epochs, rate {used.learning_rate:g} "
+            f", {used.epochs} of {title}, rate {used.learning_rate:g} "
             f"({used.schedule}), weight {used.weight:g}, inner attack of "
             f"{used.steps} steps of {names.level(used.step_size)}"
         )
@@ -125,15 +128,22 @@ def _sanity(sanity: dict[str, Any]) -> str:
 
 
 def _seeds(claim: Claim) -> list[str]:
-    return [
-        f"- **Seed {other['seed']}:** "
-        + ", ".join(
-            f"{names.display(names.ATTACKS, name)} {names.percent(value)}"
-            for name, value in other["maps"].items()
-        )
-        + "."
-        for other in claim["seeds"]
-    ]
+    if not claim["seeds"]:
+        return []
+    own = {key: found["map"] for key, found in claim["measured"]["attacks"].items()}
+    lines, maps = [], [own, *(other["maps"] for other in claim["seeds"])]
+    for other in claim["seeds"]:
+        lines.append(f"- **Seed {other['seed']}:** {_listed(other['maps'])}.")
+    shared = [key for key in own if all(key in each for each in maps)]
+    means = {key: fmean(each[key] for each in maps) for key in shared}
+    lines.append(f"- **Mean of {len(maps)} seeds:** {_listed(means)}.")
+    return lines
+
+
+def _listed(maps: dict[str, float]) -> str:
+    found = maps.items()
+    titled = (f"{names.display(names.ATTACKS, k)} {names.percent(v)}" for k, v in found)
+    return ", ".join(titled)
 
 
 def _passed(checks: Sequence[dict[str, Any]]) -> str:

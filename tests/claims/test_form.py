@@ -225,7 +225,19 @@ def test_the_page_has_other_seeds_and_links_and_needs_no_recipe(claimed):
     page = claims_page([claim])
     assert "([cgat_jax](https://example.org/x))" in page
     assert "- **Seed 1:** clean 50.00, worst case 25.00." in page
+    assert "- **Mean of 2 seeds:** clean 59.49, worst case 31.55." in page
     assert "**Recipe:**" not in page
+
+
+def test_the_page_says_how_the_backbone_was_trained(claimed):
+    claim = claimed[1]
+    assert "- **Recipe:** 12 epochs of DPSH, 4 of CgAT, rate" in claims_page([claim])
+    claim["recipe"]["model"]["weights"] = ""
+    claim["recipe"]["backbone"]["epochs"] = 3
+    text = (
+        "- **Recipe:** 3 epochs of classification, 12 epochs of DPSH, 4 of CgAT, rate"
+    )
+    assert text in claims_page([claim])
 
 
 def test_the_page_ranks_what_can_be_compared(claimed):
