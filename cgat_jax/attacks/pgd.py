@@ -20,7 +20,7 @@ from cgat_jax.types import Attack, Codes, Images, Keys, Logits, Scalar
 
 Radius = float | Scalar  # traced, one program serves all sizes of the ball
 Objective = Callable[[Images, int], Float[Array, " B"]]
-_SMALL = 1e-8
+_EXPONENTS = (-120, 120)  # powers of two that float32 has, with their inverses
 _LEVELS, _ROUNDING = 255, 1e-3
 ANNEALED = (0.1, 0.1, 0.1, 0.1, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 
@@ -61,9 +61,21 @@ def relax(logits: Logits, iteration: Array | int, budget: Budget) -> Codes:
     if budget.relaxation == "logits":
         return logits
     if budget.relaxation == "unit":
-        length = jnp.linalg.norm(logits, axis=1, keepdims=True)
-        return logits * (logits.shape[1] ** 0.5 / jnp.maximum(length, _SMALL))
+        return _of_unit_length(logits)
     return jnp.tanh(alpha_at(budget, iteration).astype(logits.dtype) * logits)
+
+
+def _of_unit_length(logits: Logits) -> Codes:
+    """Logits of length sqrt(K), whatever their scale; zeros stay, with a gradient.
+
+    A power of two, which rounds nothing, takes their scale out before they are squared.
+    """
+    peak = jax.lax.stop_gradient(jnp.abs(logits).max(axis=1, keepdims=True))
+    _, exponent = jnp.frexp(peak)
+    scale = jnp.ldexp(jnp.ones_like(peak), -jnp.clip(exponent, *_EXPONENTS))
+    scaled = logits * jax.lax.stop_gradient(scale)
+    length = jnp.linalg.norm(jnp.where(peak > 0, scaled, 1.0), axis=1, keepdims=True)
+    return scaled * (logits.shape[1] ** 0.5 / length)
 
 
 def ball(images: Images, epsilon: Radius) -> tuple[Images, Images]:
@@ -78,15 +90,17 @@ def round_to_8_bits(
 
     Args:
         adversarial: in [0, 1].
-        images: what they were made of, of 256 levels themselves.
-        epsilon: radius of the ball, of which whole levels count; None: no ball.
+        images: what they were made of.
+        epsilon: radius of the ball, of which whole levels count; None: no ball. A pixel
+            that has no level in its ball, being between two, stays as it is.
     """
-    found = jnp.round(adversarial * _LEVELS)
+    found = jnp.clip(jnp.round(adversarial * _LEVELS), 0, _LEVELS)
     if epsilon is not None:
-        middle = jnp.round(images * _LEVELS)
-        reach = jnp.floor(epsilon * _LEVELS + _ROUNDING)
-        found = jnp.clip(found, middle - reach, middle + reach)
-    return jnp.clip(found, 0, _LEVELS) / _LEVELS
+        lower, upper = (bound * _LEVELS for bound in ball(images, epsilon))
+        lower, upper = jnp.ceil(lower - _ROUNDING), jnp.floor(upper + _ROUNDING)
+        within = jnp.clip(found, lower, upper)
+        found = jnp.where(lower <= upper, within, images * _LEVELS)
+    return found / _LEVELS
 
 
 def uniform_noise(images: Images, keys: Keys, epsilon: Radius) -> Images:

@@ -104,7 +104,9 @@ def attack(
     pixels = checked_pixels(images)
     encode = logits_function(encode)
     bits = code_length(encode, pixels.shape[1:])
-    rows = _references(name, entry, references, encode, pixels, bits)
+    if references is None and entry.references == OWN:
+        references = _own_codes(encode, pixels, settings.batch_size)
+    rows = _references(name, entry, references, pixels, bits)
     bank = _bank(name, entry, bank, bits, rows.shape[1])
     key, radius = _key(name, key), np.float32(epsilon)
     program = _program(entry, budget, encode, settings.round_images)
@@ -140,7 +142,7 @@ def _entry(name: str) -> AttackEntry:
 
 
 def _references(
-    name: str, entry: AttackEntry, given: Any, encode: LogitsFn, pixels: Array, bits
+    name: str, entry: AttackEntry, given: Any, pixels: Array, bits: int
 ) -> Float[Array, "n D"]:
     """A row an image, as the attack takes them; zeros for one that takes none."""
     count = len(pixels)
@@ -148,16 +150,23 @@ def _references(
         if given is not None:
             raise InputError(f"references: {name} takes none")
         return jnp.zeros((count, bits), jnp.float32)
-    if given is None and entry.references == OWN:
-        return jax.lax.stop_gradient(
-            jnp.sign(encode(as_images(pixels))).astype(jnp.float32)
-        )
     kind = _LABELS if entry.references == LABELS else _CODES
     if given is None:
         raise InputError(f"references: {name} needs {kind}, one row an image")
     if entry.references == LABELS:
         return checked_rows("references", given, kind, (count, None), (0, 1))
     return checked_rows("references", given, kind, (count, bits), (-1, 0, 1))
+
+
+def _own_codes(
+    encode: LogitsFn, pixels: Array, size: int | None
+) -> Float[Array, "n K"]:
+    """The codes that images have before they are attacked."""
+
+    def signs(part):
+        return jnp.sign(encode(as_images(part[0]))).astype(jnp.float32)
+
+    return jax.lax.stop_gradient(_in_batches(signs, (pixels,), size))
 
 
 def _bank(name: str, entry: AttackEntry, given: Any, bits: int, classes: int) -> Bank:
@@ -195,7 +204,7 @@ def _program(
     return jax.jit(attack_rows)
 
 
-def _in_batches(run, rows: tuple[Array, Array], size: int | None) -> Images:
+def _in_batches(run, rows: tuple[Array, ...], size: int | None) -> Array:
     """``run`` on all rows and their numbers; a last batch is filled up with zeros."""
     count = len(rows[0])
     size = count if size is None else size

@@ -15,8 +15,9 @@ _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 def square_side(iteration: Array, budget: Budget, size: tuple[int, int]):
     """Side of the square of an iteration, in pixels, at least 1."""
-    spent = iteration * 10_000 // max(budget.steps, 1)
-    halvings = (spent > jnp.array(_HALVINGS)).sum().astype(jnp.float32)
+    steps = max(budget.steps, 1)  # iteration * 10,000 would not be an int32 for many
+    first = [-(-(share + 1) * steps // 10_000) for share in _HALVINGS]
+    halvings = (iteration >= jnp.array(first)).sum().astype(jnp.float32)
     area = SHARE * 0.5**halvings * size[0] * size[1]
     largest = min(size) - 1
     return jnp.clip(jnp.round(jnp.sqrt(area)).astype(jnp.int32), 1, max(largest, 1))

@@ -196,7 +196,7 @@ def benchmark(
         from_first(lambda: remember(folder, config, inputs))
         mesh = sharding.make_mesh()
         evaluator = Evaluator(config, dataset, mesh, folder, lambda: None)
-        networks = {given.defense: (given.model, given.network)}
+        networks = {given.defense: (given.model, given.network, given.foreign)}
         others = other_networks(config, dataset, mesh)
         results = measure(evaluator, networks, others)
         from_first(lambda: write_sealed(folder / RESULTS, results))

@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float
+from jaxtyping import ArrayLike, Float, Int8
 
 from cgat_jax import progress, sharding
 from cgat_jax.attacks import ATTACKS, AttackContext, Budget
 from cgat_jax.attacks.pgd import round_to_8_bits
 from cgat_jax.attacks.references import GENERATED
 from cgat_jax.config import Config
+from cgat_jax.errors import NonFiniteError
 from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.evaluation.generators import Generators
 from cgat_jax.evaluation.passes import budget_passes
@@ -140,7 +141,7 @@ class Attacker:
         key = device_stream(self.config.seed, purpose)
         bank = self.references.bank(encoded.codes)
         padded = np.concatenate([given.rows[rows], np.zeros_like(given.rows[:1])])
-        gathered = _Gathered(keep, list(others or {}))
+        gathered = _Gathered(title, keep, list(others or {}))
         numbers = np.append(rows, len(positions)).astype(np.int32)
         settings = key, np.float32(budget.epsilon)
         network = (*encoded.network, bank, given.generator)
@@ -201,11 +202,25 @@ class Attacker:
         return self._programs[kind](encoded.network, images)
 
 
+def as_codes(
+    signs: ArrayLike, real: np.ndarray | slice, what: str
+) -> Int8[np.ndarray, "n K"]:
+    """Signs of logits as codes; those of padded rows are left out.
+
+    Raises:
+        NonFiniteError: a logit is not a number, whose code would pass for a weak one.
+    """
+    found = np.asarray(signs)[real]
+    if not np.isfinite(found).all():
+        raise NonFiniteError(f"{what}: logits are not finite")
+    return found.astype(np.int8)
+
+
 class _Gathered:
     """The results of the batches of an attack so far."""
 
-    def __init__(self, keep: int, others: Sequence[str]):
-        self.keep, self.seen, self.others = keep, 0, others
+    def __init__(self, title: str, keep: int, others: Sequence[str]):
+        self.title, self.keep, self.seen, self.others = title, keep, 0, others
         self.parts: dict[str, list[np.ndarray]] = {
             name: [] for name in ("codes", "images", "linf", "mse")
         }
@@ -213,14 +228,16 @@ class _Gathered:
 
     def add(self, real, signs, adversarial, perturbation, transfer_codes) -> None:
         perturbation = np.asarray(perturbation, np.float64)[real]
-        self.parts["codes"].append(np.asarray(signs, np.int8)[real])
+        if not np.isfinite(perturbation).all():
+            raise NonFiniteError(f"{self.title}: attacked images are not finite")
+        self.parts["codes"].append(as_codes(signs, real, self.title))
         self.parts["linf"].append(np.abs(perturbation).max(axis=(1, 2, 3)))
         self.parts["mse"].append((perturbation**2).mean(axis=(1, 2, 3)))
         if self.seen < self.keep or not self.seen:
             images = np.asarray(adversarial)[real]
             self.parts["images"].append(images[: max(self.keep - self.seen, 0)])
         for found, codes in zip(self.transfer_codes, transfer_codes, strict=True):
-            found.append(np.asarray(codes, np.int8)[real])
+            found.append(as_codes(codes, real, self.title))
         self.seen += int(real.sum())
 
     def whole(self) -> AttackResult:

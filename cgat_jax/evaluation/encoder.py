@@ -14,8 +14,9 @@ from cgat_jax import progress, sharding
 from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.data.loader import eval_batches
-from cgat_jax.evaluation.attack_runner import EncodedNetwork, Network
-from cgat_jax.files.arrays import digest_of, save_array
+from cgat_jax.evaluation.attack_runner import EncodedNetwork, Network, as_codes
+from cgat_jax.evaluation.behavior import behavior_digest
+from cgat_jax.files.arrays import save_array
 from cgat_jax.files.kept import belongs, read_kept_array
 from cgat_jax.processes import array_from_first, from_first, is_first
 from cgat_jax.training import checkpoint
@@ -41,15 +42,22 @@ class Encoder:
         self.workdir, self.check_stop = workdir, check_stop
         self._programs: dict[HashModel, Callable] = {}
 
-    def encoded(self, name: str, model: HashModel, network: Network) -> EncodedNetwork:
+    def encoded(
+        self, name: str, model: HashModel, network: Network, foreign: bool = False
+    ) -> EncodedNetwork:
         """A network with its codes, which are made once and kept under its name.
+
+        It is known by its arrays; one that has none, or is ``foreign``, whose arrays do
+        not say what is done with them, by its outputs and gradients as well.
 
         Raises:
             InputError: codes of another network or other data are kept there.
         """
-        folder, digest = self.workdir / "codes" / name, self._digest(model, network)
+        folder = self.workdir / "codes" / name
+        digest = self._digest(model, network, foreign=foreign)
         origin = {"network": digest, "data": self.dataset.digest.whole}
-        earlier = self._earlier_digest(network) if jax.tree.leaves(network) else ""
+        by_arrays = jax.tree.leaves(network) and not foreign
+        earlier = self._earlier_digest(network) if by_arrays else ""
         from_first(lambda: belongs(folder, origin, earlier=earlier))
         network = sharding.put_whole(self.mesh, network)
         encode_one = functools.partial(self._program(model), network)
@@ -100,15 +108,16 @@ class Encoder:
                 )
                 bar.update(min(size, count - number * size))
 
-    def _digest(self, model: HashModel, network: Network) -> str:
-        """Of a network's arrays; of its outputs, where a closure holds the arrays."""
-        if jax.tree.leaves(network):
-            return checkpoint.digest_of(network)
+    def _digest(self, model: HashModel, network: Network, *, foreign: bool) -> str:
+        arrays = checkpoint.digest_of(network) if jax.tree.leaves(network) else ""
+        if arrays and not foreign:
+            return arrays
         positions = self.dataset.split.query[: self.config.evaluate.batch_size]
         (batch,) = self.batches(positions, "look at the network")
-        images = sharding.whole_array(self.mesh, batch.images)
-        logits = model.apply(*network, sharding.to_images(jnp.asarray(images)))[0]
-        return digest_of(np.asarray(logits))
+        pixels = sharding.whole_array(self.mesh, batch.images)
+        images = sharding.to_images(jnp.asarray(pixels))
+        found = behavior_digest(lambda x: model.apply(*network, x)[0], images)
+        return hashlib.sha256(f"{arrays} {found}".encode()).hexdigest()
 
     def _earlier_digest(self, network: Network) -> str:
         """What earlier versions noted beside a network's codes."""
@@ -131,11 +140,12 @@ class Encoder:
         positions = getattr(self.dataset.split, part)
 
         def make() -> np.ndarray:
+            title = f"encode {part}"
             codes = [
-                np.asarray(encode(batch.images))
-                for batch in self.batches(positions, f"encode {part}")
+                as_codes(encode(batch.images), batch.mask, title)
+                for batch in self.batches(positions, title)
             ]
-            return np.concatenate(codes)[: len(positions)].astype(np.int8)
+            return np.concatenate(codes)
 
         path, shape = folder / f"{part}.npy", (len(positions), bits)
         with progress.part(cost=len(positions)):

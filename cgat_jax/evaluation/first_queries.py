@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from cgat_jax import progress
-from cgat_jax.attacks import WORST_CASE
+from cgat_jax.attacks import ATTACKS, WORST_CASE
 from cgat_jax.evaluation import records
 from cgat_jax.evaluation.attack_runner import EncodedNetwork
 from cgat_jax.evaluation.evaluator import Evaluator, Record
@@ -61,6 +61,7 @@ def _record(
             name: float(evaluator.precision(defense, name, encoded)[rows].mean())
             for name in names
         }
+        record["without_budget"] = [n for n in names[1:] if not ATTACKS[n].bounded]
         evaluator.write(path, record)
         record = from_first(lambda: read_sealed(path))
     return record

@@ -12,6 +12,7 @@ from cgat_jax.data.dataset import Dataset
 from cgat_jax.data.images import center_crop
 from cgat_jax.errors import InputError
 from cgat_jax.evaluation.attack_runner import Network
+from cgat_jax.evaluation.network import Network as TrainedNetwork
 from cgat_jax.types import HashModel
 
 UNKNOWN = "given"
@@ -22,7 +23,8 @@ _LOOKED_AT = 4  # images
 class GivenNetwork(NamedTuple):
     """A network with what is known of it.
 
-    ``crop_size`` is the side of the images that it takes, 0 where it does not say.
+    ``crop_size`` is the side of the images that it takes, 0 where it does not say. One
+    is ``foreign`` that is no ``Network``: its arrays do not say what it does.
     """
 
     model: HashModel
@@ -31,6 +33,7 @@ class GivenNetwork(NamedTuple):
     loss: str = UNKNOWN
     defense: str = UNKNOWN
     crop_size: int = 0
+    foreign: bool = True
 
 
 def given_network(encode: Any) -> GivenNetwork:
@@ -48,7 +51,8 @@ def given_network(encode: Any) -> GivenNetwork:
         card = getattr(encode, "card", {})
         words = {key: _word(card.get(key)) for key in ("backbone", "loss", "defense")}
         network = encode.params, encode.stats
-        return GivenNetwork(model, network, **words, crop_size=card.get("crop_size", 0))
+        side, foreign = card.get("crop_size", 0), type(encode) is not TrainedNetwork
+        return GivenNetwork(model, network, **words, crop_size=side, foreign=foreign)
 
     def apply(params, stats, images, *, key=None, mask=None):
         return function(images).astype(jnp.float32), stats

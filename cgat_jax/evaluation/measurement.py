@@ -10,18 +10,20 @@ from cgat_jax.evaluation.transfer import Doubts
 from cgat_jax.types import HashModel
 
 Results = dict[str, list[Record]]
+Measured = tuple[HashModel, Network] | tuple[HashModel, Network, bool]
 
 
 def measure(
     evaluator: Evaluator,
-    networks: Mapping[str, tuple[HashModel, Network]],
+    networks: Mapping[str, Measured],
     others: Iterable[tuple[str, HashModel, Network]] = (),
 ) -> Results:
     """The records of networks, their transfers and their sanity checks.
 
     Args:
         evaluator: of the data; finished measurements in its folder are read.
-        networks: to measure, by defense.
+        networks: to measure, by defense; with True, if ``Encoder`` is to know them by
+            what they do.
         others: more networks that images are made on for transfers and checks, with
             names of their own; taken one by one after the networks' own attacks.
 
@@ -33,7 +35,7 @@ def measure(
         InputError: what the folder holds is of other networks or other data.
     """
 
-    def encoded(name: str, network: tuple[HashModel, Network]) -> EncodedNetwork:
+    def encoded(name: str, network: Measured) -> EncodedNetwork:
         with progress.part(name):
             return evaluator.encoded(name, *network)
 

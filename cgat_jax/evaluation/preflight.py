@@ -103,7 +103,7 @@ def check_attacks(config: Config) -> None:
         partial(ordered_attacks, given.attack_list),
         partial(_check_transfer, config),
     ]
-    for name in given.attack_list:
+    for name in dict.fromkeys(names):
         if name in ATTACKS:
             checks.append(partial(budget_of, name, given))
             checks.append(partial(_check_surrogate, config, name))

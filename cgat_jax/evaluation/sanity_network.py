@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from cgat_jax import sharding
@@ -16,7 +17,9 @@ from cgat_jax.evaluation.attack_runner import Attacker, AttackResult, EncodedNet
 from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.evaluation.passes import budget_passes
 from cgat_jax.evaluation.references import AttackInputs
+from cgat_jax.evaluation.sanity import MAIN
 from cgat_jax.evaluation.scoring import Scorer
+from cgat_jax.models.torch_bridge import drawing
 from cgat_jax.progress import Bar
 from cgat_jax.types import HashModel
 
@@ -48,6 +51,8 @@ class SanityNetwork:
         self._bar, self._size = bar, attacker.small_size(queries)
         self.config, self._scorer = attacker.config, scorer
         self.epsilon = self.config.evaluate.epsilon
+        self.budget = budget_of(MAIN, self.config.evaluate)
+        self.restarts = self.config.evaluate.restarts
         self._attacker, self._encoded = attacker, encoded
         self._transfer_source = transfer_source
         self._rows = np.arange(queries)
@@ -62,9 +67,20 @@ class SanityNetwork:
         ]
         self.images = np.asarray(sharding.to_images(np.concatenate(pixels)))
 
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        """The network's output for images."""
-        return self._in_blocks(_forward(self._encoded.model), images)
+    def outputs(self, count: int) -> list[np.ndarray]:
+        """See ``NetworkUnderTest``: no program, which would draw once, when traced."""
+        apply = self._encoded.model.apply
+        here = jax.tree.map(np.asarray, self._encoded.network)
+        params, stats = jax.tree.map(jnp.asarray, here)
+
+        def logits(images, network):
+            return apply(params, stats, jnp.asarray(images))[0]
+
+        found = []
+        for number in range(count):
+            with drawing(number):
+                found.append(self._in_blocks(logits, self.images))
+        return found
 
     def attack(self, name: str, **changes: Any) -> AttackResult:
         """See ``NetworkUnderTest``; a ``size`` of -1 is another than the usual one."""
@@ -78,8 +94,10 @@ class SanityNetwork:
         return self._scorer.precision(codes, self._encoded.codes, self._rows)
 
     def agreement(self, images: np.ndarray) -> np.ndarray:
-        """mean(tanh(z) * center code) of images."""
-        return (np.tanh(self.logits(images)) * self._centers()).mean(axis=1)
+        """See ``NetworkUnderTest``."""
+        logits = self._in_blocks(_forward(self._encoded.model), images)
+        codes = np.asarray(relax(jnp.asarray(logits), 0, self.budget))
+        return (codes * self._centers()).mean(axis=1)
 
     def zero_gradients(self, relaxation: str) -> float:
         """Share of exact zeros in the gradient at the clean images."""

@@ -7,11 +7,11 @@ and 48 pixels, since little of the time at 32 is arithmetic.
 """
 
 from cgat_jax.config import Config, Defense
-from cgat_jax.evaluation.sanity import PASSES
 from cgat_jax.evaluation.workload import (
     WORST_SHARE,
     Sizes,
     measuring_passes,
+    sanity_passes,
     sanity_queries,
 )
 
@@ -29,7 +29,7 @@ def epoch_scale(config: Config, sizes: Sizes, side: int) -> float:
     """The part of ``STAGES`` that leaves a run of images of that side in the budget."""
     passes = _SECONDS / (_PASS * max(1.0, (side / SAME_COST_SIDE) ** 2))
     named = 2 * measuring_passes(config, sizes)
-    doubting = 2 * PASSES * sanity_queries(config, sizes)
+    doubting = 2 * sanity_passes(config) * sanity_queries(config, sizes)
     left = (passes - doubting) / (1 + WORST_SHARE) - named
     inner = 2 * Defense().steps + 6
     each = 3 * (STAGES["backbone"] + STAGES["pretrain"]) + inner * STAGES["defense"]

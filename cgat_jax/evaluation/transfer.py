@@ -11,9 +11,13 @@ from cgat_jax.evaluation import records
 from cgat_jax.evaluation.attack_runner import EncodedNetwork
 from cgat_jax.evaluation.evaluator import Evaluator, Record
 from cgat_jax.evaluation.records import is_named, is_of
-from cgat_jax.evaluation.sanity import PASSES, examine
+from cgat_jax.evaluation.sanity import examine
 from cgat_jax.evaluation.sanity_network import SanityNetwork
-from cgat_jax.evaluation.workload import attack_passes, sanity_queries
+from cgat_jax.evaluation.workload import (
+    attack_passes,
+    sanity_passes,
+    sanity_queries,
+)
 from cgat_jax.files.io import read_sealed
 from cgat_jax.files.kept import read_kept
 from cgat_jax.processes import from_first, is_first
@@ -95,7 +99,8 @@ class Doubts:
             if self.config.evaluate.sanity_queries > 0:  # else any number will do
                 origin["num_queries"] = queries
             kept = from_first(functools.partial(read_kept, path))
-            with progress.part(defense), progress.part(cost=PASSES * queries):
+            cost = sanity_passes(self.config) * queries
+            with progress.part(defense), progress.part(cost=cost):
                 if kept is None or any(kept.get(k) != v for k, v in origin.items()):
                     twin = sources.get(source)
                     kept = self._examine(defense, encoded, twin, queries) | origin
@@ -114,7 +119,7 @@ class Doubts:
         source: EncodedNetwork | None,
         queries: int,
     ) -> Record:
-        began, passes = time.monotonic(), PASSES * queries
+        began, passes = time.monotonic(), sanity_passes(self.config) * queries
         shown = progress.bar("sanity", passes, unit="passes", shown=is_first())
         title = progress.titled("sanity")
         with shown as bar:

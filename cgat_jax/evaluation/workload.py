@@ -5,10 +5,10 @@ from typing import NamedTuple
 from cgat_jax.attacks import ATTACKS, WORST_CASE, ordered_attacks
 from cgat_jax.attacks.references import GENERATED
 from cgat_jax.config import Config
+from cgat_jax.evaluation import sanity
 from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.evaluation.generators import generator_passes
 from cgat_jax.evaluation.passes import budget_passes
-from cgat_jax.evaluation.sanity import PASSES
 from cgat_jax.evaluation.worst_case import ENSEMBLE, QUERIES, RESTARTED, RESTARTS
 
 SANITY_QUERIES = 64
@@ -64,6 +64,17 @@ def sanity_queries(config: Config, sizes: Sizes) -> int:
     return min(SANITY_QUERIES if wanted < 0 else wanted, _attacked(config, sizes))
 
 
+def sanity_passes(config: Config) -> int:
+    """Forward passes of a query that all attacks of the sanity checks cost together."""
+    settings = config.evaluate
+    steps = budget_of(sanity.MAIN, settings).steps
+    runs = len(sanity.BUDGETS) + 2 + settings.restarts - 1 + sanity.RESTARTS
+    runs += 3  # another network's, a unit's, and in another batch
+    own = runs * steps + sum(int(part * steps) for part in sanity.CURVE[:-1])
+    others = 25 + 2 * sanity.STEPS  # no budget, and APGD twice
+    return 2 * (own + others) + sanity.SQUARE_QUERIES + sanity.STEPS
+
+
 def worst_case_queries(config: Config, sizes: Sizes) -> int:
     """On how many first queries a worst case is measured that is in no list of attacks.
 
@@ -110,7 +121,9 @@ def run_passes(
         stages["defend"] = training_passes(config, train, pretrains=False)
     attacks = [*settings.attack_list, *settings.transfer_list]
     made = any(ATTACKS[n].references == GENERATED for n in attacks if n in ATTACKS)
-    each = measuring_passes(config, sizes) + PASSES * sanity_queries(config, sizes)
+    each = measuring_passes(config, sizes) + sanity_passes(config) * sanity_queries(
+        config, sizes
+    )
     worst = attack_passes(WORST_CASE, config)
     each += worst * worst_case_queries(config, sizes)
     each += generator_passes(config, train) if made else 0

@@ -14,14 +14,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.buffer_callback import buffer_callback
 
 from cgat_jax.errors import InputError
+from cgat_jax.models.callback import on_host
 from cgat_jax.types import Images, Logits
 
 # One call at a time: modules may share parts, and the mode of a part and PyTorch's
 # random numbers belong to the whole process.
 _ONE_AT_A_TIME = threading.RLock()
+_drawn: int | None = None  # the seed of ``drawing``
 
 
 def from_torch(module: Any, *, device: Any = None) -> Callable[[Images], Logits]:
@@ -111,42 +112,17 @@ def _differentiable(network: _Network, bits: int) -> Callable[[Images], Logits]:
             return _forward(network, images, bits)
 
         shape = jax.ShapeDtypeStruct((len(images), bits), jnp.float32)
-        return _on_host(forward, shape, images)
+        return on_host(forward, shape, images)
 
     def backward_of(images, cotangents):
         def backward(images, cotangents):
             return _backward(network, images, cotangents)
 
         shape = jax.ShapeDtypeStruct(images.shape, jnp.float32)
-        return (_on_host(backward, shape, images, cotangents),)
+        return (on_host(backward, shape, images, cotangents),)
 
     logits_of.defvjp(lambda images: (logits_of(images), images), backward_of)
     return logits_of
-
-
-def _on_host(
-    function: Callable[..., np.ndarray], shape: jax.ShapeDtypeStruct, *arrays: Any
-) -> Any:
-    """``function`` of NumPy arrays as part of a program; it must not change them.
-
-    On a CPU not by ``pure_callback``: it hands over arrays that a thread of the
-    device's pool copies first, and waits for ever where the programs that wait for
-    their callbacks hold all threads (jax 0.10, arrays of more than 100 KiB).
-    """
-
-    def into(_, out, *buffers):
-        np.asarray(out)[...] = function(*map(np.asarray, buffers))
-
-    def on_cpu(*arrays):
-        return buffer_callback(into, shape, vmap_method="sequential")(*arrays)
-
-    def elsewhere(*arrays):
-        def call(*arrays):
-            return function(*map(np.asarray, arrays))
-
-        return jax.pure_callback(call, shape, *arrays, vmap_method="sequential")
-
-    return jax.lax.platform_dependent(*arrays, cpu=on_cpu, default=elsewhere)
 
 
 def _forward(network: _Network, images: np.ndarray, bits: int) -> np.ndarray:
@@ -216,6 +192,21 @@ def _whole(logits: Any, expected: tuple[int, int | None]) -> Any:
 
 
 @contextlib.contextmanager
+def drawing(seed: int) -> Iterator[None]:
+    """Within, modules that draw random numbers draw those of a seed.
+
+    Elsewhere a module draws the same numbers in each pass, as the generator is put
+    back; whoever asks whether it draws any gives it others.
+    """
+    global _drawn
+    before, _drawn = _drawn, seed
+    try:
+        yield
+    finally:
+        _drawn = before
+
+
+@contextlib.contextmanager
 def _evaluating(network: _Network) -> Iterator[Callable[[np.ndarray], Any]]:
     """Lends the module in evaluation mode; gives the function that makes its input.
 
@@ -227,6 +218,8 @@ def _evaluating(network: _Network) -> Iterator[Callable[[np.ndarray], Any]]:
         stack.enter_context(torch.inference_mode(False))
         cuda = [device] if device.type == "cuda" else []
         stack.enter_context(torch.random.fork_rng(devices=cuda))
+        if _drawn is not None:
+            torch.manual_seed(_drawn)
         for part in network.module.modules():
             stack.callback(setattr, part, "training", part.training)
             part.training = False

@@ -102,7 +102,7 @@ _OPTIONAL = {
     "precision_at": _curve(n=_amount, precision=(None, _fraction)),
     "pr_curve": _curve(recall=_fraction, precision=(None, _fraction)),
     "components": [{"attack": str, "map": _fraction, "share": _fraction}],
-    **dict.fromkeys(("others", "warnings"), [str]),
+    **dict.fromkeys(("others", "warnings", "without_budget"), [str]),
 }
 _FIRST = {
     **dict.fromkeys(("num_queries", "num_attacked"), _count),

@@ -61,6 +61,8 @@ def first_findings(records: Sequence[Record]) -> Iterator[str]:
             ("no attack", same.pop("clean", None)),
             ("noise", same.pop("noise", None)),
         ]
+        for name in record.get("without_budget", ()):
+            same.pop(name, None)  # a worst case in the ball may be above it
         if same:
             others.insert(0, ("its strongest single attack", min(same.values())))
         told = [

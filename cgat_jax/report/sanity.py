@@ -25,9 +25,9 @@ ADVICE = {
     "the image: look for steps without one, such as quantization, and try "
     "evaluate.surrogate=unit.",
     "more iterations": "The attack has not converged. Measure again with "
-    "evaluate.steps=200, or report worst_case.",
+    "more evaluate.steps, or report worst_case.",
     "restarts": "Other starts find worse images. Report worst_case, or measure again "
-    "with evaluate.restarts=6.",
+    "with more evaluate.restarts.",
     "order": f"Images made on another network, or noise, hurt more than they should; "
     f"{_HIDDEN}, and name the other network in evaluate.transfer.",
     "black box": f"Square, which sees no gradient, hurts more than the attack that "

@@ -199,6 +199,34 @@ def test_the_unit_relaxation_sees_no_scale(problem):
     assert not relax(jnp.zeros((1, 6)), 0, Budget(relaxation="unit")).any()
 
 
+@pytest.mark.parametrize("power", [-66, -20, 0, 66, 80])
+def test_the_unit_relaxation_and_its_gradient_keep_their_bits_at_any_scale(
+    problem, power
+):
+    """Multiplied by 1e20, a layer kept its codes and hid its gradient from attacks."""
+    logits = problem[0](problem[1][1:], 0)
+    scale = jnp.float32(2.0**power)
+
+    def unit(values):
+        return relax(values, 0, Budget(relaxation="unit"))
+
+    found, slope = jax.vjp(unit, scale * logits)
+    expected, its_slope = jax.vjp(unit, logits)
+    np.testing.assert_array_equal(found, expected)
+    weights = jnp.arange(1.0, 1 + expected.size).reshape(expected.shape)
+    (one,), (other,) = slope(weights), its_slope(weights)
+    assert np.abs(other).max() > 0
+    np.testing.assert_array_equal(one * scale, other)
+
+
+def test_the_unit_relaxation_of_zeros_has_a_gradient():
+    def total(logits):
+        return relax(logits, 0, Budget(relaxation="unit")).sum()
+
+    slope = jax.grad(total)(jnp.zeros((2, 6)).at[1, 0].set(1.0))
+    assert np.isfinite(slope).all() and (slope[0] > 0).all()
+
+
 def test_saturated_codes_stop_the_tanh_relaxation_but_not_the_logits(problem):
     encode, *rest = problem
 

@@ -45,6 +45,25 @@ def test_the_whole_budget_is_used_and_the_radius_may_be_traced():
     np.testing.assert_array_equal(np.round(np.asarray(found) * 255), expected)
 
 
+@pytest.mark.parametrize("reach", [0.3, 1, 8.5])
+def test_images_between_the_levels_stay_in_their_ball(rng, reach):
+    """Those that have no level in theirs stay as they are."""
+    images = jnp.asarray(rng.random((2, 8, 8, 3)), jnp.float32)
+    epsilon = reach / 255
+    moved = jnp.asarray(rng.uniform(-epsilon, epsilon, images.shape), jnp.float32)
+    found = np.asarray(
+        round_to_8_bits(jnp.clip(images + moved, 0, 1), images, epsilon), np.float64
+    )
+    assert np.abs(found - np.asarray(images)).max() <= epsilon + 2e-3 / 255
+    levels = found * 255
+    is_level = np.abs(levels - np.round(levels)) < 1e-4
+    own = np.asarray(images, np.float64) * 255
+    lacks = np.floor(own + reach) < np.ceil(own - reach)
+    near = np.abs(own + reach - np.round(own + reach)) < 1e-2
+    near |= np.abs(own - reach - np.round(own - reach)) < 1e-2
+    np.testing.assert_array_equal(is_level[~near], ~lacks[~near])
+
+
 def test_images_of_8_bits_stay_as_they_are(rng):
     levels = rng.integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
     images = to_images(jnp.asarray(levels))

@@ -105,8 +105,18 @@ def test_the_size_of_the_batch_and_the_type_of_the_pixels_change_nothing():
 def test_own_codes_are_computed_where_they_are_left_out():
     own = np.sign(encode(IMAGES))
     given = attack("apgd_opposite", encode, IMAGES, own, steps=5)
+    sizes = []
+
+    def counted(images):
+        sizes.append(len(images))
+        return encode(images)
+
     found = attack("apgd_opposite", encode, IMAGES, steps=5)
     np.testing.assert_array_equal(given, found)
+    settings = AttackSettings(batch_size=2)
+    found = attack("apgd_opposite", counted, IMAGES, steps=5, settings=settings)
+    np.testing.assert_allclose(found, given, atol=1e-6)
+    assert max(sizes) == 2
 
 
 @pytest.mark.slow

@@ -24,6 +24,17 @@ def test_squares_shrink_as_the_published_schedule_says():
         assert int(side) == round(np.sqrt(share) * 224)
 
 
+@pytest.mark.parametrize("steps", [7, 500, 5_000, 300_000])
+def test_the_schedule_is_that_of_whole_numbers_for_any_number_of_queries(steps):
+    """32 bits were too few for 10,000 times an iteration beyond 214,748."""
+    halvings = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+    for iteration in {0, steps // 9, steps // 2, 5 * steps // 7, steps - 1}:
+        spent = iteration * 10_000 // steps
+        share = 0.8 * 0.5 ** sum(spent > each for each in halvings)
+        side = square_side(jnp.array(iteration), Budget(steps=steps), (224, 224))
+        assert int(side) == round(np.sqrt(share) * 224)
+
+
 def test_the_side_is_at_least_a_pixel_and_less_than_the_image():
     budget = Budget(steps=10_000)
     assert int(square_side(jnp.array(9_999), budget, (8, 8))) == 1

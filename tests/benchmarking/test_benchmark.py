@@ -104,7 +104,9 @@ def test_numbers_are_those_of_the_evaluator_on_the_network_with_its_arrays(
     trained = Trained(WEIGHTS, {"backbone": "small", "loss": "dpsh", "crop_size": 16})
     again = benchmark(trained, DATA, **GIVEN_ARGUMENTS)
     assert _numbers(again.records) == _numbers(result.records)
-    assert again.clean["network_sha256"] == checkpoint.digest_of((WEIGHTS, {}))
+    own = again.clean["network_sha256"]
+    assert own != checkpoint.digest_of((WEIGHTS, {}))  # which do not say all
+    assert own != result.clean["network_sha256"]
     assert (again.clean["backbone"], again.clean["loss"]) == ("small", "dpsh")
 
 
@@ -171,6 +173,23 @@ def test_another_network_other_data_or_settings_are_refused(copy):
     foreign = copy / "evaluate"
     with pytest.raises(ForeignFilesError, match="not empty"):
         again(workdir=foreign)
+
+
+def test_the_same_arrays_in_another_program_are_another_network(tmp_path):
+    """A purifier before a network's own arrays had the records of the network alone."""
+    trained = Trained(WEIGHTS, {"crop_size": 16})
+
+    def purified(params, stats, images, *, key=None, mask=None):
+        return linear(params, jnp.round(images * 15) / 15), stats
+
+    other = trained._replace(model=HashModel(trained.model.init, purified))
+    arguments = {"attacks": "noise", "settings": SETTINGS, "workdir": tmp_path / "run"}
+    first = benchmark(trained, DATA, **arguments)
+    assert _numbers(benchmark(trained, DATA, **arguments).records) == _numbers(
+        first.records
+    )
+    with pytest.raises(InputError, match="belongs to another network"):
+        benchmark(other, DATA, **arguments)
 
 
 def test_without_a_workdir_nothing_is_left(tmp_path, monkeypatch, measured):

@@ -76,9 +76,14 @@ def another_threshold(claim):
     check |= {"passed": True, "threshold": 9.0}
 
 
+def a_check_as_unmade(claim):
+    check = claim["measured"]["sanity"]["checks"][3]
+    claim["measured"]["sanity"]["checks"][3] = check | {"passed": None, "value": None}
+
+
 LIES_OF_ARITHMETIC = (
     *(narrower, above, more_than_all, without_a_component),
-    *(without_a_check, a_check_as_passed, another_threshold),
+    *(without_a_check, a_check_as_passed, another_threshold, a_check_as_unmade),
 )
 
 

@@ -3,15 +3,17 @@
 import numpy as np
 import pytest
 
+from cgat_jax.attacks import Budget
 from cgat_jax.evaluation.attack_runner import AttackResult
 from cgat_jax.evaluation.sanity import (
     CHECKS,
     MAIN,
-    PASSES,
     budget_curve,
     examine,
 )
+from cgat_jax.evaluation.workload import sanity_passes
 from cgat_jax.retrieval import average_precision_at
+from tests import tiny_config
 
 COUNT, BITS, PIXELS = 24, 16, 48
 EPSILON = 8 / 255
@@ -24,7 +26,7 @@ class Honest:
     what a real one could get wrong.
     """
 
-    epsilon, chance = EPSILON, 0.5
+    epsilon, chance, budget, restarts = EPSILON, 0.5, Budget(steps=100), 1
 
     def __init__(self):
         rng = np.random.default_rng(0)
@@ -40,6 +42,9 @@ class Honest:
 
     def logits(self, images):
         return (images.reshape(len(images), -1) - 0.5) @ self.weights
+
+    def outputs(self, count):
+        return [self.logits(self.images) for _ in range(count)]
 
     def signs(self, images):
         return np.sign(self.logits(images)).astype(np.int8)
@@ -258,6 +263,38 @@ def test_every_check_is_broken_on_purpose_somewhere():
     assert len(CHECKS) == 14
 
 
+def test_the_attack_that_is_doubted_is_the_one_of_the_settings():
+    """A hundred steps are too few there, and four hundred are not."""
+
+    class Slow(NeedsMoreSteps):
+        budget = Budget(steps=400)
+
+    assert not _result(NeedsMoreSteps(), "more iterations")[0]
+    assert _result(Slow(), "more iterations")[0]
+
+
+def test_more_starts_are_compared_with_those_of_the_settings():
+    class Restarted(LuckyStarts):
+        restarts = 6
+
+    assert _result(Restarted(), "restarts") == (True, 0.0)
+
+
+def test_zero_gradients_are_those_of_the_surrogate():
+    class OnLogits(SaturatedTanh):
+        budget = Budget(steps=100, relaxation="logits")
+
+    assert _result(OnLogits(), "zero gradients")[0]
+
+
+def test_the_attack_on_unit_logits_is_not_compared_with_itself():
+    class OnUnit(LogitsHelp):
+        budget = Budget(steps=100, relaxation="unit")
+
+    measure, _, _ = CHECKS["saturation"]
+    assert measure(OnUnit(), budget_curve(OnUnit())) is None
+
+
 def test_a_network_alone_has_no_order():
     class Alone(Honest):
         def transferred(self, name, **changes):
@@ -271,11 +308,19 @@ def test_a_network_alone_has_no_order():
     assert curve.bits_flipped == sorted(curve.bits_flipped)
 
 
-def test_the_cost_of_all_attacks_is_what_is_said():
+@pytest.mark.parametrize(("steps", "restarts"), [(100, 1), (20, 3)])
+def test_the_cost_of_all_attacks_is_what_is_said(steps, restarts):
     """Two forward passes an iteration, one a query of Square; none for noise."""
-    made = set()
+    made, config = set(), tiny_config.get_config()
+    config.evaluate.steps, config.evaluate.restarts = steps, restarts
 
     class Counted(Honest):
+        budget = Budget(steps=steps)
+
+        def __init__(self):
+            super().__init__()
+            self.restarts = restarts
+
         def attack(self, name, **changes):
             made.add((name, *sorted(changes.items())))
             return super().attack(name, **changes)
@@ -291,5 +336,5 @@ def test_the_cost_of_all_attacks_is_what_is_said():
         for name, *changes in made
         if name != "noise"
     ]
-    assert sum(passes) == PASSES
+    assert sum(passes) == sanity_passes(config)
     assert named == ["budgets", *CHECKS]

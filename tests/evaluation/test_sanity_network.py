@@ -10,6 +10,7 @@ from cgat_jax.data import load_dataset
 from cgat_jax.evaluation.evaluator import Evaluator
 from cgat_jax.evaluation.sanity import CHECKS, Curve
 from cgat_jax.evaluation.sanity_network import SanityNetwork
+from cgat_jax.models.torch_bridge import from_torch
 from cgat_jax.types import HashModel
 from tests import tiny_config
 
@@ -77,6 +78,8 @@ def _no_slope(primals, tangents):
     return primals[0], jnp.zeros_like(primals[0])
 
 
+_DRAWN = np.random.default_rng(0)
+
 BROKEN = [
     ("zero gradients", {"scale": 1e5}),
     ("zero gradients", {"change_images": lambda x: jnp.round(8 * x) / 8}),
@@ -84,6 +87,7 @@ BROKEN = [
     ("batch", {"change_images": lambda x: x - 0.9 * x.mean(axis=0, keepdims=True)}),
     ("noise", {"change_images": _hidden}),
     ("saturation", {"scale": 1e5}),
+    ("deterministic", {"change_logits": lambda z: z + _DRAWN.normal(size=z.shape)}),
 ]
 
 
@@ -93,3 +97,26 @@ def test_a_broken_network_is_caught(evaluator, case):
     name, changes = BROKEN[case]
     value, passed = _value(_subject(evaluator, f"broken{case}", **changes), name)
     assert not passed, value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_dropout_of_a_torch_module_is_caught(evaluator, rate):
+    """It draws the same numbers in each pass of an attack, and so in each program."""
+    torch = pytest.importorskip("torch")
+
+    class Module(torch.nn.Module):
+        def forward(self, images):
+            found = images.mean((2, 3)).repeat(1, 4)[:, :BITS] - 0.5
+            return torch.nn.functional.dropout(found, rate, training=True)
+
+    encode = from_torch(Module())
+
+    def apply(params, stats, images, *, key=None, mask=None):
+        return encode(images), stats
+
+    made = evaluator(f"dropout{rate}")
+    model = HashModel(lambda key, images: ({}, {}), apply)
+    encoded = made.encoded("none", model, ({}, {}))
+    subject = SanityNetwork(made.attacker, made.scorer, encoded, None, 10)
+    assert _value(subject, "deterministic")[1] == (rate == 0)

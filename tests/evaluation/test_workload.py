@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from cgat_jax.config import Config, Defense, Evaluate, Training
-from cgat_jax.evaluation.sanity import PASSES
+from cgat_jax.errors import InputError
+from cgat_jax.evaluation.preflight import check_attacks
 from cgat_jax.evaluation.workload import (
     LEAST_WORST,
     SANITY_QUERIES,
@@ -14,6 +15,7 @@ from cgat_jax.evaluation.workload import (
     attack_passes,
     measuring_passes,
     run_passes,
+    sanity_passes,
     sanity_queries,
     training_passes,
     worst_case_queries,
@@ -60,7 +62,7 @@ def test_a_worst_case_takes_a_third_of_all_else_at_most(config, epochs, attacks)
     config.evaluate.worst_case_queries = 0
     networks = 1 + (epochs > 0)
     other = run_passes(config, SIZES, pretrains=True, networks=networks)
-    checks = networks * PASSES * sanity_queries(config, SIZES)
+    checks = networks * sanity_passes(config) * sanity_queries(config, SIZES)
     each = networks * attack_passes("worst_case", config)
     fits = int(WORST_SHARE * (sum(other.values()) - checks) / each)
     assert queries == (min(fits, 500) if fits >= LEAST_WORST else 0)
@@ -94,3 +96,13 @@ def test_the_stages_of_a_run_are_those_that_it_has(config):
     config.defense.epochs = 0
     stages = run_passes(config, SIZES, pretrains=False, networks=1)
     assert list(stages) == ["evaluate"]
+
+
+@pytest.mark.parametrize("where", ["attacks", "transfer"])
+def test_an_objective_for_codes_is_not_given_logits(where):
+    """Transfers were not looked at."""
+    evaluate = Evaluate(surrogate="logits", attacks="noise", transfer="")
+    setattr(evaluate, where, "cgat,hag,saat")
+    with pytest.raises(InputError, match="saat compares codes of about 1") as caught:
+        check_attacks(Config(evaluate=evaluate))
+    assert "cgat compares" not in str(caught.value)

@@ -105,6 +105,9 @@ def test_too_few_queries_are_said_to_be_too_few():
         "network 1.9% (95%: 0.0\N{EN DASH}6.9), its strongest single attack 11.9%, no "
         "attack 71.2%, noise 70.3%; chance is 35.9%."
     )
+    same = narrow["same_queries"] | {"prosgan": 0.001}
+    unbounded = {"same_queries": same, "without_budget": ["prosgan"]}
+    assert [*first_findings([narrow | unbounded])] == [none]
     said = with_first(["Warning: x", "headline", "price"], [narrow])
     assert said == ["Warning: x", "headline", none, "price"]
     assert with_first(["price"], []) == ["price"]

@@ -1,0 +1,56 @@
+"""Which network a function is, told by what it does: its outputs and its gradients."""
+
+import hashlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from cgat_jax.attacks.inputs import LogitsFn
+from cgat_jax.files.arrays import digest_of
+from cgat_jax.types import Images
+
+_LOOKED_AT, _DIRECTIONS = 8, 64
+
+
+def behavior_digest(encode: LogitsFn, images: Images) -> str:
+    """A digest of a function by its outputs and gradients at images and at noise.
+
+    Two that agree on images of 256 levels may differ between the levels, as one that
+    rounds its input does, or in their gradients alone, as one with a straight-through
+    gradient does: attacks find other images of them.
+
+    Args:
+        encode: images to logits.
+        images: float32 [n, S, S, 3] in [0, 1]; the gradient is looked at on the first.
+    """
+    rng = np.random.default_rng(0)
+    noise = rng.random(images.shape, np.float32)
+    whole = hashlib.sha256()
+    for inputs in (images, jnp.asarray(noise)):
+        whole.update(digest_of(np.asarray(encode(inputs))).encode())
+        directions = rng.normal(size=(_DIRECTIONS, inputs[0].size))
+        whole.update(_slopes(encode, inputs[:_LOOKED_AT], directions).tobytes())
+    return whole.hexdigest()
+
+
+def _slopes(
+    encode: LogitsFn, images: Images, directions: Float[np.ndarray, "d n"]
+) -> np.ndarray:
+    """Signs of the gradient in some directions, int8; empty if there is no gradient.
+
+    Signs alone, as an accelerator may sum a gradient in another order each time.
+    """
+
+    def total(inputs):
+        logits = encode(inputs).astype(jnp.float32)
+        weights = np.random.default_rng(1).normal(size=logits.shape)
+        return (logits * jnp.asarray(weights, jnp.float32)).sum()
+
+    try:
+        gradient = jax.grad(total)(images)
+    except Exception:  # whatever a function raises that has none, as for Square alone
+        return np.zeros(0, np.int8)
+    flat = np.asarray(gradient, np.float64).reshape(len(images), -1)
+    return np.sign(flat @ directions.T).astype(np.int8)
