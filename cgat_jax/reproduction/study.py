@@ -227,14 +227,17 @@ def _entry(runs: list[dict[str, Record]], attack: str | None, key: str) -> str:
 
 
 def _made(study: Study, records: list[Record]) -> str:
-    seeds = ", ".join(map(str, study.seeds))
+    seeds = f"Seed {study.seeds[0]}"
+    if len(study.seeds) > 1:
+        listed = ", ".join(map(str, study.seeds))
+        seeds = f"Seeds {listed}: mean, and lowest to highest where they differ"
     versions = sorted({str((r.get("versions") or {}).get("jax")) for r in records})
     devices = sorted({str(record.get("device")) for record in records})
     commits = sorted({str(record.get("commit")) for record in records})
     return (
-        f"Seeds {seeds}: mean, and lowest to highest where they differ. From the "
-        f"records of {len(records)} evaluations; {', '.join(devices)}, jax "
-        f"{', '.join(versions)}, commits {', '.join(commits)}."
+        f"{seeds}. From the records of {len(records)} evaluations; "
+        f"{', '.join(devices)}, jax {', '.join(versions)}, "
+        f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}."
     )
 
 

@@ -70,7 +70,9 @@ def test_the_table_has_means_ranges_and_what_is_missing(tmp_path):
     assert "65.00 (60.00 to 70.00) | 32.50 (30.00 to 35.00)" in lines["| DPSH, CgAT"]
     assert "80.00 [1 missing]" in lines["| DPSH, undefended"]
     assert lines["| DPSH, weight 2"].count(" - ") == 3
-    assert "Seeds 0, 1: mean" in table and "commits abc" in table
+    assert "Seeds 0, 1: mean" in table and "commit abc" in table
+    alone = study_table(_study(), tmp_path)
+    assert "\nSeed 0. From the records of" in alone
 
 
 def test_a_front_has_the_rows_that_were_measured_both_ways(tmp_path):
