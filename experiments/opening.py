@@ -11,7 +11,6 @@ from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.evaluation import workload
 from cgat_jax.evaluation.references import attacked_rows
-from cgat_jax.evaluation.sanity import PASSES
 from cgat_jax.report import names
 from cgat_jax.training.loop import epoch_steps
 
@@ -81,7 +80,8 @@ def costs_left(
     of = {
         "worst_case": workload.attack_passes(WORST_CASE, config)
         * workload.worst_case_queries(config, sizes),
-        "sanity": PASSES * workload.sanity_queries(config, sizes),
+        "sanity": workload.sanity_passes(config)
+        * workload.sanity_queries(config, sizes),
     }
     for kind, cost in of.items():
         left["evaluate"] -= cost * len([*workdir.glob(f"evaluate/*/{kind}.json")])

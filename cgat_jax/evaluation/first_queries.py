@@ -61,7 +61,8 @@ def _record(
             name: float(evaluator.precision(defense, name, encoded)[rows].mean())
             for name in names
         }
-        record["without_budget"] = [n for n in names[1:] if not ATTACKS[n].bounded]
+        unbounded = {name for name, entry in ATTACKS.items() if not entry.bounded}
+        record["without_budget"] = [name for name in names if name in unbounded]
         evaluator.write(path, record)
         record = from_first(lambda: read_sealed(path))
     return record

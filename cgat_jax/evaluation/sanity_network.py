@@ -130,7 +130,7 @@ class SanityNetwork:
             size=self._other_size() if size else self._size,
             others=others,
         )
-        if self._bar is not None and name != "noise":  # which is not in PASSES
+        if self._bar is not None and name != "noise":  # which is not counted
             self._bar.update(budget_passes(name, budget) * len(self._rows))
         return result
 
