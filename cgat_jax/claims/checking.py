@@ -52,7 +52,7 @@ class Finding(NamedTuple):
 class Sample(NamedTuple):
     """What is measured again: so many queries, drawn by a seed, and the checks.
 
-    It is the attacks' seed, too: whoever makes a claim could choose another's numbers.
+    The attacks start by it as well: who makes a claim could choose a seed that is weak.
     """
 
     queries: int = 32
