@@ -13,18 +13,16 @@ from typing import NamedTuple
 import numpy as np
 
 from cgat_jax import progress, sharding
-from cgat_jax.claims.form import ATTACKS, Claim, file_digest
-from cgat_jax.claims.making import size_of
+from cgat_jax.claims.consistency import ROUNDED, Finding, arithmetic, identity
+from cgat_jax.claims.form import ATTACKS, Claim
 from cgat_jax.config import Config
-from cgat_jax.data.dataset import Dataset, Split
+from cgat_jax.data.dataset import Dataset
 from cgat_jax.evaluation.attack_runner import EncodedNetwork
 from cgat_jax.evaluation.evaluator import Evaluator
-from cgat_jax.evaluation.network import Network
-from cgat_jax.evaluation.sanity import CHECKS, SECOND_NETWORK, examine
+from cgat_jax.evaluation.sanity import examine
 from cgat_jax.evaluation.sanity_network import SanityNetwork
 from cgat_jax.evaluation.trained_networks import load_network
-from cgat_jax.evaluation.worst_case import ENSEMBLE, attack_first
-from cgat_jax.retrieval import bootstrap_interval
+from cgat_jax.evaluation.worst_case import attack_first
 from cgat_jax.workdir import remember
 
 CLEAN, ATTACKED, ONE = 0.002, 0.02, 0.09
@@ -34,19 +32,10 @@ be ``ONE / sqrt(n)``, three standard errors where other starts move one by 0.03.
 With the claim's starts, but other convolutions and batches, means of the quickstart's
 worst cases differed by at most 0.0006; nobody has measured it on an accelerator.
 """
-_ROUNDED = 1e-5
 STATED = (
     *("title", "authors", "link", "recipe", "seeds", "commit, device and seconds"),
     "each attack of the ensemble",
 )
-
-
-class Finding(NamedTuple):
-    """A part of a claim: it holds, or not, or (None) nobody has looked."""
-
-    what: str
-    holds: bool | None
-    text: str
 
 
 class Sample(NamedTuple):
@@ -72,7 +61,7 @@ def check_claim(
         config: those settings.
         sample: what to measure again.
     """
-    found = [*_arithmetic(claim), *_identity(folder, claim, dataset)]
+    found = [*arithmetic(claim), *identity(folder, claim, dataset)]
     yield from found
     if any(finding.holds is False for finding in found):
         yield Finding(
@@ -99,95 +88,13 @@ def drawn(queries: int, sample: Sample) -> np.ndarray:
     return np.sort(rng.choice(queries, min(sample.queries, queries), replace=False))
 
 
-def _arithmetic(claim: Claim) -> Iterator[Finding]:
-    """Whether a claim's numbers follow from one another."""
-    measured, wrong = claim["measured"], []
-    for name, record in measured["attacks"].items():
-        precision = np.array(record["per_query"], np.float64)
-        if not np.isclose(record["map"], precision.mean(), rtol=0, atol=_ROUNDED):
-            wrong.append(f"{name}: the mean of its queries is {precision.mean():.4f}")
-        interval = bootstrap_interval(precision)
-        if not np.allclose(record["interval"], interval, rtol=0, atol=10 * _ROUNDED):
-            wrong.append(f"{name}: its interval is not that of its queries")
-    names = [part["attack"] for part in measured["components"]]
-    lowest = min([part["map"] for part in measured["components"]], default=0.0)
-    if names != [*ENSEMBLE]:
-        wrong.append(f"components: expected {', '.join(ENSEMBLE)}")
-    elif lowest < measured["attacks"]["worst_case"]["map"] - _ROUNDED:
-        wrong.append("worst_case is above one of its attacks")
-    if abs(sum(part["share"] for part in measured["components"]) - 1) > _ROUNDED:
-        wrong.append("components: their shares of the queries do not add up to 1")
-    wrong += _wrong_checks(measured["sanity"]["checks"])
-    yield Finding("its own arithmetic", not wrong, "; ".join(wrong) or "agrees")
-
-
-def _wrong_checks(checks: list[dict]) -> list[str]:
-    wrong = []
-    if [check["name"] for check in checks] != [*CHECKS]:
-        wrong.append(f"sanity: expected the {len(CHECKS)} checks of this version")
-        return wrong
-    for check in checks:
-        name, value, threshold = check["name"], check["value"], CHECKS[check["name"]][1]
-        passed = None if value is None else value <= threshold
-        unmade = value is None and name != SECOND_NETWORK
-        if unmade or check["passed"] != passed or check["threshold"] != threshold:
-            wrong.append(
-                f"sanity, {name}: {value} of {threshold:.4g} is not what it says"
-            )
-    return wrong
-
-
-def _identity(folder: Path, claim: Claim, dataset: Dataset) -> Iterator[Finding]:
-    """Whether network and data are those of the claim."""
-    network, data = claim["network"], claim["data"]
-    path = folder / network["file"]
-    same = file_digest(path) == network["sha256"]
-    yield Finding("the network's file", same, _digested(network["sha256"], same))
-    if same:
-        yield _described(network, load_network(path))
-    for key, own in (
-        ("sha256", dataset.digest.whole),
-        ("split_sha256", dataset.split.sha256),
-    ):
-        what = "the split" if key == "split_sha256" else "the data"
-        yield Finding(what, own == data[key], _digested(data[key], own == data[key]))
-    yield _sized(data, dataset.split)
-
-
-def _described(network: dict, net: Network) -> Finding:
-    keys = ("backbone", "bits", "defense", "loss", "image_size", "crop_size")
-    own = {key: net.card[key] for key in keys} | {"network_sha256": net.sha256}
-    size = size_of(net)
-    own["parameters"] = size["parameters"]
-    wrong = [f"{key} is {own[key]!r}" for key in own if own[key] != network[key]]
-    if not np.isclose(size["flops"], network["flops"], rtol=0.1):
-        wrong.append(f"flops are {size['flops']:.4g}")
-    return Finding("what the network is", not wrong, "; ".join(wrong) or f"{net}")
-
-
-def _sized(data: dict, split: Split) -> Finding:
-    own = {
-        "split": split.name,
-        "num_queries": len(split.query),
-        "num_database": len(split.database),
-        "num_train": len(split.train),
-    }
-    wrong = [f"{key} is {own[key]!r}" for key in own if own[key] != data[key]]
-    text = f"{len(split.query):,} queries, {len(split.database):,} to search"
-    return Finding("what the data are", not wrong, "; ".join(wrong) or text)
-
-
-def _digested(digest: str, same: bool) -> str:
-    return f"sha256 {digest[:12]}..." if same else f"its sha256 is not {digest[:12]}..."
-
-
 def _measured(
     evaluator: Evaluator, encoded: EncodedNetwork, claim: Claim, sample: Sample
 ) -> Iterator[Finding]:
     """Clean retrieval of all queries, and the attacks on a few."""
     measured, scorer = claim["measured"], evaluator.scorer
     chance = float(scorer.chances().mean())
-    same = abs(chance - measured["chance"]) <= _ROUNDED
+    same = abs(chance - measured["chance"]) <= ROUNDED
     yield Finding("chance", same, f"{100 * chance:.2f} %")
     again = evaluator.precision("claimed", "clean", encoded)
     yield _compared("clean", claim, again, np.arange(len(again)), CLEAN)

@@ -17,7 +17,7 @@ from cgat_jax.evaluation.attack_runner import Attacker, AttackResult, EncodedNet
 from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.evaluation.passes import budget_passes
 from cgat_jax.evaluation.references import AttackInputs
-from cgat_jax.evaluation.sanity import MAIN
+from cgat_jax.evaluation.sanity_measures import MAIN
 from cgat_jax.evaluation.scoring import Scorer
 from cgat_jax.models.torch_bridge import drawing
 from cgat_jax.progress import Bar

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from cgat_jax.attacks import ATTACKS, WORST_CASE, ordered_attacks
 from cgat_jax.attacks.references import GENERATED
 from cgat_jax.config import Config
-from cgat_jax.evaluation import sanity
+from cgat_jax.evaluation import sanity_measures as sanity
 from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.evaluation.generators import generator_passes
 from cgat_jax.evaluation.passes import budget_passes

@@ -24,7 +24,7 @@ from cgat_jax.evaluation import transfer, worst_case
 from cgat_jax.evaluation.evaluator import Evaluator
 from cgat_jax.evaluation.given_network import UNKNOWN, given_network
 from cgat_jax.evaluation.measurement import measure
-from cgat_jax.evaluation.sanity import Curve
+from cgat_jax.evaluation.sanity_measures import Curve
 from cgat_jax.evaluation.worst_case import ENSEMBLE, EnsembleResult, WorstCase
 from cgat_jax.files.io import read_sealed
 from cgat_jax.files.locks import locked

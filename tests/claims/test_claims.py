@@ -22,7 +22,8 @@ from cgat_jax.config.settings import to_json
 from cgat_jax.data import load_dataset
 from cgat_jax.errors import ForeignFilesError, InputError
 from cgat_jax.evaluation import transfer, worst_case
-from cgat_jax.evaluation.sanity import CHECKS, Check, Curve
+from cgat_jax.evaluation.sanity import CHECKS, Check
+from cgat_jax.evaluation.sanity_measures import Curve
 from cgat_jax.files.io import write_sealed
 from cgat_jax.models.network_file import make_network, new_card
 from cgat_jax.retrieval import bootstrap_interval

@@ -9,7 +9,8 @@ import pytest
 
 from cgat_jax.benchmarking.benchmark import BenchmarkSettings
 from cgat_jax.claims import form
-from cgat_jax.claims.checking import Finding, Sample, check_claim, drawn
+from cgat_jax.claims.checking import Sample, check_claim, drawn
+from cgat_jax.claims.consistency import Finding
 from cgat_jax.claims.page import claims_page
 from cgat_jax.config import Data
 from cgat_jax.data import load_dataset

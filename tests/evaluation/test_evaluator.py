@@ -18,7 +18,7 @@ from cgat_jax.evaluation import transfer, worst_case
 from cgat_jax.evaluation.evaluator import Evaluator
 from cgat_jax.evaluation.first_queries import worst_on_first
 from cgat_jax.evaluation.records import _settings as attack_settings
-from cgat_jax.evaluation.sanity import Curve
+from cgat_jax.evaluation.sanity_measures import Curve
 from cgat_jax.evaluation.worst_case import ENSEMBLE, EnsembleResult, WorstCase
 from cgat_jax.files.arrays import save_array
 from cgat_jax.files.io import read_sealed, write_sealed

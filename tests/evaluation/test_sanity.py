@@ -5,12 +5,8 @@ import pytest
 
 from cgat_jax.attacks import Budget
 from cgat_jax.evaluation.attack_runner import AttackResult
-from cgat_jax.evaluation.sanity import (
-    CHECKS,
-    MAIN,
-    budget_curve,
-    examine,
-)
+from cgat_jax.evaluation.sanity import CHECKS, examine
+from cgat_jax.evaluation.sanity_measures import MAIN, budget_curve
 from cgat_jax.evaluation.workload import sanity_passes
 from cgat_jax.retrieval import average_precision_at
 from tests import tiny_config

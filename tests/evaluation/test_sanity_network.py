@@ -8,7 +8,8 @@ import pytest
 from cgat_jax import sharding
 from cgat_jax.data import load_dataset
 from cgat_jax.evaluation.evaluator import Evaluator
-from cgat_jax.evaluation.sanity import CHECKS, Curve
+from cgat_jax.evaluation.sanity import CHECKS
+from cgat_jax.evaluation.sanity_measures import Curve
 from cgat_jax.evaluation.sanity_network import SanityNetwork
 from cgat_jax.models.torch_bridge import from_torch
 from cgat_jax.types import HashModel
