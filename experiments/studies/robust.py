@@ -44,11 +44,12 @@ def scenes() -> Study:
 
 
 def losses() -> Study:
-    """Two other losses."""
-    rows = {"undefended": NONE} | DEFENSES
+    """Two other losses, for which the recipe's weight may be too large."""
+    lighter = {"best, weight 1": BEST | {"defense.weight": 1.0}}
+    rows = {"undefended": NONE} | DEFENSES | lighter
     return study(
         "With other hashing losses",
-        "The stages and the recipe are those found for DPSH.",
+        "The stages and the recipe are those found for DPSH; its weight is 2.",
         {
             f"{name}, {title}": {"loss.name": loss} | row
             for loss, name in {"csq": "CSQ", "hashnet": "HashNet"}.items()
