@@ -39,6 +39,14 @@ class NonFiniteError(ArithmeticError):
     """Training met a number that is not finite; the message says which and where."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device (or the host, where it is one) has no memory for more."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error) if type(error).__name__ == "JaxRuntimeError" else ""
+    return "RESOURCE_EXHAUSTED" in text or "ut of memory" in text
+
+
 def install(extra: str) -> str:
     """How an extra of this package is installed, for an error message.
 

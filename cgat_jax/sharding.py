@@ -26,6 +26,12 @@ def by_row(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec("data"))
 
 
+def shared_rows(count: int) -> int:
+    """The least number of rows, from ``count`` on, that the devices can share."""
+    devices = jax.device_count()
+    return -(-count // devices) * devices
+
+
 def process_rows(batch_size: int) -> slice:
     """The rows of a global batch that this process feeds.
 

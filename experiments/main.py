@@ -26,7 +26,7 @@ from pathlib import Path
 from absl import flags, logging
 
 from cgat_jax.config import Config
-from cgat_jax.errors import InputError
+from cgat_jax.errors import InputError, is_out_of_memory
 from cgat_jax.training.interrupts import PARENT
 from experiments import cli
 from experiments.xla import prefer_fast_cpu_convolutions
@@ -65,17 +65,13 @@ def main() -> int:
 @contextlib.contextmanager
 def out_of_memory():
     """A device without memory for more is no mistake of ours: one line."""
-    import jax
-
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        text = " ".join(str(error).split())
-        if "RESOURCE_EXHAUSTED" not in text and "ut of memory" not in text:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
             raise
-        raise MemoryError(
-            f"on the device: lower the batch sizes ({text[:160]})"
-        ) from error
+        text = "on the device: lower the batch sizes ("
+        raise MemoryError(f"{text}{' '.join(str(error).split())[:160]})") from error
 
 
 def join() -> None:

@@ -198,8 +198,9 @@ class Defense(Training):
     awp: float = setting(0.0, "gamma of adversarial weight perturbation (try 0.005)")
     ema: float = setting(
         0.0,
-        "decay of the averaged weights that are evaluated; 0: none (try 0.999)",
-        high=1,
+        "decay of the averaged weights that are evaluated, after a warm-up; 0: none "
+        "(try 0.999)",
+        high=0.99999,
     )
     triangle: bool = setting(
         True, "atrdh, tha: prototypes without the pairs j <= i, as released"

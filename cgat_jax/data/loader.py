@@ -48,6 +48,8 @@ class Batching:
         augment: random crop and mirror image instead of the center crop.
         drop_last: leaves out the partial batch of each epoch.
         threads: batches made at the same time; 0 makes them when they are asked for.
+        padded: rows that every batch is padded to, where devices are to share one that
+            they do not divide; 0: none.
     """
 
     crop_size: int
@@ -57,6 +59,7 @@ class Batching:
     augment: bool = True
     drop_last: bool = False
     threads: int = 0
+    padded: int = 0
 
 
 def train_batches(
@@ -89,7 +92,7 @@ def train_batches(
     def make(number: int) -> Batch:
         epoch, place = divmod(steps[number], epoch_steps)
         order, draws = draw(epoch)
-        indices = _window(order, place, batch_size)[rows]
+        indices = _window(order, place, batch_size, how.padded)[rows]
 
         def crop(row: int) -> np.ndarray:
             image = _large_enough(dataset, int(train[row]), how.crop_size)
@@ -131,9 +134,11 @@ def eval_batches(
     return in_threads(make, -(-len(positions) // batch_size), threads)
 
 
-def _window(order: np.ndarray, place: int, batch_size: int) -> np.ndarray:
-    """The ``place``-th batch of an order; len(order) where that is at its end."""
-    window = np.full(batch_size, len(order), np.int32)
+def _window(
+    order: np.ndarray, place: int, batch_size: int, padded: int = 0
+) -> np.ndarray:
+    """The ``place``-th batch of an order; len(order) where there is no row for it."""
+    window = np.full(max(batch_size, padded), len(order), np.int32)
     taken = order[place * batch_size : (place + 1) * batch_size]
     window[: len(taken)] = taken
     return window

@@ -30,14 +30,16 @@ class DefenseEntry(NamedTuple):
     ``make(model, loss, attack, tx, settings, steps_per_epoch) -> step``;
     ``start(key, state, settings, database_labels) -> state`` adds what the defense
     keeps besides; the state's bank holds the codes of the first pass.
+    ``unused`` are the options of the settings that the defense does not have.
     """
 
     make: Callable[..., StepFn]
     start: Callable[..., TrainState] = lambda key, state, settings, labels: state
+    unused: tuple[str, ...] = ()
 
 
-def _without_epochs(make: Callable[..., StepFn]) -> DefenseEntry:
-    return DefenseEntry(lambda *parts: make(*parts[:-1]))
+def _without_epochs(make: Callable[..., StepFn], *unused: str) -> DefenseEntry:
+    return DefenseEntry(lambda *parts: make(*parts[:-1]), unused=unused)
 
 
 def _standard(
@@ -52,10 +54,16 @@ def _standard(
 
 DEFENSES = {
     "cgat": _without_epochs(make_cgat_step),
-    "saat": _without_epochs(make_saat_step),
-    "at_self": _without_epochs(make_at_self_step),
-    "atrdh": DefenseEntry(make_atrdh_step, start_atrdh),
-    "standard": DefenseEntry(_standard),
+    "saat": _without_epochs(make_saat_step, "centers"),
+    "at_self": _without_epochs(make_at_self_step, "bank", "centers"),
+    "atrdh": DefenseEntry(make_atrdh_step, start_atrdh, ("bank", "centers")),
+    "standard": DefenseEntry(
+        _standard,
+        unused=(
+            *("bank", "centers", "crafting", "surrogate"),
+            *("quantization", "consistency", "awp"),
+        ),
+    ),
 }
 
 

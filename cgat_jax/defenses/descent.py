@@ -71,16 +71,23 @@ def perturbed(params: PyTree, gradients: PyTree, gamma: float) -> PyTree:
 
 
 def with_average(step: StepFn, decay: float) -> StepFn:
-    """A step that keeps ``ema <- decay * ema + (1 - decay) * network`` as well.
+    """A step that keeps ``ema <- d * ema + (1 - d) * network`` as well.
 
-    Averaged are the parameters and the running statistics, which would not fit averaged
-    weights otherwise.
+    After step t (from 1), d is the smaller of ``decay`` and t / (9 + t), so that the
+    network that training starts from fades: of a constant 0.999, after 250 steps 78 %
+    of the average would be that one. Averaged are the parameters and the running
+    statistics, which would not fit averaged weights otherwise.
+
+    References:
+        TensorFlow, ``tf.train.ExponentialMovingAverage(num_updates=t - 1)``.
     """
 
     def averaged(state: TrainState, batch, key):
         state, metrics = step(state, batch, key)
+        now = state.step.astype(jnp.float32)
+        rate = jnp.minimum(decay, now / (9 + now))
         ema = jax.tree.map(  # optax.incremental_update rounds otherwise once compiled
-            lambda mean, now: decay * mean + (1 - decay) * now,
+            lambda mean, now: rate * mean + (1 - rate) * now,
             state.ema,
             (state.params["model"], state.stats),
         )

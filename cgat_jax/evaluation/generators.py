@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
@@ -135,9 +134,8 @@ class Generators:
         return np.asarray(jnp.concatenate([made.codes, made.features], axis=1))
 
     def _settings(self) -> tuple[GanSettings, Training]:
-        given, count = self.config.evaluate, jax.device_count()
-        batch = -(-BATCH_SIZE // count) * count
-        training = Training(batch_size=batch, augment=False)  # as released
+        given = self.config.evaluate
+        training = Training(batch_size=BATCH_SIZE, augment=False)  # as released
         settings = GanSettings(
             image_size=self.config.data.crop_size,
             steps_per_epoch=epoch_steps(self.dataset, training),
@@ -146,6 +144,7 @@ class Generators:
             learning_rate=given.prosgan_rate,
             width=given.prosgan_width,
             prototype_steps=prototype_steps(given),
+            log_steps=self.config.log_steps,
             checkpoint_seconds=self.config.checkpoint_seconds,
         )
         return settings, training

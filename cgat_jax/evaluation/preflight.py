@@ -22,6 +22,7 @@ from cgat_jax.evaluation import other_runs
 from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.evaluation.generators import check_generators
 from cgat_jax.evaluation.references import attacked_rows, check_targets, needs_targets
+from cgat_jax.evaluation.unused import check_options
 from cgat_jax.processes import from_first, together
 from cgat_jax.rng import device_stream
 from cgat_jax.training.finished import check_finished
@@ -66,6 +67,7 @@ def _own_words(check: Callable[[], object]) -> None:
 def _checks(config: Config) -> list[Callable[[], object]]:
     checks = [
         partial(unused.check_settings, config.data),
+        partial(check_options, config),
         partial(build_loss, config),
         partial(lookup, "defense", config.defense.name, DEFENSES),
     ]
@@ -74,7 +76,6 @@ def _checks(config: Config) -> list[Callable[[], object]]:
         checks += [
             partial(make_schedule, settings, steps_per_epoch=1),
             partial(make_optimizer, settings, optax.constant_schedule(1.0)),
-            partial(sharding.process_rows, settings.batch_size),
             partial(_check_batch, config, name),
         ]
     parts = (check_attacks, other_runs.check_sources, _check_network, _check_defense)
@@ -82,12 +83,24 @@ def _checks(config: Config) -> list[Callable[[], object]]:
 
 
 def _check_batch(config: Config, stage: str) -> None:
+    """Of a stage that runs here, images a step: for the devices, and for the loss."""
+    settings = getattr(config, stage)
+    if not settings.epochs or (config.pretrained and stage != "defense"):
+        return
+    _check_devices(stage, settings.batch_size)
     smallest = build_loss(config).min_batch
-    if stage != "backbone" and 0 < getattr(config, stage).batch_size < smallest:
+    if stage != "backbone" and 0 < settings.batch_size < smallest:
         raise InputError(
             f"{config.loss.name} compares the images of a batch: set "
             f"{stage}.batch_size to at least {smallest}"
         )
+
+
+def _check_devices(section: str, batch_size: int) -> None:
+    try:
+        sharding.process_rows(batch_size)
+    except InputError as error:
+        raise InputError(f"{section}.{error}") from error
 
 
 def check_attacks(config: Config) -> None:
@@ -99,7 +112,7 @@ def check_attacks(config: Config) -> None:
     given = config.evaluate
     names = (*given.attack_list, *given.transfer_list)
     checks = [
-        partial(sharding.process_rows, given.batch_size),
+        partial(_check_devices, "evaluate", given.batch_size),
         partial(ordered_attacks, given.attack_list),
         partial(_check_transfer, config),
     ]

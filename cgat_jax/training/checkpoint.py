@@ -7,6 +7,7 @@ untouched; it never reads a file that is not as it was written.
 
 import contextlib
 import errno
+import functools
 import hashlib
 import logging
 import shutil
@@ -18,20 +19,27 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from cgat_jax import processes
-from cgat_jax.errors import DamagedFileError
+from cgat_jax.errors import DamagedFileError, is_out_of_memory
 from cgat_jax.files.io import read_sealed, set_aside, write_sealed
 from cgat_jax.training.orbax_noise import quiet, reason_of, sweep
 
 _log = logging.getLogger(__name__)
 _MARGIN = 10**6  # bytes that a checkpoint takes besides its arrays
 _FILES = "files.json"  # in a checkpoint
-_NOT_DAMAGE = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES)
+_UNFINISHED = "[0-9]*.orbax-checkpoint-tmp*"
+# Of the system's errors, those of files that are absent or of another kind.
+_DAMAGE = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 
 
 def open_checkpoints(
     folder: Path, keep: int = 2, *, read_only: bool = False
 ) -> ocp.CheckpointManager:
-    """The checkpoints under a folder (made if absent); the newest ``keep`` stay."""
+    """The checkpoints under a folder (made if absent); the newest ``keep`` stay.
+
+    Unless ``read_only``, what a kill left of one is removed.
+    """
+    if not read_only:
+        processes.from_first(lambda: _remove_unfinished(folder))
     with quiet():
         options = ocp.CheckpointManagerOptions(
             max_to_keep=None if read_only else keep,
@@ -40,6 +48,11 @@ def open_checkpoints(
             create=not read_only,
         )
         return ocp.CheckpointManager(folder.absolute(), options=options)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for path in folder.glob(_UNFINISHED):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def save(manager: ocp.CheckpointManager, step: int, state: Any) -> None:
@@ -82,8 +95,8 @@ def _check_room(folder: Path, step: int, size: int) -> None:
     """
     free = shutil.disk_usage(folder).free
     if free < size + _MARGIN:
-        text = f"it takes {size / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free"
-        raise _not_written(folder, step, text)
+        room = f"it takes {size / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free"
+        raise _not_written(folder, step, room)
 
 
 def _not_written(folder: object, step: int, why: str) -> OSError:
@@ -109,7 +122,7 @@ def restore_latest(
     Raises:
         DamagedFileError: there are checkpoints, but none can be read, and they are
             another run's.
-        OSError: the system cannot read them now.
+        OSError, MemoryError, JaxRuntimeError: they cannot be read now.
     """
     steps = processes.from_first(lambda: sorted(manager.all_steps(), reverse=True))
     problems: dict[int, str] = {}
@@ -117,10 +130,8 @@ def restore_latest(
         with quiet():
             try:
                 state = _restore(manager, step, like)
-            except MemoryError:
-                raise
             except Exception as error:  # whatever a damaged file makes Orbax raise
-                if getattr(error, "errno", None) in _NOT_DAMAGE:
+                if not _is_damage(error):
                     raise
                 problems[step] = reason_of(error)
                 state = None
@@ -138,6 +149,13 @@ def restore_latest(
             "command again, which makes them anew"
         )
     return None
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether it says that files are damaged, not that they cannot be read now."""
+    if is_out_of_memory(error):
+        return False
+    return not isinstance(error, OSError) or error.errno in _DAMAGE
 
 
 def stored_shapes(manager: ocp.CheckpointManager) -> dict[str, Any]:
@@ -205,26 +223,22 @@ def _restore(manager, step: int, like: Any) -> Any:
     folder = Path(manager.directory) / str(step)
     processes.from_first(lambda: _check_files(folder))
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _leaves(like))
-    restored = manager.restore(
-        step,
-        args=ocp.args.Composite(
-            state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()
-        ),
+    args = ocp.args.Composite(
+        state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()
     )
-    leaves = restored["state"]
     with processes.together():
+        restored = manager.restore(step, args=args)
+        leaves = restored["state"]
         if _digest(leaves) != restored["meta"]["sha256"]:
             raise ValueError("its bytes do not match their digest")
-    structure = jax.tree.structure(like)
-    return jax.tree.unflatten(structure, [leaves[key] for key in _leaves(like)])
+    ordered = [leaves[key] for key in _leaves(like)]
+    return jax.tree.unflatten(jax.tree.structure(like), ordered)
 
 
 def _leaves(state: Any) -> dict[str, Any]:
     flat, _ = jax.tree_util.tree_flatten_with_path(state)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): leaf
-        for path, leaf in flat
-    }
+    named = functools.partial(jax.tree_util.keystr, simple=True, separator=".")
+    return {named(path): leaf for path, leaf in flat}
 
 
 def _digest(leaves: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What stages start from: the network, its weights, and the first bank."""
 
+import dataclasses
 import functools
 import json
 from collections.abc import Callable
@@ -127,10 +128,15 @@ def check_pretrained(config: Config) -> None:
 
 
 def first_weights(
-    model: HashModel, config: Config, workdir: Path
+    model: HashModel, config: Config, workdir: Path | None
 ) -> tuple[PyTree, PyTree]:
-    """The network that pretraining starts from; ``workdir`` may hold a backbone."""
+    """The network that pretraining starts from; ``workdir`` may hold a backbone.
+
+    As drawn where there is no workdir, for a checkpoint to replace.
+    """
     network = fresh_weights(model, config)
+    if workdir is None:
+        return network
     if not config.model.weights:
         return load_weights(workdir / BACKBONE_FILE, *network)
     path = weights_file(config)
@@ -200,12 +206,13 @@ def initial_bank(
     state: TrainState,
     check_stop: Callable[[], None],
 ) -> Bank:
-    """Signs of the training images' codes: one pass over an epoch of its own.
+    """Signs of all training images' codes: one pass over an epoch of its own.
 
     As in the released code, images are as in training and, if crafting is ``train``,
     dropout is on and batches are normalized by themselves.
     """
     settings, live = config.defense, config.defense.crafting == "train"
+    every = dataclasses.replace(settings, drop_last=False)
     key = device_stream(config.seed, "first bank")
 
     network = state.params["model"], state.stats
@@ -223,10 +230,10 @@ def initial_bank(
         record, in_shardings=(whole, whole, rows, whole), out_shardings=whole
     )
 
-    per_epoch = epoch_steps(dataset, settings)
+    per_epoch = epoch_steps(dataset, every)
     first = settings.epochs * per_epoch  # an epoch that training does not see
     steps = range(first, first + per_epoch)
-    batches = batches_of(dataset, config, settings, mesh, steps, stage="defend")
+    batches = batches_of(dataset, config, every, mesh, steps, stage="defend")
     bank = state.bank
     for index, batch in enumerate(batches):
         check_stop()

@@ -50,7 +50,12 @@ def batches_of(
     *,
     stage: str,
 ) -> Iterator[Batch]:
-    """Global batches of uint8 images of a stage's steps, counted over all epochs."""
+    """Global batches of uint8 images of a stage's steps, counted over all epochs.
+
+    They are padded to what the devices can share, so that the number of devices changes
+    no step.
+    """
+    shared = sharding.shared_rows(settings.batch_size)
     how = Batching(
         crop_size=config.data.crop_size,
         batch_size=settings.batch_size,
@@ -59,8 +64,9 @@ def batches_of(
         augment=settings.augment,
         drop_last=settings.drop_last,
         threads=config.data.threads,
+        padded=shared,
     )
-    rows = sharding.process_rows(settings.batch_size)
+    rows = sharding.process_rows(shared)
     local = train_batches(dataset, how, steps, rows=rows)
     return (sharding.put_rows(mesh, batch) for batch in local)
 

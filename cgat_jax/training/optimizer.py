@@ -10,12 +10,15 @@ from cgat_jax.errors import lookup
 
 
 def _thirds(rate: float, steps: int, steps_per_epoch: int) -> optax.Schedule:
-    """x0.1 a third; set at the end of an epoch, so that the first is one longer."""
+    """x0.1 a third; set at the end of an epoch, so that the first is one longer.
+
+    The last takes what is left where the epochs do not divide by three.
+    """
     period = max(steps // steps_per_epoch // 3, 1)
 
     def schedule(step):
-        epoch = step // steps_per_epoch
-        return rate * 0.1 ** (jnp.maximum(epoch - 1, 0) // period).astype(float)
+        third = jnp.maximum(step // steps_per_epoch - 1, 0) // period
+        return rate * 0.1 ** jnp.minimum(third, 2).astype(float)
 
     return schedule
 

@@ -9,7 +9,7 @@ import jax
 import optax
 from jax.sharding import Mesh
 
-from cgat_jax import progress
+from cgat_jax import progress, sharding
 from cgat_jax.config import Config, Training
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.defenses import (
@@ -146,7 +146,10 @@ def _given(config: Config, dataset: Dataset, mesh: Mesh) -> TrainState:
 
 
 def _trained(config: Config, dataset: Dataset, mesh: Mesh, workdir: Path) -> TrainState:
-    return load_finished(_pretrain(config, dataset, workdir), dataset, mesh, workdir)
+    if not config.pretrain.epochs:  # which leaves no checkpoint
+        state = _pretrain(config, dataset, workdir).initial_state()
+        return sharding.put_whole(mesh, state)
+    return load_finished(_pretrain(config, dataset), dataset, mesh, workdir)
 
 
 def _network(state: TrainState) -> tuple[PyTree, PyTree]:
@@ -195,7 +198,7 @@ def _backbone(config: Config, dataset: Dataset) -> Stage:
     return _stage("backbone", settings, dataset, make_step, initial_state, None)
 
 
-def _pretrain(config: Config, dataset: Dataset, workdir: Path) -> Stage:
+def _pretrain(config: Config, dataset: Dataset, workdir: Path | None = None) -> Stage:
     model, loss = build_network(config, config.model.bits), build_loss(config)
 
     def initial_state(tx):

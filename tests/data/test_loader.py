@@ -15,6 +15,7 @@ from cgat_jax.data.loader import (
     train_batches,
 )
 from cgat_jax.rng import host_stream
+from cgat_jax.types import Batch
 from tests.data.sources import in_memory
 
 OPTIONS = {
@@ -139,6 +140,13 @@ def test_threads_change_nothing(dataset, threads):
 def test_the_cache_changes_nothing(dataset, limit):
     kept = dataclasses.replace(dataset, read=cached(dataset.read, limit))
     assert_equal(batches(kept), batches(dataset))
+
+
+def test_padding_for_the_devices_adds_rows_that_do_not_count(dataset):
+    plain, padded = batches(dataset), batches(dataset, padded=6)
+    assert {len(batch.images) for batch in padded} == {6}
+    assert_equal(plain, [Batch(*(array[:4] for array in batch)) for batch in padded])
+    assert not any(batch.mask[4:].any() or batch.images[4:].any() for batch in padded)
 
 
 def test_hosts_feed_parts_of_the_same_batches(dataset):

@@ -110,9 +110,10 @@ def test_weight_perturbation_leaves_the_statistics_alone():
 def test_the_average_is_of_weights_and_statistics():
     state, step = prepare(Defense(ema=0.75))
     expected = 0.4
-    for _ in range(2):
+    for rate in (1 / 10, 2 / 11):
         state, _ = step(state, toy.batch(), jax.random.key(0))
-        expected = 0.75 * expected + 0.25 * np.asarray(state.stats["bn"]["mean"])
+        mean = np.asarray(state.stats["bn"]["mean"])
+        expected = rate * expected + (1 - rate) * mean
     params, stats = state.ema
     close(stats["bn"]["mean"], expected)
     logits, _ = MODEL.apply(params, stats, jnp.array(toy.IMAGES))

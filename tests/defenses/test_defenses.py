@@ -3,11 +3,14 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from cgat_jax.config import Defense
 from cgat_jax.defenses import DEFENSES, make_defense_step, start_defense
+from cgat_jax.defenses.descent import with_average
 from cgat_jax.losses import LOSSES, make_loss
 from cgat_jax.training.optimizer import make_optimizer
 from tests.defenses import toy
@@ -99,14 +102,51 @@ def test_the_average_is_kept_beside_the_weights():
     expected = np.array(state.ema[0]["weights"])
     np.testing.assert_array_equal(expected, toy.WEIGHTS)
     step, plain_step = toy.jit(step), toy.jit(plain_step)
-    for _ in range(3):
+    for t in range(1, 31):  # 27 / 36 is 0.75
         state, _ = step(state, toy.batch(), jax.random.key(0))
         plain, _ = plain_step(plain, toy.batch(), jax.random.key(0))
         now = np.array(plain.params["model"]["weights"])
-        expected = 0.75 * expected + 0.25 * now
+        rate = min(0.75, t / (9 + t))
+        expected = rate * expected + (1 - rate) * now
     np.testing.assert_allclose(state.ema[0]["weights"], expected, rtol=1e-6)
     np.testing.assert_array_equal(state.params["model"]["weights"], now)
     assert plain.ema == ()
+
+
+def test_the_average_forgets_what_training_started_from():
+    """With a constant 0.999, 78 % of it would be left after the quickstart's steps."""
+
+    def stay_at_zero(state, batch, key):
+        return state._replace(step=state.step + 1), {}
+
+    step = toy.jit(with_average(stay_at_zero, 0.999))
+    state = toy.state(optax.identity())
+    start = state.params["model"], state.stats
+    zero = jax.tree.map(jnp.zeros_like, start[0])
+    state = state._replace(params=state.params | {"model": zero}, ema=start)
+    for _ in range(252):
+        state, _ = step(state, toy.batch(), jax.random.key(0))
+    assert np.abs(start[0]["weights"]).max() > 0.01
+    assert np.abs(state.ema[0]["weights"]).max() < 1e-9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DEFENSES)
+def test_what_a_defense_says_it_does_not_use_it_never_reads(name):
+    read = set()
+
+    class Watched(Defense):
+        def __getattribute__(self, key):
+            read.add(key)
+            return super().__getattribute__(key)
+
+    state, step = _prepare(Watched(name=name))
+    jax.eval_shape(step, state, toy.batch(), jax.random.key(0))
+    if name == "standard":  # an inner attack is made for it as well, and left alone
+        read.discard("surrogate")
+    options = {"bank", "crafting", "surrogate", "centers", "quantization"}
+    options |= {"consistency", "awp"}
+    assert options - read == {*DEFENSES[name].unused}
 
 
 def _first_metrics(**settings):

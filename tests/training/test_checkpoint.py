@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import resource
 import shutil
 import sys
@@ -166,6 +167,53 @@ def test_a_disk_that_fills_while_orbax_writes_prints_nothing(manager, capfd):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9"),
+        MemoryError(),
+        OSError(errno.ESTALE, "Stale file handle"),
+        OSError(errno.ETIMEDOUT, "Connection timed out"),
+    ],
+    ids=["device", "host", "stale", "timed out"],
+)
+@pytest.mark.parametrize("mend", [True, False])
+def test_what_is_no_damage_leaves_every_checkpoint(
+    manager, tmp_path, monkeypatch, error, mend
+):
+    checkpoint.save(manager, 1, _state(1.0))
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(manager, "restore", fail)
+    with pytest.raises(type(error)):
+        checkpoint.restore_latest(manager, _state(0.0), mend=mend)
+    monkeypatch.undo()
+    assert int(checkpoint.restore_latest(manager, _state(0.0)).step) == 1
+    assert not [*tmp_path.rglob("*damaged*")]
+
+
+def test_what_a_kill_left_of_a_checkpoint_is_removed_by_the_next_run(tmp_path):
+    folder = tmp_path / "checkpoints"
+    with contextlib.closing(checkpoint.open_checkpoints(folder)) as manager:
+        checkpoint.save(manager, 1, _state(1.0))
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+        try:
+            with pytest.raises(OSError, match="step 2 is not written"):
+                checkpoint.save(manager, 2, _state(2.0))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    left = {path.name for path in folder.iterdir()} - {"1", "metadata"}
+    assert left  # the test would say nothing if Orbax removed it itself
+    with contextlib.closing(checkpoint.open_checkpoints(folder, read_only=True)):
+        assert left <= {path.name for path in folder.iterdir()}
+    with contextlib.closing(checkpoint.open_checkpoints(folder)) as manager:
+        assert not left & {path.name for path in folder.iterdir()}
+        assert int(checkpoint.restore_latest(manager, _state(0.0)).step) == 1
 
 
 def test_what_comes_late_of_a_damaged_checkpoint_is_not_said(

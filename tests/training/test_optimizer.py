@@ -24,6 +24,16 @@ def test_the_pretraining_rate_by_epoch():
     np.testing.assert_allclose(rates, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4, 5, 8, 12, 20, 100, 101])
+def test_thirds_are_three_rates_and_no_more(epochs):
+    schedule = make_schedule(Training(epochs=epochs), steps_per_epoch=7)
+    rates = [float(schedule(7 * epoch)) for epoch in range(epochs)]
+    period = max(epochs // 3, 1)
+    thirds = [min(max(epoch - 1, 0) // period, 2) for epoch in range(epochs)]
+    np.testing.assert_allclose(rates, 0.01 * 0.1 ** np.array(thirds), rtol=1e-5)
+    assert min(rates) > 0.99e-4
+
+
 def test_the_second_decay_is_an_option():
     settings = Defense(schedule="half_and_three_quarters")
     schedule = make_schedule(settings, 157)

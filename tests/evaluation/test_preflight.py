@@ -1,0 +1,63 @@
+"""Settings that cannot do what they say are refused before anything is trained."""
+
+import dataclasses
+
+import jax
+import pytest
+
+from cgat_jax.errors import InputError
+from cgat_jax.evaluation.preflight import check_settings
+from cgat_jax.evaluation.unused import check_options
+from cgat_jax.losses import LOSSES
+from tests import tiny_config
+
+
+def config_of(section: str, **changes):
+    config = tiny_config.get_config()
+    section = getattr(config, section)
+    for key, value in changes.items():
+        setattr(section, key, value)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "message"),
+    [
+        (
+            "defense",
+            {"name": "standard", "awp": 0.005},
+            "defense.awp=0.005 is not used",
+        ),
+        ("defense", {"name": "saat", "centers": "cosine"}, "defense.centers=cosine is"),
+        ("defense", {"name": "at_self", "bank": "binary"}, "used by at_self: leave it"),
+        ("loss", {"name": "csq", "eta": 5.0}, "loss.eta=5.0 is not used by csq: leave"),
+        ("loss", {"name": "dpsh", "redraw": True}, "loss.redraw=True is not used by"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(section, changes, message):
+    with pytest.raises(InputError, match=message):
+        check_settings(config_of(section, **changes))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_takes_its_own_defaults(name):
+    check_options(config_of("loss", name=name))
+
+
+def test_a_stage_that_is_left_out_asks_nothing_of_options():
+    check_options(config_of("defense", name="standard", awp=0.005, epochs=0))
+
+
+def test_batches_that_devices_cannot_share_are_named_where_the_stage_runs(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 6)
+    config = tiny_config.get_config()
+    with pytest.raises(InputError) as error:
+        check_settings(config)
+    for key in ("backbone", "pretrain", "defense", "evaluate"):
+        text = f"{key}.batch_size 16 is not a multiple of the 6 devices"
+        assert text in str(error.value)
+    for section in (config.pretrain, config.defense, config.evaluate):
+        section.batch_size = 18
+    config.backbone = dataclasses.replace(config.backbone, epochs=0)
+    config.model.weights = "random"
+    check_settings(config)
