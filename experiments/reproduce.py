@@ -43,10 +43,10 @@ from cgat_jax.reproduction.progress import is_done
 from cgat_jax.reproduction.study import (
     Study,
     cells_of,
-    check_same_data,
     check_study,
     command,
 )
+from cgat_jax.reproduction.tables import check_same_data
 from experiments import cells as runs
 from experiments import cli, launching
 from experiments.plan import plan

@@ -32,11 +32,10 @@ from cgat_jax.reproduction.progress import is_done
 from cgat_jax.reproduction.study import (
     Study,
     cells_of,
-    check_same_data,
     check_study,
     command,
-    study_table,
 )
+from cgat_jax.reproduction.tables import check_same_data, study_table
 from experiments import cells, cli, launching
 
 MADE = "Made by `python -m experiments.study"

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cgat_jax.claims.form import Claim, file_digest
+from cgat_jax.claims.form import Claim, blind, file_digest
 from cgat_jax.claims.making import size_of
 from cgat_jax.data.dataset import Dataset, Split
 from cgat_jax.evaluation.network import Network
 from cgat_jax.evaluation.sanity import CHECKS, SECOND_NETWORK
-from cgat_jax.evaluation.trained_networks import load_network
 from cgat_jax.evaluation.worst_case import ENSEMBLE
+from cgat_jax.models.network_file import read_network
 from cgat_jax.retrieval import bootstrap_interval
 
 ROUNDED = 1e-5
@@ -44,7 +44,9 @@ def arithmetic(claim: Claim) -> Iterator[Finding]:
         wrong.append("worst_case is above one of its attacks")
     if abs(sum(part["share"] for part in measured["components"]) - 1) > ROUNDED:
         wrong.append("components: their shares of the queries do not add up to 1")
-    wrong += _wrong_checks(measured["sanity"]["checks"])
+    checks = measured["sanity"]["checks"]
+    wrong += _wrong_checks(checks)
+    wrong += blind({check["name"]: check["value"] for check in checks})
     yield Finding("its own arithmetic", not wrong, "; ".join(wrong) or "agrees")
 
 
@@ -71,7 +73,7 @@ def identity(folder: Path, claim: Claim, dataset: Dataset) -> Iterator[Finding]:
     same = file_digest(path) == network["sha256"]
     yield Finding("the network's file", same, _digested(network["sha256"], same))
     if same:
-        yield _described(network, load_network(path))
+        yield _described(network, Network(*read_network(path)))
     for key, own in (
         ("sha256", dataset.digest.whole),
         ("split_sha256", dataset.split.sha256),

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,13 @@ MACHINE = ("cache_gib", "threads")
 """Settings of data that change no result."""
 DOUBTED_QUERIES = 64
 """As many has a claim's sanity checks, or all where there are fewer."""
+BLIND = {"unbounded": 1.0, "black box": 0.02, "zero gradients": 0.25, "noise": 0.0}
+"""Values of sanity checks above which no reason counts: attacks by gradients did not
+see the network, as one whose layers are scaled until its gradients vanish, so that its
+worst case says nothing.
+"""
 _SCHEMA = Path(__file__).with_name("schema.json")
+_LARGEST = 10**8  # bytes: four numbers of each of a million queries
 _MOST = 160  # letters of a fault
 
 
@@ -75,14 +82,17 @@ def _inconsistent(content: Claim) -> list[str]:
         wrong.append(
             f"$.measured.sanity.num_queries: {doubted}, expected {least} or more"
         )
-    crops = (
-        content["data"]["settings"].get("crop_size"),
-        content["network"]["crop_size"],
-    )
-    if crops[0] != crops[1]:
-        wrong.append(
-            f"$.data.settings.crop_size: {crops[0]}, the network's is {crops[1]}"
-        )
+    settings, network = content["data"]["settings"], content["network"]
+    trained = content["recipe"].get("data")
+    trained = trained if isinstance(trained, dict) else {}
+    known = {key: ("it was trained with", value) for key, value in trained.items()}
+    for key in ("crop_size", "image_size"):
+        known[key] = "the network's is", network[key]
+    wrong += [
+        f"$.data.settings.{key}: {value!r}, {' '.join(map(str, known[key]))}"
+        for key, value in settings.items()
+        if key in known and known[key][1] != value
+    ]
     try:
         from_json(json.dumps(content["recipe"]), "$.recipe")
     except InputError as error:
@@ -99,6 +109,8 @@ def read_claim(folder: Path) -> Claim:
     """
     path = folder / CLAIM_FILE
     try:
+        if (size := path.stat().st_size) > _LARGEST:
+            raise InputError(f"{path}: {size:,} bytes, at most {_LARGEST:,}")
         content = read_json(path)
         if SEAL not in content:
             raise DamagedFileError(f"{path}: its digest, {SEAL!r}, is missing")
@@ -157,6 +169,15 @@ def check_protocol(settings: Evaluate, name: object) -> None:
             f"{name}: a claim's numbers are measured with the usual settings, not with "
             f"{', '.join(wrong)}"
         )
+
+
+def blind(values: Mapping[str, float | None]) -> list[str]:
+    """The sanity checks by which attacks by gradients did not see a network."""
+    return [
+        f"sanity, {name}: {value:.4g} is above {BLIND[name]:g}, which no reason excuses"
+        for name, value in values.items()
+        if name in BLIND and value is not None and value > BLIND[name]
+    ]
 
 
 def file_digest(path: Path) -> str:

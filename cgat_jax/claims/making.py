@@ -15,12 +15,13 @@ from cgat_jax.claims.form import (
     FORM,
     MEASURED_WITH,
     Claim,
+    blind,
     checked,
     data_settings,
     file_digest,
     is_claim,
 )
-from cgat_jax.claims.measured import Measured, seeds_of, without_places
+from cgat_jax.claims.measured import Measured, recipe_of, seeds_of, without_places
 from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.errors import InputError
@@ -88,7 +89,7 @@ def make_claim(
     claim = {
         "form": FORM,
         **{key: getattr(about, key) for key in ("name", "title", "authors", "link")},
-        "recipe": without_places(net.card["config"]),
+        "recipe": recipe_of(net.card["config"]),
         "network": _network(net),
         "data": {
             "settings": data_settings(used),
@@ -101,7 +102,7 @@ def make_claim(
         },
         "measured": _protocol(measured) | {"sanity": sanity, "attacks": attacks},
     }
-    claim["seeds"] = seeds_of(seeds or {}, claim)
+    claim["seeds"] = seeds_of(seeds or {}, claim, workdir)
     return json.loads(json.dumps(claim))
 
 
@@ -184,6 +185,11 @@ def size_of(net: Network) -> Record:
 
 def _sanity(record: Record, reasons: Mapping[str, str]) -> Record:
     failed = [x["name"] for x in record["checks"] if x["passed"] is False]
+    if wrong := blind({check["name"]: check["value"] for check in record["checks"]}):
+        raise InputError(
+            f"{'; '.join(wrong)}: the attacks did not see this network, so that its "
+            "numbers are no claim"
+        )
     if missing := [name for name in failed if name not in reasons]:
         named = " ".join(f"--reason='{name}=...'" for name in missing)
         raise InputError(

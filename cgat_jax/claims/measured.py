@@ -1,6 +1,6 @@
 """What runs have measured of a claim's network, and of its recipe with other seeds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,15 @@ from cgat_jax.errors import InputError
 from cgat_jax.evaluation.network import Network
 from cgat_jax.evaluation.other_runs import read_config
 from cgat_jax.files.io import read_sealed
+from cgat_jax.models.network_file import read_card
+from cgat_jax.training.network_files import network_path
+from cgat_jax.workdir import CONFIG_FILE, remembered, shares_pretraining
 
 Record = dict[str, Any]
 _TRAINED_BY = ("data.", "model.", "loss.", "backbone.", "pretrain.", "defense.")
 _OF_A_MACHINE = [f"data.{key}" for key in MACHINE]
-_NO_FILES = ("", "packed", "random")
+GIVEN = "given"
+_NO_FILES = ("", "packed", "random", GIVEN)
 _PLACES = (
     *(f"data.{key}" for key in PLACES),
     *("model.weights", "evaluate.sources", "pretrained", "compilation_cache"),
@@ -65,14 +69,21 @@ def _enough(sanity: list[Record], clean: Record) -> bool:
     return bool(sanity) and sanity[0]["num_queries"] >= least
 
 
-def seeds_of(runs: Mapping[Path, Network], claim: Claim) -> list[Record]:
+def seeds_of(runs: Mapping[Path, Network], claim: Claim, workdir: Path) -> list[Record]:
     """What runs of the claim's recipe with other seeds have measured.
 
+    Args:
+        runs: the networks of the recipe by their runs.
+        claim: of another network of it.
+        workdir: what the claim is made of.
+
     Raises:
-        InputError: one is of another recipe, other data or another budget, or has the
-            seed of the claim or of another one.
+        InputError: one is of another recipe, other data or another budget, began with
+            other weights, or has the seed of the claim or of another one, or defends
+            the same network.
     """
     found = [_seed(run, net, claim) for run, net in runs.items()]
+    _check_starts([workdir, *runs])
     for run, record in zip(runs, found, strict=True):
         if [other["seed"] for other in found].count(record["seed"]) > 1:
             raise InputError(
@@ -81,9 +92,48 @@ def seeds_of(runs: Mapping[Path, Network], claim: Claim) -> list[Record]:
     return found
 
 
+def _check_starts(workdirs: Sequence[Path]) -> None:
+    """Finds that runs began with the same weights, and each defends its own network."""
+    first, defended = workdirs[0], {}
+    for run in workdirs:
+        if remembered(run, "weights") != remembered(first, "weights"):
+            raise InputError(f"{run}: began with other weights (model.weights)")
+        digest = remembered(run, "pretrained")
+        if digest and (other := defended.setdefault(digest, run)) != run:
+            raise InputError(
+                f"{run}: defends the very network that {other} does, so that they are "
+                "no two seeds of a recipe"
+            )
+
+
+def recipe_of(settings: Record) -> Record:
+    """The settings that a network was trained with, without the places of one machine.
+
+    A network from elsewhere that was defended remains as ``GIVEN``, unless it was
+    pretrained with these very settings.
+    """
+    kept = without_places(settings)
+    if settings.get("pretrained") and not _pretrained_so(settings):
+        kept["pretrained"] = GIVEN
+    return kept
+
+
+def _pretrained_so(settings: Record) -> bool:
+    """Whether what a run defends is there, and was pretrained with its settings."""
+    source = Path(settings["pretrained"])
+    try:
+        file = network_path(source)
+        own = read_sealed(source / CONFIG_FILE) if file is None else {}
+        own = own or (read_card(file).get("config") or {})
+    except (OSError, InputError):
+        return False
+    changes = changed_settings(own, settings)
+    return bool(own) and not any(shares_pretraining(x.key) for x in changes)
+
+
 def _seed(workdir: Path, net: Network, claim: Claim) -> Record:
     measured = Measured(workdir, net.sha256, doubted=False)
-    ours, theirs = claim["recipe"], without_places(net.card["config"])
+    ours, theirs = claim["recipe"], recipe_of(net.card["config"])
     wrong = [
         str(change)
         for change in changed_settings(ours, theirs)
@@ -107,12 +157,13 @@ def _seed(workdir: Path, net: Network, claim: Claim) -> Record:
 
 
 def without_places(settings: Record, prefix: str = "") -> Record:
-    """Settings without the places of one machine."""
+    """Settings without the places of one machine; given weights remain as such."""
     kept: Record = {}
     for key, value in settings.items():
         if isinstance(value, dict):
             kept[key] = without_places(value, f"{prefix}{key}.")
         else:
             placed = prefix + key in _PLACES and value not in _NO_FILES
-            kept[key] = "" if placed else value
+            given = GIVEN if prefix + key == "model.weights" else ""
+            kept[key] = given if placed else value
     return kept

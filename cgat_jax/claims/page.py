@@ -18,9 +18,10 @@ made from their claims (`python -m experiments.claim page`); nobody types its nu
 net = cj.load_network("NAME")
 ```
 
-MAP@R in % of all queries, with the 95 % interval over queries; *worst case* is the
-ensemble `standard-v1`, in a ball of that size; *sanity* says how many passed of the
-checks of an attack that could be made.
+MAP@R in % of all queries, with the 95 % interval over queries; *split* has the queries,
+the images that they search, and how the digest of labels, split and contents begins;
+*worst case* is the ensemble `standard-v1`, in a ball of that size; *sanity* says how
+many passed of the checks of an attack that could be made.
 [How a claim is made, sent and checked](leaderboard.md).
 """
 
@@ -37,8 +38,9 @@ def claims_page(claims: Sequence[Claim]) -> str:
     ordered = sorted(claims, key=order)
     lines = [
         HEAD,
-        "| name | data, R | network | ball | clean | worst case | chance | sanity |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| name | data, R | split | network | ball | clean | worst case | chance | "
+        "sanity |",
+        "| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
         *[_row(claim) for claim in ordered],
     ]
     return "\n".join([*lines, *[_section(claim) for claim in ordered]])
@@ -56,6 +58,7 @@ def _row(claim: Claim) -> str:
             [
                 f"[`{claim['name']}`](#{claim['name']})",
                 f"{data}, {measured['top_k']}",
+                _split(claim["data"]),
                 f"{backbone}, {network['bits']} bits, {defense}",
                 _ball(claim),
                 names.percent(_map(claim, "clean")),
@@ -67,6 +70,12 @@ def _row(claim: Claim) -> str:
         )
         + " |"
     )
+
+
+def _split(data: dict[str, Any]) -> str:
+    """Sizes and digest of the data: numbers of others cannot be compared."""
+    sizes = f"{data['num_queries']:,} of {data['num_database']:,}"
+    return f"{sizes}, `{data['sha256'][:6]}`"
 
 
 def _section(claim: Claim) -> str:
@@ -101,8 +110,12 @@ def _recipe(recipe: dict[str, Any], defense: str) -> str:
     config = from_json(json.dumps(recipe), "recipe")
     loss = names.display(names.LOSSES, config.loss.name)
     text = f"{config.pretrain.epochs} epochs of {loss}"
-    if config.backbone.epochs and not config.model.weights:
+    if config.model.weights:
+        text = f"{config.model.weights} weights, {text}"
+    elif config.backbone.epochs:
         text = f"{config.backbone.epochs} epochs of classification, {text}"
+    if config.pretrained:
+        text = f"a network that was given, of {loss}"
     if defense != "none":
         title, used = names.display(names.DEFENSES, defense), config.defense
         text += (

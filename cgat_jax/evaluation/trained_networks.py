@@ -106,8 +106,12 @@ def note_records(workdir: Path, records: list[dict[str, Any]]) -> None:
         write_sealed(path, content)
 
 
-def _of(digest: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [record for record in records if record.get("network_sha256") == digest]
+def _of(digest: str, records: list[Any]) -> list[dict[str, Any]]:
+    return [
+        record
+        for record in records
+        if isinstance(record, dict) and record.get("network_sha256") == digest
+    ]
 
 
 def _stage_of(workdir: Path, config: Config, defense: str | None) -> str:
@@ -146,7 +150,8 @@ def _records(path: Path, digest: str) -> list[dict[str, Any]]:
     """The records of a network in a file of records, if there is one."""
     if not path.is_file():
         return []
-    return _of(digest, read_sealed(path).get("records", []))
+    records = read_sealed(path).get("records")
+    return _of(digest, records if isinstance(records, list) else [])
 
 
 def _from_checkpoints(workdir: Path, config: Config, stage: str) -> Network:

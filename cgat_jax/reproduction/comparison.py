@@ -14,7 +14,8 @@ from cgat_jax.report.cells import ReportCell
 from cgat_jax.report.paper import unlike
 from cgat_jax.report.records import Record
 from cgat_jax.reproduction.paper_cells import TITLES, PaperCell, folder_of
-from cgat_jax.reproduction.study import Study, check_same_data, records_of
+from cgat_jax.reproduction.study import Study
+from cgat_jax.reproduction.tables import check_same_data, records_of
 
 HEADER = ("data", "loss", "bits", "defense", "attack")
 NUMBERS = ("paper", "ours", "difference", "95% interval", "chance", "seeds", "note")

@@ -10,7 +10,8 @@ from cgat_jax.files.ownership import check_out_file
 from cgat_jax.report import names
 from cgat_jax.report.plotting import Chart, Line
 from cgat_jax.report.records import Record
-from cgat_jax.reproduction.study import Study, records_of
+from cgat_jax.reproduction.study import Study
+from cgat_jax.reproduction.tables import records_of
 
 _CLEAN, _ATTACKED = "clean", "worst_case"
 

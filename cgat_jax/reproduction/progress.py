@@ -1,40 +1,48 @@
 """Whether a cell of a table has measured all that is wanted of it."""
 
-import json
 from pathlib import Path
 
 from cgat_jax.config import Config
-from cgat_jax.config.settings import changed_settings, free_settings, to_json
 from cgat_jax.errors import InputError
 from cgat_jax.report.records import Run, read_run
-from cgat_jax.reproduction.study import Study, StudyRun, config_of
+from cgat_jax.reproduction.study import Study, StudyRun, config_of, other_settings
+from cgat_jax.workdir import remembered
 
 
 def is_done(study: Study, cell: StudyRun, root: Path) -> bool:
     """Whether a cell's run has finished with these settings and all that is wanted.
 
     A run with other settings counts as not done: started, it refuses with what differs.
-    So does one with damaged records: started, it measures them anew. What is wanted are
+    So does one that defends another network than is there now, and one with damaged
+    records: started, it measures them anew. What is wanted are
     the attacks, the transfers from every source, and the sanity checks.
     """
     folder = root / cell.folder
     if not (folder / "results.json").is_file():
         return False
     wanted = config_of(study, dict(cell.overrides))
-    wanted.seed = cell.seed
     try:
         found = read_run(folder)
+        same = _defends(folder, root / cell.pretrained) if cell.pretrained else True
     except InputError:
         return False
-    free = free_settings() | {"pretrained"}
-    changes = changed_settings(found.config, json.loads(to_json(wanted)))
     attacks = {record["attack"] for record in found.records}
     return (
-        all(change.key in free for change in changes)
+        same
+        and not other_settings(found.config, study, dict(cell.overrides), cell.seed)
         and attacks >= {"clean", *wanted.evaluate.attack_list}
         and _has_transfers(found, wanted, is_defense=bool(cell.pretrained))
         and _has_sanity(found, wanted.evaluate.sanity_queries)
     )
+
+
+def _defends(folder: Path, source: Path) -> bool:
+    """Whether a run defends the network that another one has, as far as both tell."""
+    noted = remembered(folder, "pretrained")
+    if noted is None or not (source / "results.json").is_file():
+        return True
+    records = read_run(source).records
+    return noted in {record.get("network_sha256", noted) for record in records}
 
 
 def _has_transfers(found: Run, wanted: Config, *, is_defense: bool) -> bool:

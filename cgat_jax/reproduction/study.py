@@ -1,25 +1,26 @@
 """A study: a table whose cells are runs that differ in a few settings."""
 
 import dataclasses
-import itertools
+import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from cgat_jax.config import Config
 from cgat_jax.config.loading import find_file, load_config, override
-from cgat_jax.config.settings import free_settings, validate
+from cgat_jax.config.settings import (
+    Change,
+    changed_settings,
+    free_settings,
+    to_json,
+    validate,
+)
 from cgat_jax.errors import InputError, nearest
-from cgat_jax.report import names
-from cgat_jax.report.records import Record, read_run, warnings_of
-from cgat_jax.report.tables import markdown_table, markdown_text
 from cgat_jax.workdir import shares_pretraining
 
-MISSING = "-"
+UNDEFENDED = {"defense.epochs": 0}
 _NAMED_ALONE = {"evaluate.worst_case_queries": 0}
 """A table has the attacks that its study names, each on all queries."""
 
@@ -53,19 +54,25 @@ class StudyRun(NamedTuple):
 
 
 def cells_of(study: Study) -> list[StudyRun]:
-    """The runs of a study, each pretrained network before those who defend it."""
+    """The runs of a study, each pretrained network before those who defend it.
+
+    Raises:
+        InputError: two of them would share a folder.
+    """
     cells = {}
     for seed in study.seeds:
         for title, overrides in study.rows.items():
-            shared = {k: v for k, v in overrides.items() if shares_pretraining(k)}
+            shared = _shared(overrides)
             source = _folder("pretrained", shared, seed)
-            alone = shared | {"defense.epochs": 0}
-            cells.setdefault(source, StudyRun(source, seed, tuple(alone.items()), ""))
-            if overrides.get("defense.epochs") != 0:
+            alone = shared | UNDEFENDED
+            cell = StudyRun(source, seed, tuple(alone.items()), "")
+            if dict(cells.setdefault(source, cell).overrides) != alone:
+                raise InputError(f"{title!r} and another row would share {source}")
+            if not is_undefended(study, title):
                 folder = _folder(title, {}, seed)
                 cell = StudyRun(folder, seed, tuple(overrides.items()), source)
                 if cells.setdefault(folder, cell) != cell:
-                    raise ValueError(f"two rows are called {title!r} but for signs")
+                    raise InputError(f"two rows are called {title!r} but for signs")
     return list(cells.values())
 
 
@@ -90,6 +97,26 @@ def config_of(study: Study, overrides: Mapping[str, Any]) -> Config:
     config = load_config(study.config)
     override(config, _NAMED_ALONE | dict(study.overrides) | dict(overrides))
     return config
+
+
+def other_settings(
+    found: Mapping[str, Any], study: Study, overrides: Mapping[str, Any], seed: int
+) -> list[Change]:
+    """What in a run's settings decides results and is not as a cell has it.
+
+    Whose network it defends is left out, as the cell's settings do not say it.
+
+    Args:
+        found: the run's ``config.json``.
+        study: of the cell.
+        overrides: of the cell.
+        seed: of the cell.
+    """
+    wanted = config_of(study, overrides)
+    wanted.seed = seed
+    free = free_settings() | {"pretrained"}
+    changes = changed_settings(found, json.loads(to_json(wanted)))
+    return [change for change in changes if change.key not in free]
 
 
 def check_study(study: Study) -> None:
@@ -122,123 +149,28 @@ def _check_undefended(overrides: Mapping[str, Any]) -> None:
                 )
 
 
-def check_same_data(studies: Iterable[tuple[Study, Path]]) -> None:
-    """Finds that what was measured on one data set was measured on the same data.
-
-    Records of earlier versions, which note no data, are taken; a run that cannot be
-    read is left to those who show its numbers.
-
-    Args:
-        studies: each with the folder of its runs.
-
-    Raises:
-        InputError: two runs were made of other data; names both folders.
-    """
-    known: dict[tuple[Any, ...], tuple[str, Path]] = {}
-    for study, root in studies:
-        for title, seed in itertools.product(study.rows, study.seeds):
-            folder, key = root / run_folder(study, title, seed), _data_of(study, title)
-            for digest in _digests(study, title, seed, root):
-                first, other = known.setdefault(key, (digest, folder))
-                if digest != first:
-                    raise InputError(
-                        f"{folder}: made of other data than {other} (data_sha256 "
-                        f"{digest[:12]}, not {first[:12]}), so no one table: move one "
-                        "of them away, or choose another --workdir"
-                    )
-
-
-def _data_of(study: Study, title: str) -> tuple[Any, ...]:
-    """The settings that tell a row's data set; not where it lies."""
-    settings = dict(study.overrides) | dict(study.rows[title])
-    free = free_settings()
-    own = {k for k in settings if k.startswith("data.") and k not in free}
-    return study.config, *((key, str(settings[key])) for key in sorted(own))
-
-
-def _digests(study: Study, title: str, seed: int, root: Path) -> list[str]:
-    try:
-        records = records_of(study, title, seed, root).values()
-    except InputError:
-        return []  # who shows its numbers says what is damaged
-    return [r["data_sha256"] for r in records if r.get("data_sha256")]
-
-
-def study_table(study: Study, root: Path) -> str:
-    """The study as Markdown: MAP in percent, mean over seeds (lowest to highest).
-
-    Raises:
-        InputError: a record is damaged, or two are of other data; names the files.
-    """
-    check_same_data([(study, root)])
-    measured = {
-        title: [records_of(study, title, seed, root) for seed in study.seeds]
-        for title in study.rows
-    }
-    every = [r for runs in measured.values() for run in runs for r in run.values()]
-    attacks = sorted(
-        {record["attack"] for record in every},
-        key=lambda attack: names.rank(names.ATTACKS, attack),
-    )
-    titles = [names.display(names.ATTACKS, attack) for attack in attacks]
-    rows = [
-        [
-            title,
-            *(_entry(runs, a, "map") for a in attacks),
-            _entry(runs, None, "chance"),
-        ]
-        for title, runs in measured.items()
-    ]
-    columns = ["MAP, %", *titles, "chance"]
-    table = markdown_table(pd.DataFrame(rows, columns=columns))
-    warned = "".join(f"{markdown_text(text)}\n\n" for text in warnings_of(every))
-    text = f"## {study.title}\n\n{warned}{study.text.strip()}\n\n{table}\n"
-    return f"{text}{_made(study, every)}\n"
-
-
-def records_of(study: Study, title: str, seed: int, root: Path) -> dict[str, Record]:
-    """By attack: what the run of a row and a seed has measured so far."""
-    folder = root / run_folder(study, title, seed)
-    if not (folder / "results.json").is_file():
-        return {}
-    return {record["attack"]: record for record in read_run(folder).records}
-
-
 def run_folder(study: Study, title: str, seed: int) -> str:
     """The folder of a row's run; that of an undefended row is shared."""
-    overrides = study.rows[title]
-    if overrides.get("defense.epochs") == 0:
-        shared = {k: v for k, v in overrides.items() if shares_pretraining(k)}
-        return _folder("pretrained", shared, seed)
+    if is_undefended(study, title):
+        return _folder("pretrained", _shared(study.rows[title]), seed)
     return _folder(title, {}, seed)
 
 
-def _entry(runs: list[dict[str, Record]], attack: str | None, key: str) -> str:
-    """Mean (lowest to highest) over the seeds that have it, and how many lack it."""
-    values = [run[attack or "clean"][key] for run in runs if (attack or "clean") in run]
-    if not values:
-        return MISSING
-    text = names.percent(sum(values) / len(values))
-    low, high = names.percent(min(values)), names.percent(max(values))
-    if low != high:
-        text += f" ({low} to {high})"
-    lacking = len(runs) - len(values)
-    return f"{text} [{lacking} missing]" if lacking else text
+def run_overrides(study: Study, title: str) -> dict[str, Any]:
+    """The settings of a row's run; an undefended row's are the shared ones alone."""
+    overrides = study.rows[title]
+    if is_undefended(study, title):
+        return _shared(overrides) | UNDEFENDED
+    return dict(overrides)
 
 
-def _made(study: Study, records: list[Record]) -> str:
-    seeds = f"Seed {study.seeds[0]}"
-    if len(study.seeds) > 1:
-        listed = ", ".join(map(str, study.seeds))
-        seeds = f"Seeds {listed}: mean, and lowest to highest where they differ"
-    versions = sorted({str((r.get("versions") or {}).get("jax")) for r in records})
-    devices = sorted({str(record.get("device")) for record in records})
-    commits = sorted({str(record.get("commit")) for record in records})
-    return (
-        f"{seeds}. From the records of {len(records)} evaluations; "
-        f"{', '.join(devices)}, jax {', '.join(versions)}, "
-        f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}."
-    )
+def is_undefended(study: Study, title: str) -> bool:
+    """Whether a row is the network that others of its settings defend."""
+    return study.rows[title].get("defense.epochs") == 0
+
+
+def _shared(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in overrides.items() if shares_pretraining(k)}
 
 
 def _folder(title: str, overrides: Mapping[str, Any], seed: int) -> str:

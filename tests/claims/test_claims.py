@@ -1,6 +1,7 @@
 """Claims: an honest one holds, each lie is found, a wrong form is said in a line."""
 
 import dataclasses
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -16,7 +17,7 @@ from cgat_jax.attacks import Budget
 from cgat_jax.benchmarking.benchmark import BenchmarkSettings, benchmark
 from cgat_jax.claims import checking, form, making
 from cgat_jax.claims.checking import ATTACKED, Sample, check_claim
-from cgat_jax.claims.measured import Measured, seeds_of, without_places
+from cgat_jax.claims.measured import Measured, recipe_of, seeds_of, without_places
 from cgat_jax.config import Config, Data
 from cgat_jax.config.settings import to_json
 from cgat_jax.data import load_dataset
@@ -27,6 +28,7 @@ from cgat_jax.evaluation.sanity_measures import Curve
 from cgat_jax.files.io import write_sealed
 from cgat_jax.models.network_file import make_network, new_card
 from cgat_jax.retrieval import bootstrap_interval
+from cgat_jax.workdir import remember_network
 from experiments import claim as program
 from experiments import cli
 
@@ -89,8 +91,20 @@ def network(seed: int) -> Network:
         crop_size=32,
         config=json.loads(to_json(Config(data=placed, seed=seed))),
     )
-    init = jax.jit(make_network(card).init)
-    return Network(*init(jax.random.key(seed), jnp.zeros((1, 32, 32, 3))), card)
+    model = make_network(card)
+    init = jax.jit(model.init)
+    params, stats = init(jax.random.key(seed), jnp.zeros((1, 32, 32, 3)))
+    # Codes that differ from image to image, so that an attack's start decides some.
+    logits, _ = model.apply(params, stats, scenes())
+    head = params["head"] | {"bias": params["head"]["bias"] - logits.mean(axis=0)}
+    return Network(params | {"head": head}, stats, card)
+
+
+@functools.cache
+def scenes():
+    data = load_dataset(DATA, Path("unused"), progress=False)
+    crops = np.stack([data.read(row)[:32, :32] for row in range(16)])
+    return jnp.asarray(crops, jnp.float32) / 255
 
 
 def benchmarked(folder, dataset, seed, sanity_queries):
@@ -173,17 +187,23 @@ def test_an_honest_claim_holds(honest):
     assert {*checking.STATED} <= {*findings}
 
 
-def test_a_few_queries_have_the_very_numbers_of_all(honest):
-    """The same machine: each query is attacked as it was among all others."""
-    for name in ("cgat", "worst_case"):
-        text = honest[name].text
-        assert float(text.rpartition("one query by ")[2].rstrip(")")) < 0.1, text
+def apart(finding) -> float:
+    """By how many points the AP of one query differs at most."""
+    return float(finding.text.rpartition("one query by ")[2].rstrip(")"))
+
+
+def test_a_few_queries_have_the_very_numbers_of_all(made, dataset, honest):
+    """By the same starts, each query is attacked as it was among all others."""
+    alike = found(made, dataset, queries=5, seed=0, sanity=False)
+    for name in ("noise", "cgat", "worst_case"):
+        assert apart(alike[name]) == 0, name
+    assert max(apart(honest[name]) for name in ("noise", "cgat", "worst_case")) > 0
 
 
 def test_numbers_that_are_raised_everywhere_are_found(claimed, dataset):
     folder, claim = claimed
     for attack in form.ATTACKS:
-        raised(claim, attack, by=2 * ATTACKED)
+        raised(claim, attack, by=3 * ATTACKED)
     rewrite(folder, claim)
     findings = found(folder, dataset, queries=5, seed=0)
     assert findings["its own arithmetic"].holds
@@ -263,7 +283,8 @@ def test_a_network_that_is_described_as_another_is_found(key, value, claimed, da
 
 def test_other_data_are_found(claimed):
     folder, claim = claimed
-    claim["data"]["settings"]["split_seed"] = 1
+    for settings in (claim["data"]["settings"], claim["recipe"]["data"]):
+        settings["split_seed"] = 1
     rewrite(folder, claim)
     settings = form.config_of(claim).data
     other = load_dataset(settings, Path("unused"), progress=False)
@@ -303,10 +324,50 @@ def test_seeds_measured_otherwise_or_twice_are_refused(measured, with_seed_1, da
     claim["measured"] |= {"epsilon": 2 / 255, "top_k": 100}
     budget = "evaluate.epsilon: 0.00.* -> 0.03.*; evaluate.top_k: 100 -> 5000"
     with pytest.raises(InputError, match=budget):
-        seeds_of({other: net}, claim)
+        seeds_of({other: net}, claim, measured[0])
     claim["measured"] |= {"epsilon": 8 / 255, "top_k": 5000}
     with pytest.raises(InputError, match="another run has the seed 1 as well"):
-        seeds_of({other: net, other / ".." / other.name: net}, claim)
+        seeds_of({other: net, other / ".." / other.name: net}, claim, measured[0])
+
+
+@pytest.mark.parametrize(
+    ("key", "digests", "why"),
+    [
+        ("weights", ("a" * 64, "b" * 64), "began with other weights"),
+        ("pretrained", ("a" * 64, "a" * 64), "defends the very network that"),
+    ],
+)
+def test_seeds_that_began_elsewhere_or_are_one_are_refused(
+    key, digests, why, measured, with_seed_1, dataset, tmp_path
+):
+    runs = []
+    for number, (workdir, digest) in enumerate(
+        zip((measured[0], with_seed_1[0]), digests, strict=True)
+    ):
+        runs.append(shutil.copytree(workdir, tmp_path / str(number)))
+        remember_network(runs[-1], key, digest)
+    with pytest.raises(InputError, match=why):
+        seeds_of({runs[1]: with_seed_1[1]}, _claim_of(measured, dataset), runs[0])
+
+
+def _claim_of(measured, dataset):
+    return making.make_claim(*measured, dataset, ABOUT, data=Config(data=DATA))
+
+
+def test_a_network_that_was_given_is_no_pretraining_of_the_recipe(tmp_path):
+    config = json.loads(to_json(Config(seed=3)))
+    run = tmp_path / "run"
+    run.mkdir()
+    write_sealed(run / "config.json", config)
+    assert recipe_of(config | {"pretrained": str(run)})["pretrained"] == ""
+    assert recipe_of(config | {"pretrained": "nowhere"})["pretrained"] == "given"
+    other = config | {"pretrained": str(run), "seed": 4}
+    assert recipe_of(other)["pretrained"] == "given"
+    file = network(3).save(tmp_path / "network.safetensors")
+    mine = network(3).card["config"] | {"pretrained": str(file)}
+    assert recipe_of(mine)["pretrained"] == ""
+    longer = mine | {"pretrain": mine["pretrain"] | {"epochs": 7}}
+    assert recipe_of(longer)["pretrained"] == "given"
 
 
 @pytest.mark.parametrize(
@@ -336,7 +397,7 @@ def test_no_place_of_a_machine_is_claimed(made):
     assert claim["recipe"]["data"]["root"] == ""
     assert "somebody" in network(0).card["config"]["data"]["root"]
     named = {"data": {"root": "photos"}, "model": {"weights": "w.pth", "name": "small"}}
-    kept = {"data": {"root": ""}, "model": {"weights": "", "name": "small"}}
+    kept = {"data": {"root": ""}, "model": {"weights": "given", "name": "small"}}
     assert without_places(named | {"pretrained": "run"}) == kept | {"pretrained": ""}
     packed = {"model": {"weights": "packed"}}
     assert without_places(packed) == packed

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cgat_jax import load_network
 from cgat_jax.benchmarking.benchmark import BenchmarkSettings
 from cgat_jax.claims import form
 from cgat_jax.claims.checking import Sample, check_claim, drawn
@@ -46,6 +47,20 @@ def arithmetic(folder, dataset) -> Finding:
     return next(check_claim(folder, claim, dataset, config, Sample()))
 
 
+def blind_to_gradients(claim):
+    """As a network whose layers are scaled until its gradients vanish, with reasons."""
+    for check in claim["measured"]["sanity"]["checks"]:
+        if check["name"] in ("zero gradients", "black box"):
+            check |= {"value": 0.5, "passed": False, "reason": "It is robust."}
+
+
+def no_better_than_noise(claim):
+    (check,) = (
+        x for x in claim["measured"]["sanity"]["checks"] if x["name"] == "noise"
+    )
+    check |= {"value": 1e-6, "passed": False, "reason": "It is robust."}
+
+
 def narrower(claim):
     interval = claim["measured"]["attacks"]["clean"]["interval"]
     interval[0] = interval[1] - 0.01
@@ -83,6 +98,7 @@ def a_check_as_unmade(claim):
 
 
 LIES_OF_ARITHMETIC = (
+    *(blind_to_gradients, no_better_than_noise),
     *(narrower, above, more_than_all, without_a_component),
     *(without_a_check, a_check_as_passed, another_threshold, a_check_as_unmade),
 )
@@ -149,6 +165,30 @@ FORMS = {
     "a crop": (
         "crop_size: 8, the network's is 48",
         lambda c: c["data"]["settings"].update(crop_size=8),
+    ),
+    "a size": (
+        "image_size: 64, the network's is 54",
+        lambda c: c["data"]["settings"].update(image_size=64),
+    ),
+    "another split": (
+        "split_seed: 7, it was trained with 0",
+        lambda c: c["data"]["settings"].update(split_seed=7),
+    ),
+    "a few that trained": (
+        "num_train: 64, it was trained with 4000",
+        lambda c: c["data"]["settings"].update(num_train=64),
+    ),
+    "a large batch": (
+        "$.measured.batch_size: 2000000 is greater",
+        lambda c: c["measured"].update(batch_size=2_000_000),
+    ),
+    "a huge number": (
+        "$.network.flops",
+        lambda c: c["network"].update(flops=10**400),
+    ),
+    "a huge value": (
+        "$.measured.sanity.checks[3].value",
+        lambda c: c["measured"]["sanity"]["checks"][3].update(value=-(10**400)),
     ),
     "a recipe": (
         "$.recipe: unknown setting note",
@@ -219,6 +259,24 @@ def test_a_claim_without_its_seal_is_damaged(claimed):
         form.read_claim(folder)
 
 
+def test_a_claim_that_is_too_large_is_not_read(claimed, monkeypatch):
+    monkeypatch.setattr(form, "_LARGEST", 1000)
+    with pytest.raises(InputError, match="bytes, at most 1,000"):
+        form.read_claim(claimed[0])
+
+
+def test_files_that_are_not_claimed_are_not_read(claimed, dataset):
+    """Those beside the network: of records that are none, and of any size."""
+    folder, claim = claimed
+    (folder / "network.json").write_text('{"records": ["x"]}')
+    config = form.config_of(claim)
+    found = {x.what: x for x in check_claim(folder, claim, dataset, config, Sample())}
+    assert found["what the network is"].holds
+    assert load_network(folder).card["records"] == []
+    (folder / "network.json").write_text('{"records": 7}')
+    assert load_network(folder).card["records"] == []
+
+
 def test_numbers_of_another_protocol_are_no_claim():
     settings = BenchmarkSettings(steps=3, round_images=True)
     with pytest.raises(InputError, match=r"steps=3, evaluate.round_images=True"):
@@ -240,8 +298,14 @@ def test_the_page_has_other_seeds_and_links_and_needs_no_recipe(claimed):
 
 def test_the_page_says_how_the_backbone_was_trained(claimed):
     claim = claimed[1]
-    assert "- **Recipe:** 12 epochs of DPSH, 4 of CgAT, rate" in claims_page([claim])
-    claim["recipe"]["model"]["weights"] = ""
+    text = "- **Recipe:** packed weights, 12 epochs of DPSH, 4 of CgAT, rate"
+    assert text in claims_page([claim])
+    claim["recipe"]["model"]["weights"] = "given"
+    assert text.replace("packed", "given") in claims_page([claim])
+    claim["recipe"]["pretrained"] = "given"
+    text = "- **Recipe:** a network that was given, of DPSH, 4 of CgAT, rate"
+    assert text in claims_page([claim])
+    claim["recipe"]["pretrained"] = claim["recipe"]["model"]["weights"] = ""
     claim["recipe"]["backbone"]["epochs"] = 3
     text = (
         "- **Recipe:** 3 epochs of classification, 12 epochs of DPSH, 4 of CgAT, rate"

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from cgat_jax import sharding
+from cgat_jax.claims.form import blind
 from cgat_jax.data import load_dataset
 from cgat_jax.evaluation.evaluator import Evaluator
 from cgat_jax.evaluation.sanity import CHECKS
 from cgat_jax.evaluation.sanity_measures import Curve
 from cgat_jax.evaluation.sanity_network import SanityNetwork
+from cgat_jax.models import make_model
 from cgat_jax.models.torch_bridge import from_torch
 from cgat_jax.types import HashModel
 from tests import tiny_config
@@ -98,6 +100,28 @@ def test_a_broken_network_is_caught(evaluator, case):
     name, changes = BROKEN[case]
     value, passed = _value(_subject(evaluator, f"broken{case}", **changes), name)
     assert not passed, value
+
+
+@pytest.mark.slow
+def test_layers_that_are_scaled_until_gradients_vanish_are_caught(evaluator):
+    """By powers of two, which leave the codes as they are; no reason excuses it."""
+    model = make_model("small", outputs=BITS)
+    plain, _ = model.init(jax.random.key(0), jnp.zeros((1, SIDE, SIDE, 3)))
+    scaled, total = dict(plain), 0
+    for name, power in (("conv1", 60), ("conv2", 60), ("conv3", -60), ("conv4", -60)):
+        total += power
+        kernel, bias = plain[name]["kernel"], plain[name]["bias"]
+        scaled[name] = {"kernel": kernel * 2.0**power, "bias": bias * 2.0**total}
+    values = []
+    for name, params in (("plain", plain), ("scaled", scaled)):
+        made = evaluator(name)
+        encoded = made.encoded("none", model, (params, {}))
+        subject = SanityNetwork(made.attacker, made.scorer, encoded, None, 10)
+        values.append((subject.codes, _value(subject, "zero gradients")))
+    (codes, (honest, passed)), (same, (value, whole)) = values
+    np.testing.assert_array_equal(codes, same)
+    assert passed and not whole
+    assert blind({"zero gradients": value}) and not blind({"zero gradients": honest})
 
 
 @pytest.mark.slow

@@ -1,9 +1,11 @@
 """Tables of many runs: which runs, and what is made of their records."""
 
 import json
+import shutil
 
 import pytest
 
+from cgat_jax.config.settings import to_json
 from cgat_jax.errors import ForeignFilesError, InputError
 from cgat_jax.report.plotting import draw
 from cgat_jax.reproduction.front import (
@@ -11,7 +13,10 @@ from cgat_jax.reproduction.front import (
     front_chart,
     front_file,
 )
-from cgat_jax.reproduction.study import Study, cells_of, check_study, study_table
+from cgat_jax.reproduction.progress import is_done
+from cgat_jax.reproduction.study import Study, cells_of, check_study, config_of
+from cgat_jax.reproduction.tables import study_table
+from cgat_jax.workdir import remember_network
 
 ROWS = {
     "DPSH, undefended": {"loss.name": "dpsh", "defense.epochs": 0},
@@ -134,6 +139,55 @@ def test_rows_that_cannot_run_are_refused_before_any_runs(overrides, said):
     with pytest.raises(InputError, match=said):
         check_study(study)
     check_study(_study(rows={"b": {}}, config="tests/tiny_config.py"))
+
+
+def _write_run(folder, study, overrides, *, seed=0, network="n" * 64):
+    """A finished run of settings, as far as tables read it."""
+    _write(folder, seed, 0.9, network_sha256=network)
+    config = config_of(study, overrides)
+    config.seed = seed
+    (folder / "config.json").write_text(to_json(config))
+
+
+def test_numbers_of_other_settings_are_no_rows(tmp_path, caplog):
+    """A row that was edited, or a trial whose folder is shown in another table."""
+    rows = {
+        "bare": {"defense.epochs": 0, "defense.name": "saat"},
+        "weight 2": {"defense.weight": 2.0},
+    }
+    study = _study(rows=rows, config="tests/tiny_config.py")
+    bare, folder = tmp_path / "pretrained-seed0", tmp_path / "weight-2-seed0"
+    _write_run(bare, study, {"defense.epochs": 0})
+    _write_run(folder, study, rows["weight 2"] | {"model.weights": "elsewhere"})
+    assert study_table(study, tmp_path).count("90.00") == 2 and not caplog.records
+    shutil.rmtree(folder)
+    _write_run(folder, study, {"defense.weight": 9.0, "pretrain.epochs": 1})
+    assert study_table(study, tmp_path).count("90.00") == 1
+    (said,) = {record.getMessage() for record in caplog.records}
+    assert "weight-2-seed0: left out of 'weight 2', as it was run with" in said
+    assert "defense.weight: 9.0 -> 2.0" in said and "pretrain.epochs: 1 -> 2" in said
+
+
+def test_a_cell_whose_network_was_trained_again_is_not_done(tmp_path):
+    rows = {"weight 2": {"defense.weight": 2.0}}
+    study = _study(rows=rows, config="tests/tiny_config.py")
+    study.overrides["evaluate.attacks"] = "cgat"
+    source, cell = cells_of(study)
+    _write_run(tmp_path / source.folder, study, {"defense.epochs": 0})
+    _write_run(tmp_path / cell.folder, study, rows["weight 2"])
+    assert is_done(study, cell, tmp_path)  # neither tells
+    remember_network(tmp_path / cell.folder, "pretrained", "n" * 64)
+    assert is_done(study, cell, tmp_path)
+    shutil.rmtree(tmp_path / source.folder)
+    assert is_done(study, cell, tmp_path)
+    _write_run(tmp_path / source.folder, study, {"defense.epochs": 0}, network="m" * 64)
+    assert not is_done(study, cell, tmp_path)
+
+
+def test_pretrained_networks_that_make_the_same_folder_are_refused():
+    rows = {name: {"model.weights": name} for name in ("w/b", "w-b")}
+    with pytest.raises(ValueError, match="'w-b' and another row would share pretrain"):
+        cells_of(_study(rows=rows))
 
 
 def test_a_tables_warnings_stand_before_it(tmp_path):
