@@ -65,6 +65,29 @@ def check() -> None:
     """
     if _LAUNCHER.value == "slurm":
         submission.check_resources(_resources())
+        return
+    slurm = _PARTITION, _TIME, _GPUS, _CPUS, _MEMORY, _NODES, _TASKS, _OPTION, _WAIT
+    if given := [f"--{flag.name}" for flag in slurm if flag.present]:
+        raise InputError(
+            f"{', '.join(given)}: without effect where cells run here; add "
+            "--launcher=slurm"
+        )
+
+
+def check_modes(**modes: bool) -> None:
+    """Finds that a command is asked for one thing.
+
+    Args:
+        **modes: its flags that run nothing, and whether they are given; ``--status`` is
+            one in any case.
+
+    Raises:
+        InputError: for several.
+    """
+    found = [f"--{name}" for name, given in modes.items() if given]
+    found += ["--status"] * _STATUS.value
+    if len(found) > 1:
+        raise InputError(f"{' and '.join(found)}: give one of them")
 
 
 def run_missing(

@@ -10,6 +10,7 @@ from cgat_jax.attacks import ATTACKS, WORST_CASE
 from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.evaluation import workload
+from cgat_jax.evaluation.generators import generator_passes
 from cgat_jax.evaluation.references import attacked_rows
 from cgat_jax.report import names
 from cgat_jax.training.loop import epoch_steps
@@ -86,9 +87,13 @@ def costs_left(
     for kind, cost in of.items():
         left["evaluate"] -= cost * len([*workdir.glob(f"evaluate/*/{kind}.json")])
     for path in workdir.glob("evaluate/*/record.json"):
-        name = path.parent.name.partition("-")[2]
+        name = path.parent.name.partition("-")[2].partition("@")[0]
         if name == WORST_CASE or name in ATTACKS:
             left["evaluate"] -= workload.attack_passes(name, config) * sizes.query
+    left["evaluate"] -= sum(sizes) * len([*workdir.glob("codes/*")])
+    left["evaluate"] -= generator_passes(config, sizes.train) * sum(
+        (folder / "checkpoints").is_dir() for folder in workdir.glob("prosgan/*")
+    )
     return {name: max(cost, 0.0) for name, cost in left.items()}
 
 

@@ -88,6 +88,9 @@ _RENDER_ONLY = flags.DEFINE_bool(
 
 def main() -> int:
     """Checks the flags, runs what is missing and writes the result."""
+    launching.check_modes(dry_run=_DRY_RUN.value, render_only=_RENDER_ONLY.value)
+    if (_GPU.value or _TFLOPS.value) and not _DRY_RUN.value:
+        raise ValueError("--gpu and --tflops are of the plan: add --dry-run")
     name, cells = wanted_cells()
     if not _WORKDIR.value:
         raise ValueError("--workdir is missing: expected a folder")

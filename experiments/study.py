@@ -90,6 +90,7 @@ def main() -> int:
     for flag, name in ((_STUDY, "study"), (_WORKDIR, "workdir")):
         if not flag.value:
             return cli.refuse("study", f"--{name} is missing; see --help")
+    launching.check_modes(dry_run=_DRY_RUN.value, render_only=_RENDER_ONLY.value)
     root = Path(_WORKDIR.value)
     studies = load_studies(_STUDY.value)
     for study in studies:

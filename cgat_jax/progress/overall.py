@@ -74,8 +74,14 @@ class Overall:
             self._limits.pop()
 
     def add(self, cost: Cost) -> None:
-        """So much more is done, though never more than the part was to cost."""
+        """So much more is done, though never more than the part was to cost.
+
+        What costs nothing has taken its time, but tells nothing of the rest.
+        """
         grown, now = min(cost, self.left_of_part), self._clock()
+        if not cost:
+            self._last, self._begins = now, False
+            return
         self.done += grown
         for paced in (self._every, *([] if self._begins else [self._steady])):
             paced.done += grown

@@ -73,7 +73,8 @@ def to_markdown(
         for each in checks
     ]
     for table in [*doubts, *checked]:
-        parts += [f"## {table.title}\n", f"{table.note}\n", markdown_table(table.rows)]
+        title, note = markdown_text(table.title), markdown_text(table.note)
+        parts += [f"## {title}\n", f"{note}\n", markdown_table(table.rows)]
     if missing:
         listed = "".join(f"- {markdown_text(text)}\n" for text in missing)
         parts += ["## Missing\n", listed]
@@ -90,7 +91,10 @@ def _main(cells: Sequence[ReportCell]) -> list[str]:
     """The main table, its row names as a first column, and the notes on it."""
     texts = main_texts(cells, BELOW)
     table = texts.reset_index(names=texts.columns.name)
-    return [markdown_table(table), *(f"{note}\n" for note in table_notes(cells))]
+    return [
+        markdown_table(table),
+        *(f"{markdown_text(n)}\n" for n in table_notes(cells)),
+    ]
 
 
 def table_notes(cells: Sequence[ReportCell]) -> list[str]:

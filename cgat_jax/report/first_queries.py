@@ -8,7 +8,7 @@ from cgat_jax.report import names
 from cgat_jax.report.cells import ReportCell, group, order_of
 from cgat_jax.report.doubt import TextTable
 from cgat_jax.report.records import Record
-from cgat_jax.report.summary import network_words
+from cgat_jax.report.summary import WORST_CASE, network_words
 
 WIDE = 0.1
 """Half of a 95 % interval of MAP from which on it says little."""
@@ -44,6 +44,7 @@ def with_first(
     plain = (n for n, text in enumerate(findings) if not text.startswith("Warning"))
     place = next(plain, len(findings)) + 1
     known = {names.network(record) for record in records}
+    known |= {cell.network for cell in cells if cell.attack == WORST_CASE}
     lacking = dict.fromkeys(c.network for c in cells if c.network not in known)
     told = [
         f"The worst case of {network_words(cells, network)} has not been measured."
@@ -56,6 +57,8 @@ def with_first(
 def first_findings(records: Sequence[Record]) -> Iterator[str]:
     """Yields a sentence a network: what the worst case leaves of the first queries."""
     for record in sorted(records, key=order_of, reverse=True):
+        network = names.network(record)
+        seed = _seed(record, [r for r in records if names.network(r) == network])
         (cell,), same = group([record]), dict(record["same_queries"])
         others = [
             ("no attack", same.pop("clean", None)),
@@ -73,7 +76,8 @@ def first_findings(records: Sequence[Record]) -> Iterator[str]:
         yield (
             f"Of the first {record['num_attacked']:,} queries the worst case of "
             f"{len(record['components'])} attacks leaves "
-            f"{network_words([cell], cell.network)} {_tenth(record['map'])}% (95%: "
+            f"{network_words([cell], cell.network)}{seed} {_tenth(record['map'])}% "
+            "(95%: "
             f"{_tenth(low)}{names.DASH}{_tenth(high)}), {', '.join(told)}; chance is "
             f"{_tenth(record['chance'])}%.{wide}"
         )
@@ -86,10 +90,8 @@ def is_wide(record: Record) -> bool:
 
 
 def _row(record: Record, others: Sequence[Record]) -> dict[str, str]:
-    several = len({r["seed"] for r in others}) > 1
-    seed = f", seed {record['seed']}" if several else ""
     return {
-        "network": f"{names.network(record)}{seed}",
+        "network": f"{names.network(record)}{_seed(record, others)}",
         names.ATTACKS["worst_case"]: names.percent(record["map"]),
         "95%": names.span(record["map_interval"]),
         **{
@@ -98,6 +100,12 @@ def _row(record: Record, others: Sequence[Record]) -> dict[str, str]:
         },
         "chance": names.percent(record["chance"]),
     }
+
+
+def _seed(record: Record, others: Sequence[Record]) -> str:
+    """The seed, where there are several."""
+    several = len({each["seed"] for each in others}) > 1
+    return f", seed {record['seed']}" if several else ""
 
 
 def _tenth(fraction: float) -> str:

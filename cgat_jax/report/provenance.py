@@ -23,7 +23,7 @@ def provenance(records: Sequence[Record]) -> list[tuple[str, str]]:
 def settings(run: Run) -> list[tuple[str, str]]:
     """Dotted settings of a run; of a path only the last part, to share the page."""
     flat = pd.json_normalize(run.config).to_dict("records")
-    return [(key, _public(value)) for each in flat for key, value in each.items()]
+    return [(key, public(value)) for each in flat for key, value in each.items()]
 
 
 def attack_settings(records: Sequence[Record]) -> list[tuple[str, str]]:
@@ -31,7 +31,7 @@ def attack_settings(records: Sequence[Record]) -> list[tuple[str, str]]:
     rows = {}
     for record in records:
         given = record.get("attack_settings") or {}
-        text = ", ".join(f"{key}={_public(value)}" for key, value in given.items())
+        text = ", ".join(f"{key}={public(value)}" for key, value in given.items())
         if text:
             attack = names.display(names.ATTACKS, record["attack"])
             rows.setdefault(f"{names.network(record)}, {attack}", text)
@@ -43,7 +43,8 @@ def _values(values: Any) -> str:
     return ", ".join(seen) or "not recorded"
 
 
-def _public(value: Any) -> str:
+def public(value: Any) -> str:
+    """A setting as text; of a path its last part alone, to share the page."""
     text = f"{value:g}" if isinstance(value, float) else str(value)
     if re.match(r"(/|~|[A-Za-z]:[\\/])", text):
         return "\N{HORIZONTAL ELLIPSIS}/" + re.split(r"[\\/]", text.rstrip("\\/"))[-1]

@@ -33,9 +33,10 @@ class Run:
     """One workdir, read; ``metrics`` holds the logged steps of each stage.
 
     ``transfers`` are records of images that were made on another network, ``sanity``
-    the checks of each network, ``first`` worst cases on the first queries alone.
-    Entries of several runs that are compared have a ``variant``, which tells networks
-    with the same defense apart.
+    the checks of each network, ``first`` worst cases on the first queries alone,
+    ``inputs`` digests of what it was made of, as far as it notes them. Entries of
+    several runs that are compared have a ``variant``, which tells networks with the
+    same defense apart.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Run:
     sanity: tuple[Record, ...]
     first: tuple[Record, ...] = ()
     missing: tuple[str, ...] = ()
+    inputs: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def read_run(workdir: Path) -> Run:
@@ -70,6 +72,7 @@ def read_run(workdir: Path) -> Run:
     run = Run(
         path=workdir,
         config=config,
+        inputs=_read_inputs(workdir / "inputs.json"),
         records=tuple(record for record in found if not record.get("source")),
         metrics=metrics,
         transfers=tuple(record for record in found if record.get("source")),
@@ -85,6 +88,14 @@ def read_run(workdir: Path) -> Run:
             f"evaluate/*/record.json or a stage's metrics.jsonl{listed}"
         )
     return dataclasses.replace(run, missing=(*_missing(run), *damaged))
+
+
+def _read_inputs(path: Path) -> Record:
+    """The digests that a run notes; none where they are damaged, as it says itself."""
+    try:
+        return read_sealed(path) if path.is_file() else {}
+    except (OSError, DamagedFileError):
+        return {}
 
 
 def warnings_of(records: Iterable[Record]) -> list[str]:

@@ -102,7 +102,9 @@ def _robustness(cells: Sequence[ReportCell], network: str) -> str:
         start = "" if clean is None else f" (clean: {_tenth(clean.map):.1f}%)"
         change += start
     else:
-        change = f"falls{start} to a MAP of {value:.1f}%"
+        before = 100.0 if clean is None else _tenth(clean.map)
+        verb = f"{'rises' if value > before else 'falls'}{start} to"
+        change = f"{'stays at' if value == before else verb} a MAP of {value:.1f}%"
     return (
         f"Under its strongest attack here ({attack}{budget}), {words} {change}, "
         f"{_beside(value, chance)}.{_unequal(cells, worst)}"

@@ -122,7 +122,7 @@ def _details(cell: ReportCell, map_at: str) -> dict[str, str]:
         "budget": shown(cell.budget, names.level),
         map_at: names.percent(cell.map),
         # The bootstrap over queries is that of one seed.
-        "95% of queries": shown(None if cell.spread else interval, names.span),
+        "95% over queries": shown(None if cell.spread else interval, names.span),
         **{title: shown(cell.mean(key)) for title, key in _SHARES.items()},
         "largest change": shown(cell.mean("perturbation.linf"), names.level),
         "RMS change": shown(cell.mean("perturbation.rmse"), names.level),

@@ -3,14 +3,18 @@
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from cgat_jax.config.settings import changed_settings, free_settings
 from cgat_jax.errors import InputError
+from cgat_jax.models.network_file import SUFFIX
 from cgat_jax.report import names
+from cgat_jax.report.provenance import public
 from cgat_jax.report.records import Record, Run, setting
 
-_SEEDS_OWN = {"seed", "pretrained"}  # the same network of another seed
+_SEEDS_OWN = {"seed", "pretrained"}  # a run's, of the same settings and another seed
+_START = "start"  # a network's file that is defended, which is nobody's other seed
 _MEASURES = ("data.", "evaluate.")  # what must be alike for numbers to compare
 _WORDS = {
     "loss.name": lambda value: names.display(names.LOSSES, value),
@@ -19,6 +23,17 @@ _WORDS = {
 }
 
 Settings = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+    """A file that a run started from, known by its digest, whatever its place."""
+
+    digest: str
+    path: str = dataclasses.field(compare=False)
+
+    def __str__(self) -> str:
+        return f"{PurePath(self.path).name} ({self.digest[:8]})"
 
 
 def tell_apart(runs: Sequence[Run]) -> list[Run]:
@@ -68,16 +83,27 @@ def title_of(runs: Sequence[Run]) -> str:
     return ", ".join(found)
 
 
+def _started(run: Run) -> Settings:
+    """A run's settings, with the files that it started from in place of their paths."""
+    config = dict(run.config)
+    weights, given = setting(config, "model.weights"), config.get("pretrained")
+    if weights and (digest := run.inputs.get("weights")):
+        config["model"] = config["model"] | {"weights": _File(digest, weights)}
+    if given and given.endswith(SUFFIX):
+        config[_START] = _File(run.inputs.get("pretrained", given), given)
+    return config
+
+
 def _differing(runs: Sequence[Run]) -> list[Settings]:
     """The settings of each run in which not all agree."""
-    first = runs[0]
-    changes = [changed_settings(first.config, run.config) for run in runs]
+    first, *_ = started = [_started(run) for run in runs]
+    changes = [changed_settings(first, config) for config in started]
     common = {c.key: c.old for found in changes for c in found}
     for run, found in zip(runs, changes, strict=True):
         for key, old, new in found:
             if key.startswith(_MEASURES) and key not in free_settings():
                 raise InputError(
-                    f"workdirs differ in {key!r}: {old!r} in {str(first.path)!r}, "
+                    f"workdirs differ in {key!r}: {old!r} in {str(runs[0].path)!r}, "
                     f"{new!r} in {str(run.path)!r}; expected the same data and "
                     "evaluation, without which numbers do not compare"
                 )
@@ -110,8 +136,10 @@ def _words(network, networks, settings: Sequence[Settings], runs) -> Iterator[st
             name = setting(runs[number].config, "loss.name")
             others = [i for i in others if _loss(runs[i]) == name]
         if key != "defense.name" and any(settings[i][key] != value for i in others):
-            word = _WORDS.get(key) or f"{key.split('.', 1)[-1]} {{}}".format
-            yield word(f"{value:g}" if isinstance(value, float) else value)
+            last = key.split(".", 1)[-1]
+            alike = sum(other.split(".", 1)[-1] == last for other in settings[number])
+            word = _WORDS.get(key) or f"{key if alike > 1 else last} {{}}".format
+            yield word(public(value))
 
 
 def _loss(run: Run) -> Any:

@@ -61,9 +61,10 @@ def write_reproduction(
     made.pop("config sha256", None)  # one for each run: in table.json
     tables = f"{markdown_table(layout)}\n\n{markdown_table(table)}\n"
     footnotes = [*notes, *(f"{name}: {value}" for name, value in made.items())]
-    listed = "".join(f"- {note}\n" for note in footnotes)
-    warned = "".join(f"{markdown_text(text)}\n\n" for text in warnings)
-    write_text(out / "table.md", f"# {title}\n\n{warned}{tables}\n{listed}")
+    listed, warned = _each("- {}\n", footnotes), _each("{}\n\n", warnings)
+    write_text(
+        out / "table.md", f"# {markdown_text(title)}\n\n{warned}{tables}\n{listed}"
+    )
     plain = pd.DataFrame(_plain(rows), dtype=object)
     write_text(out / "table.csv", plain.to_csv(index=False, lineterminator="\n"))
     content = {"title": title, "notes": list(notes), "made": made}
@@ -87,6 +88,10 @@ def write_reproduction(
     )
     write_text(out / "index.html", page)
     return out / "index.html"
+
+
+def _each(form: str, texts: Sequence[str]) -> str:
+    return "".join(form.format(markdown_text(text)) for text in texts)
 
 
 def _by_network(table: pd.DataFrame) -> pd.DataFrame:

@@ -42,6 +42,27 @@ def test_a_stage_at_its_last_step_is_done_and_costs_no_more(run):
     assert left == costs | {"backbone": 0.0, "pretrain": costs["pretrain"] / 2}
 
 
+def test_a_finished_run_has_nothing_left(run):
+    """With transfers from one network to the other, and a generator for each."""
+    config, dataset, workdir, _ = run
+    config.evaluate.attacks, config.evaluate.transfer = "noise,cgat,prosgan", "cgat"
+    config.evaluate.sanity_queries, config.evaluate.worst_case_queries = 4, 4
+    costs = opening.costs(config, dataset)
+    networks = ("none", "cgat")
+    for name, other in zip(networks, reversed(networks), strict=True):
+        made = [f"{name}-{attack}" for attack in ("noise", "cgat", "prosgan")]
+        for folder in (*made, f"{name}-cgat@{other}", f"{name}-sanity"):
+            (workdir / "evaluate" / folder).mkdir(parents=True)
+            kind = "sanity" if folder.endswith("sanity") else "record"
+            (workdir / "evaluate" / folder / f"{kind}.json").write_text("{}")
+        (workdir / f"evaluate/{name}-worst_case").mkdir()
+        (workdir / f"evaluate/{name}-worst_case/worst_case.json").write_text("{}")
+        (workdir / "codes" / name).mkdir(parents=True)
+        (workdir / "prosgan" / name / "checkpoints").mkdir(parents=True)
+    left = opening.costs_left(config, dataset, workdir, costs)["evaluate"]
+    assert left == pytest.approx(0, abs=1e-6 * costs["evaluate"])
+
+
 def test_what_is_measured_costs_no_more(run):
     config, dataset, workdir, costs = run
     for name in ("none-clean", "none-cgat", "cgat-noise"):

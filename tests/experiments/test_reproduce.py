@@ -385,6 +385,21 @@ def test_a_damaged_record_counts_as_not_done_so_that_it_is_made_anew(
     assert str(first) in shown.stderr and "measure anew" in shown.stderr
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--slurm_gpus=1", "--nowait"], "--slurm_gpus, --wait: without effect where"),
+        (["--gpu=h100"], "--gpu and --tflops are of the plan: add --dry-run"),
+        (["--dry-run", "--status"], "--dry_run and --status: give one of them"),
+    ],
+)
+def test_flags_that_would_do_nothing_are_refused(tmp_path, flags, said):
+    root = tmp_path / "root"
+    done = _run("--table=4", "--dataset=quickstart", f"--workdir={root}", *flags)
+    assert done.returncode == 2 and said in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1 and not [*root.glob("*")]
+
+
 def test_a_result_is_not_written_over_other_files(tmp_path):
     (tmp_path / "table1").mkdir()
     (tmp_path / "table1" / "table.md").write_text("my own table")

@@ -106,6 +106,23 @@ def test_what_was_there_already_counts_at_once_and_not_as_work(clock):
         assert overall.done == 1_100.0
 
 
+def test_what_costs_nothing_tells_nothing_of_the_rest(clock):
+    """As prototypes, which no image passes a network for: ten minutes of them."""
+    overall = Overall({"evaluate": 1_000.0}, clock)
+    with overall.stage("evaluate"):
+        overall.begin()
+        for _ in range(10):
+            clock.now += 5
+            overall.add(50.0)
+        left = overall.seconds_left
+        with overall.part(0.0):
+            overall.begin()
+            for _ in range(600):
+                clock.now += 1
+                overall.add(0.0)
+        assert overall.seconds_left == left == pytest.approx(50.0)
+
+
 def test_no_part_does_more_than_it_was_to_cost(clock):
     overall = Overall({"evaluate": 100.0}, clock)
     with overall.stage("evaluate"):

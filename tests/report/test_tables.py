@@ -83,9 +83,9 @@ def test_details_equal_the_records():
     assert last["bits flipped"] == "81.00" and last["queries"] == "500"
     assert "t-MAP" not in table  # no record has one
     one = make_record("none", "cgat", 0, RNG, map_interval=[0.1, 0.25], budget=0)
-    assert detail_table(group([one]))["95% of queries"].item() == "10.00–25.00"
+    assert detail_table(group([one]))["95% over queries"].item() == "10.00–25.00"
     both = detail_table(group([one, one | {"seed": 1}]))
-    assert "95% of queries" not in both and both["budget"].item() == "0/255"
+    assert "95% over queries" not in both and both["budget"].item() == "0/255"
 
 
 def test_csv_holds_full_precision_and_the_paper():
@@ -140,6 +140,20 @@ def test_findings_lead_with_robustness_and_name_the_price():
     assert "keeps a MAP of 41.0% (clean: 65.4%), 5.1 points above chance" in texts[0]
     assert "falls from 71.2% to a MAP of 11.9%, 24.0 points below" in texts[1]
     assert "costs 5.8 points" in texts[2]
+
+
+@pytest.mark.parametrize(
+    ("attacked", "said"),
+    [
+        (0.70, "falls from 71.2% to a MAP of 70.0%"),
+        (0.738, "rises from 71.2% to a MAP of 73.8%"),
+        (0.7121, "stays at a MAP of 71.2%"),
+    ],
+)
+def test_a_headline_says_which_way_a_map_goes(attacked, said):
+    entries = [make_record("none", name, 0, RNG) for name in ("clean", "noise")]
+    clean, noise = (entries[0] | {"map": 0.712}), (entries[1] | {"map": attacked})
+    assert said in " ".join(findings(group([clean, noise])))
 
 
 @pytest.mark.parametrize(

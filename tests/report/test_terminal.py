@@ -119,6 +119,23 @@ def test_too_few_queries_are_said_to_be_too_few():
     assert len(with_first(["headline"], [narrow, wide], cells)) == 3
 
 
+def test_a_worst_case_of_all_queries_is_no_lack():
+    measured = [make_record(d, "cgat", 0, RNG) for d in ("none", "cgat")]
+    cells = group([record | {"attack": "worst_case"} for record in measured])
+    said = with_first(["headline"], [make_first("none")], cells)
+    assert not any("has not been measured" in text for text in said)
+
+
+def test_sentences_of_several_seeds_name_them():
+    records = [make_first("cgat") | {"seed": seed} for seed in (0, 1)]
+    one, two, none = first_findings([*records, make_first("none")])
+    assert {text.partition("with CgAT, ")[2][:7] for text in (one, two)} == {
+        "seed 0 ",
+        "seed 1 ",
+    }
+    assert "seed" not in none
+
+
 @pytest.mark.slow
 def test_the_page_and_markdown_say_of_which_queries_it_is(tmp_path):
     workdir = write_workdir(tmp_path / "run")

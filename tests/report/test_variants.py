@@ -77,6 +77,53 @@ def test_a_setting_that_differs_is_named_where_it_matters(tmp_path):
     ]
 
 
+def _begun(path, digest, *, pretrained="", weights=""):
+    """The run with the file that it began with, and its digest."""
+    config = json.loads((path / "config.json").read_text())
+    config["pretrained"], config["model"]["weights"] = pretrained, weights
+    (path / "config.json").write_text(json.dumps(config))
+    key = "pretrained" if pretrained else "weights"
+    (path / "inputs.json").write_text(json.dumps({key: digest * 64}))
+
+
+def _variants(*paths):
+    return {variant for _, variant in _networks(_told(*paths))}
+
+
+def test_networks_of_other_files_are_no_seeds_of_one(tmp_path):
+    one, two = (_run(tmp_path / str(seed), seed=seed) for seed in (0, 1))
+    _begun(one, "a", pretrained="x/zoo.safetensors")
+    _begun(two, "b", pretrained="y/mine.safetensors")
+    told = {"start zoo.safetensors (aaaaaaaa)", "start mine.safetensors (bbbbbbbb)"}
+    assert _variants(one, two) == told
+    _begun(two, "a", pretrained="y/mine.safetensors")
+    assert _variants(one, two) == {None}
+
+
+def test_weights_are_known_by_their_digest_and_named_without_their_place(tmp_path):
+    one, two = (_run(tmp_path / str(seed), seed=seed) for seed in (0, 1))
+    _begun(one, "a", weights="/home/me/a/vgg11.safetensors")
+    _begun(two, "a", weights="/home/me/b/vgg11.safetensors")
+    assert _variants(one, two) == {None}
+    _begun(two, "b", weights="/home/me/b/vgg11.safetensors")
+    told = {f"weights vgg11.safetensors ({c * 8})" for c in "ab"}
+    assert _variants(one, two) == told
+
+
+def test_settings_of_one_name_keep_their_section(tmp_path):
+    one = _run(tmp_path / "a", {"pretrain.epochs": 10, "defense.epochs": 20})
+    two = _run(
+        tmp_path / "b", {"pretrain.epochs": 20, "defense.epochs": 10}, digest="y"
+    )
+    told = [
+        variant for defense, variant in _networks(_told(one, two)) if defense != "none"
+    ]
+    assert told == [
+        "pretrain.epochs 10, defense.epochs 20",
+        "pretrain.epochs 20, defense.epochs 10",
+    ]
+
+
 def test_losses_are_named_and_what_belongs_to_each_is_not(tmp_path):
     one = _run(tmp_path / "a", digest="x")
     settings = {"loss.name": "csq", "loss.eta": 0.1}
@@ -103,6 +150,17 @@ def test_networks_that_nothing_else_tells_apart_are_named_by_their_folders(tmp_p
     two = _run(tmp_path / "b" / "run", digest="y", shift=0.1)
     expected = [(d, f"{f}/run") for f in "ab" for d in ("cgat", "none")]
     assert _networks(_told(one, two)) == expected
+
+
+def test_a_folder_that_names_a_network_is_text_in_markdown(tmp_path, no_drawing):
+    name = "<img src=x onerror=alert(1)>"
+    one = _run(tmp_path / "a" / name, digest="x")
+    two = _run(tmp_path / "b" / name, digest="y", shift=0.1)
+    for run in (one, two):
+        write_sanity(run)
+    write_reports([one, two], tmp_path / "out")
+    text = (tmp_path / "out" / "results.md").read_text()
+    assert "## Sanity checks: CgAT (a/&lt;img" in text and "<img" not in text
 
 
 def test_a_run_that_adds_nothing_is_refused(tmp_path):
