@@ -16,7 +16,10 @@ STORAGE = "jpeg95-444"
 # Named, because Pillow otherwise also tries formats that start other programs (EPS).
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png"),
+        *(".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm"),
+    )
 )
 """What the names of image files end in, where a folder is searched for them."""
 _STARTS = {

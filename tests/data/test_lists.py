@@ -90,7 +90,7 @@ def test_repeats_and_leaks_are_counted_in_warnings(tmp_path, caplog):
         "1 query images are also in the database list": "WARNING",
         "1 query images are also in the train list": "WARNING",
         "1 training images are not in the database": "WARNING",
-        "database list: 1 images without any label, kept": "INFO",
+        "database list: 1 images without any label, kept": "WARNING",
     }
     assert len(dataset.split.train) == 4
     assert len(dataset.labels) == 4

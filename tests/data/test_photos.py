@@ -13,6 +13,7 @@ from cgat_jax.data import DataError, load_dataset
 from cgat_jax.data.datasets.photos import scan_photos
 from cgat_jax.data.diagnosis import diagnose
 from cgat_jax.data.preview import preview
+from cgat_jax.data.sources.archives import places_of
 from tests.data import layouts
 from tests.data.sources import (
     SHARED,
@@ -97,6 +98,13 @@ def test_folders_of_a_split(tmp_path, given, queries, train):
     assert parts["database"] == set(listing.image_ids) - parts["query"]
 
 
+def test_every_usual_name_of_a_jpeg_counts(tmp_path):
+    names = ["cat/0.jpg", "cat/1.jpeg", "dog/2.JFIF", "dog/3.jpe"]
+    write_images(tmp_path, names)
+    listing = scan_photos([tmp_path])
+    assert list(listing.image_ids) == names and not listing.notes
+
+
 def test_a_class_may_be_called_train(tmp_path):
     folders(tmp_path, classes=("train", "bus", "car"))
     assert scan_photos([tmp_path]).class_names == ("bus", "car", "train")
@@ -179,12 +187,57 @@ def test_tables_may_be_the_split(tmp_path):
     assert names_of(listing)["train"] == {"p0.jpg", "p1.jpg"}
 
 
+def test_a_split_that_is_not_its_files_is_a_wrong_line(tmp_path):
+    head = "path,labels,split\n"
+    table(tmp_path, f"{head}p0.jpg,cat,train\np1.jpg,dog,Training\n", "train.csv")
+    table(tmp_path, f"{head}p2.jpg,cat,\np3.jpg,dog,query\n", "test.csv")
+    listing = scan_photos([tmp_path])
+    assert names_of(listing)["query"] == {"p2.jpg", "p3.jpg"}
+    table(tmp_path, f"{head}p0.jpg,cat,train\np1.jpg,dog,test\n", "train.csv")
+    table(tmp_path, f"{head}p2.jpg,cat,odd\n", "test.csv")
+    with pytest.raises(DataError) as caught:
+        scan_photos([tmp_path])
+    for line in (
+        "train.csv: line 3: split 'test', and the file's name says train",
+        "test.csv: line 2: split 'odd', and the file's name says query",
+    ):
+        assert line in str(caught.value)
+
+
 def test_paths_may_be_below_images_and_of_windows(tmp_path):
     write_images(tmp_path / "images", ["a/0.jpg", "a/1.jpg"])
     (tmp_path / "t.csv").write_text("path,labels\na\\0.jpg,x\na\\1.jpg,y\n")
     listing = scan_photos([tmp_path])
     assert listing.image_ids == ("images/a/0.jpg", "images/a/1.jpg")
     assert listing.locate(1).is_file()
+
+
+@pytest.mark.parametrize("how", ["parent", "two folders", "zip", "beside"])
+def test_a_table_in_a_single_folder_is_read_as_in_the_folder_itself(tmp_path, how):
+    """Its folders of images are no classes, from wherever the source is given."""
+    inner = tmp_path / "out" / "more" / "photos"
+    write_images(inner / "images", ["part1/0.jpg", "part1/1.jpg", "part2/2.jpg"])
+    text = "path,labels\npart1/0.jpg,cat\npart1/1.jpg,dog\npart2/2.jpg,cat\n"
+    (inner / "labels.csv").write_text(text)
+    (inner / "classes.txt").write_text("dog\ncat\n")
+    source = {"two folders": tmp_path / "out"}.get(how, inner.parent)
+    if how == "zip":
+        shutil.make_archive(tmp_path / "photos", "zip", inner.parent)
+        source = tmp_path / "photos.zip"
+    if how == "beside":
+        write_images(source, ["loose.jpg"])
+        (source / "counts.csv").write_text("photos,3\n")
+    expected = scan_photos([inner])
+    (place,) = places_of(source, tmp_path / "unpacked", progress=False)
+    listing = scan_photos([place])
+    assert listing.class_names == ("dog", "cat")
+    assert listing.image_ids == expected.image_ids
+    np.testing.assert_array_equal(listing.labels, expected.labels)
+    assert all(listing.locate(i).is_file() for i in range(3))
+    folder = "more/photos" if how == "two folders" else "photos"
+    assert listing.layout == f"labels.csv (path, labels) in {folder}"
+    lost = "1 image not in photos/, left out: loose.jpg"
+    assert listing.notes == ((lost,) if how == "beside" else ())
 
 
 def test_what_has_no_label_or_comes_again_is_noted(tmp_path):
@@ -420,6 +473,16 @@ def test_a_named_split_is_not_drawn(tmp_path):
     for key, value in (("split_seed", 1), ("num_queries", 2), ("query_fraction", 0.2)):
         with pytest.raises(DataError, match=f"data.{key}={value} is not used with"):
             load_dataset(_replaced(**{key: value}), tmp_path / "root", progress=False)
+
+
+def test_what_was_left_out_is_a_warning(tmp_path, caplog):
+    """The programs show warnings alone."""
+    write_images(folders(tmp_path / "source"), ["loose.jpg"])
+    settings = _replaced(source=str(tmp_path / "source"))
+    load_dataset(settings, tmp_path / "root", progress=False)
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    lost = "1 image in no folder of a class, left out: loose.jpg"
+    assert said == [("WARNING", lost)]
 
 
 def test_what_is_there_is_said_in_five_lines(tmp_path):

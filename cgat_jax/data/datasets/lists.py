@@ -110,14 +110,15 @@ def merge(folder: SourceFile, rows: Rows) -> tuple[SourceIndex, list[str]]:
 def load_lists(settings: Data, root: Path) -> Dataset:
     """As ``open_lists``; logs what is odd about the lists.
 
-    Warnings: repeated lines, queries in other lists. Information: images without label.
+    Warnings: repeated lines, queries in other lists, images without label.
     """
     dataset = open_lists(settings, root)
     logger = logging.getLogger(__name__)
-    for line in repeats(dataset.split):
+    for line in (
+        *repeats(dataset.split),
+        *unlabeled(dataset.labels, dataset.split),
+    ):
         logger.warning(line)
-    for line in unlabeled(dataset.labels, dataset.split):
-        logger.info(line)
     return dataset
 
 

@@ -5,13 +5,13 @@
 - a CSV or a JSON lines file at the top (``cgat_jax.data.datasets.tables``);
 - the field's six split files (``cgat_jax.data.datasets.lists``).
 
-Where the source names no split, it is drawn with ``data.split_seed``, stratified by
-label.
+Single folders around all of it are passed through. Where the source names no split, it
+is drawn with ``data.split_seed``, stratified by label.
 """
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +20,20 @@ from cgat_jax.config import Data
 from cgat_jax.data.checks.unused import check_undrawn
 from cgat_jax.data.dataset import DataError, Dataset, Split, make_split
 from cgat_jax.data.datasets.class_folders import read_folders
-from cgat_jax.data.datasets.labeled import index_of
+from cgat_jax.data.datasets.labeled import Labeled, index_of
 from cgat_jax.data.datasets.lists import scan_lists
 from cgat_jax.data.datasets.stratified import draw_stratified
 from cgat_jax.data.datasets.tables import find_tables, lacking, read_tables
 from cgat_jax.data.prepare.manifest import read_contents, read_manifest
 from cgat_jax.data.prepare.opened import dataset_of, open_prepared
-from cgat_jax.data.sources.image_files import image_files
-from cgat_jax.data.sources.source_file import SourceFile, search
+from cgat_jax.data.sources.image_files import ImageFiles, image_files, within
+from cgat_jax.data.sources.source_file import (
+    SourceFile,
+    below,
+    counted,
+    search,
+    some,
+)
 from cgat_jax.data.sources.source_index import SourceIndex
 
 NAME = "photos"
@@ -55,17 +61,45 @@ def scan_photos(places: Sequence[SourceFile]) -> SourceIndex:
 
 
 def _scan(place: SourceFile) -> SourceIndex | None:
-    files = image_files(place)
-    tables = find_tables(files)
-    if (found := read_tables(place, tables, files)) is None:
-        found = read_folders(place, files)
-        if tables and (found is None or len(set(found.labels)) < 2):
-            raise DataError("; ".join(lacking(place, name) for name in tables))
+    files, others = image_files(place), []
+    for wrapper in _wrappers(files):
+        inside, inner = below(place, wrapper), within(files, wrapper)
+        tables = find_tables(inner)
+        if (found := read_tables(inside, tables, inner)) is not None:
+            return index_of(inside, _in_wrapper(found, files, wrapper), NAME)
+        others += [(inside, name) for name in tables]
+    found = read_folders(place, files)
+    if others and (found is None or len(set(found.labels)) < 2):
+        raise DataError("; ".join(lacking(*table) for table in others))
     return None if found is None else index_of(place, found, NAME)
+
+
+def _wrappers(files: ImageFiles) -> Iterator[str]:
+    """Yields "", the top, then each single folder that all images below it lie in."""
+    wrapper, tops = "", {""}
+    while len(tops) == 1:
+        yield (wrapper := wrapper + tops.pop())
+        inner = within(files, wrapper).images
+        tops = {f"{name.partition('/')[0]}/" for name in inner if "/" in name}
+
+
+def _in_wrapper(found: Labeled, files: ImageFiles, wrapper: str) -> Labeled:
+    """What a table lists, with what was passed through and over on the way to it."""
+    if not wrapper:
+        return found
+    outside = [name for name in files.images if not name.startswith(wrapper)]
+    notes = found.notes
+    if outside:
+        text = f"{counted(len(outside), 'image')} not in {wrapper}, left out"
+        notes = (*notes, f"{text}: {some(outside)}")
+    layout = f"{found.layout} in {wrapper.rstrip('/')}"
+    return found._replace(layout=layout, notes=notes)
 
 
 def load_photos(settings: Data, root: Path) -> Dataset:
     """The prepared photos with the split of their source, or a drawn one.
+
+    Logs what was left out (warnings).
 
     Raises:
         DataError: not prepared, damaged, prepared with other settings; or as
@@ -73,7 +107,7 @@ def load_photos(settings: Data, root: Path) -> Dataset:
     """
     stored = open_prepared(root, NAME, settings.image_size)
     for line in stored.notes:
-        logging.getLogger(__name__).info(line)
+        logging.getLogger(__name__).warning(line)
     contents = read_contents(root, read_manifest(root))
     split = split_photos(stored, settings, contents)
     return dataset_of(root, stored, split, settings)

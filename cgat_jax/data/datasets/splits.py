@@ -20,8 +20,7 @@ Draw = Callable[[SourceIndex, Data], Split]
 def load_prepared(name: str, settings: Data, root: Path, draw: Draw) -> Dataset:
     """The prepared data set with the split that the settings ask for.
 
-    Logs what was left out (information) and what is odd about a
-    released split (warnings).
+    Logs what was left out and what is odd about a released split (warnings).
 
     Raises:
         DataError: not prepared, damaged, prepared with other settings, no released
@@ -36,7 +35,7 @@ def load_prepared(name: str, settings: Data, root: Path, draw: Draw) -> Dataset:
     else:
         split = draw(stored, settings)
     for line in stored.notes:
-        logger.info(line)
+        logger.warning(line)
     return dataset_of(root, stored, split, settings)
 
 

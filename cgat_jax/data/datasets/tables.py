@@ -4,7 +4,7 @@ A CSV has a header and the columns ``path``, ``labels`` (names with ``;`` or ``|
 between them) and perhaps ``split``; commas, semicolons or tabs separate the columns. A
 line of JSON is ``{"path": ..., "labels": [...], "split": ...}``. Paths are relative to
 the file's folder or to its ``images/``. Files that are named as splits are
-(``train.csv``, ``test.csv``) are read together.
+(``train.csv``, ``test.csv``) are read together; a ``split`` in them must say the same.
 """
 
 import difflib
@@ -172,11 +172,13 @@ def _add(
         try:
             path = _path(values.get(table.columns["path"]))
             labels = _labels(values.get(table.columns["labels"]))
-            word = part or _text((column and values.get(column)) or "")
+            word = _text((column and values.get(column)) or "")
+            if part and word.strip() and split_of(word) != part:
+                raise ValueError(f"split {word!r}, and the file's name says {part}")
         except ValueError as error:
             wrong[line] = str(error)
             continue
-        split = split_of(word) if word.strip() else ""
+        split = split_of(word) if word.strip() else part
         if split is None:
             unknown.setdefault(word, line)
         row = _Row(labels, word if split is None else split)

@@ -36,6 +36,13 @@ def image_files(place: SourceFile) -> ImageFiles:
     return found
 
 
+def within(files: ImageFiles, folder: str) -> ImageFiles:
+    """The files below a folder (``a/b/``, or empty: all), named from there."""
+    return ImageFiles(
+        *([n[len(folder) :] for n in names if n.startswith(folder)] for names in files)
+    )
+
+
 def is_image(name: str) -> bool:
     """Whether a name ends as that of an image that can be read."""
     return PurePosixPath(name).suffix.lower() in SUFFIXES
