@@ -52,6 +52,7 @@ from cgat_jax.config import Data
 from cgat_jax.data import SCANS
 from cgat_jax.data.checks.chance import chance_line
 from cgat_jax.data.checks.contents import copies, describe_copies
+from cgat_jax.data.checks.degenerate import leaks
 from cgat_jax.data.dataset import describe_labels, describe_split
 from cgat_jax.data.datasets.released import add_released, odd_labels
 from cgat_jax.data.datasets.splits import splits_or_why
@@ -158,6 +159,8 @@ def summary(stored: SourceIndex, root: Path) -> list[str]:
     for split in splits:
         notes = [*notes, *describe_split(stored.labels, split)]
         notes.append(f"split {split.name}: {chance_line(stored.labels, split)}")
+        copied = [] if contents is None else leaks(split, contents)
+        notes += [f"split {split.name}: {text}" for text in copied]
     return [*lines, *notes, *odd_labels(root)]
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cgat_jax.config import Data
+from cgat_jax.data import degeneracies
 from cgat_jax.data.datasets.stratified import draw_stratified, stratified
 from cgat_jax.data.sources.source_index import SourceIndex
 
@@ -66,6 +67,39 @@ def test_every_query_can_be_answered_and_every_label_is_kept(seed):
     np.testing.assert_array_equal(np.sort(both), np.arange(len(labels)))
     shared = labels[split.query].astype(int) @ labels[split.database].T
     assert shared.any(axis=1).all()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_smaller_database_keeps_every_label(rng, seed):
+    labels = one_hot(rng, [200, 150, 4, 2, 2])
+    sizes = {"num_queries": 20, "num_database": 30, "num_train": 30}
+    split = draw_stratified(listing(labels), Data(split_seed=seed, **sizes))
+    assert len(split.database) == len(set(split.database.tolist())) == 30
+    assert not set(split.database) & set(split.query)
+    assert labels[split.database].any(axis=0).all()
+    again = draw_stratified(listing(labels), Data(split_seed=seed, **sizes))
+    assert split.sha256 == again.sha256
+
+
+def test_where_no_label_is_lost_the_database_is_as_drawn(rng):
+    """Reference: the sample itself, drawn after the queries."""
+    labels = one_hot(rng, [60, 40])
+    settings = Data(num_queries=10, num_database=40, num_train=40, split_seed=3)
+    split = draw_stratified(listing(labels), settings)
+    draws = np.random.default_rng(3)
+    order = draws.permutation(100)
+    query = stratified(labels, order, 10, draws)
+    rest = stratified(labels, order[~np.isin(order, query)], 40, draws)
+    np.testing.assert_array_equal(split.database, np.sort(rest))
+
+
+def test_what_a_database_of_too_few_images_loses_is_said(rng):
+    labels = one_hot(rng, [20] * 10)
+    settings = Data(num_queries=20, num_database=4, num_train=4)
+    split = draw_stratified(listing(labels), settings)
+    assert labels[split.database].any(axis=0).sum() == 4
+    (line,) = degeneracies(labels, split)
+    assert line.startswith("12 of 20 queries with no label that a database image has")
 
 
 def test_it_is_a_function_of_its_seed(rng):

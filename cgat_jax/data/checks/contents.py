@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cgat_jax.data.dataset import Split, parts_of
 from cgat_jax.data.sources.source_file import counted
 
 MAX_GROUPS = 3
@@ -15,6 +16,19 @@ def copies(contents: np.ndarray) -> list[np.ndarray]:
     starts = np.flatnonzero(np.diff(contents[order])) + 1
     groups = [np.sort(group) for group in np.split(order, starts) if len(group) > 1]
     return sorted(groups, key=lambda group: int(group[0]))
+
+
+def copied_queries(split: Split, contents: np.ndarray) -> dict[str, np.ndarray]:
+    """{database, train: the queries with a copy there under another name}, if any.
+
+    Queries that are in a list themselves are none: those are counted as such.
+    """
+    found = {}
+    for part in ("database", "train"):
+        rows = parts_of(split)[part]
+        twins = np.isin(contents[split.query], contents[rows])
+        found[part] = split.query[twins & ~np.isin(split.query, rows)]
+    return {part: queries for part, queries in found.items() if len(queries)}
 
 
 def describe_copies(groups: Sequence[np.ndarray], image_ids: Sequence[str]) -> str:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cgat_jax.data.checks.chance import map_bounds
-from cgat_jax.data.checks.contents import copies
-from cgat_jax.data.checks.degenerate import degeneracies
+from cgat_jax.data.checks.contents import copied_queries, copies
+from cgat_jax.data.checks.degenerate import meaningless
 from cgat_jax.data.dataset import Split, parts_of
 from cgat_jax.data.sources.known import KNOWN, DatasetStats
 from cgat_jax.data.sources.source_file import counted, some
@@ -102,7 +102,7 @@ def check_split(
         rows = parts_of(split)[part]
         counts = labels[rows].sum(axis=0, dtype=np.int64)
         yield from _constant(listing, np.where(varies, counts, -1), len(rows), word)
-    for text in degeneracies(labels, split):
+    for text in meaningless(labels, split):
         yield Finding(True, text)
     if known is not None:
         yield from _sizes(labels, split, known)
@@ -199,14 +199,10 @@ def check_copies(
         text = f"{counted(len(torn), 'group')} of copies with different labels"
         yield Finding(True, f"{text}: {_equal(torn, image_ids)}")
     for split in splits:
-        for part in ("database", "train"):
-            rows = parts_of(split)[part]
-            twins = np.isin(contents[split.query], contents[rows])
-            leaks = split.query[twins & ~np.isin(split.query, rows)]
-            if len(leaks):
-                text = f"{counted(len(leaks), 'query', 'queries')} with a copy in the "
-                text += f"{part} list: {some([image_ids[row] for row in leaks])}"
-                yield Finding(True, f"split {split.name}: {text}")
+        for part, rows in copied_queries(split, contents).items():
+            text = f"{counted(len(rows), 'query', 'queries')} with a copy in the "
+            text += f"{part} list: {some([image_ids[row] for row in rows])}"
+            yield Finding(True, f"split {split.name}: {text}")
 
 
 def _equal(groups: Sequence[np.ndarray], image_ids: Sequence[str]) -> str:

@@ -21,7 +21,8 @@ def draw_stratified(
     """Queries, database and training images, each with its share of every label.
 
     No image that has copies is a query, and every label keeps an image in the database,
-    so that every query can be answered. The database is in stored order.
+    so that every query can be answered, unless ``num_database`` leaves no room for them
+    all. The database is in stored order.
 
     Args:
         stored: the images and their labels.
@@ -46,7 +47,8 @@ def draw_stratified(
     rest = order[~np.isin(order, query)]
     if settings.num_database:
         _check_size("num_database", settings.num_database, len(rest))
-        rest = stratified(labels, rest, settings.num_database, rng)
+        chosen = stratified(labels, rest, settings.num_database, rng)
+        rest = _with_every_label(labels, chosen, rest)
     size = settings.num_train or round(settings.train_fraction * len(rest))
     _check_size("num_train", size, len(rest))
     train = stratified(labels, rest, size, rng)
@@ -138,6 +140,26 @@ def _keep_labels(
             kept.append(position)
             left[row] -= 1
     return np.array(kept, np.int64)
+
+
+def _with_every_label(
+    labels: np.ndarray, chosen: np.ndarray, frame: np.ndarray
+) -> np.ndarray:
+    """The chosen, with an image of each label that only others of the frame have.
+
+    It takes the place of the last one whose labels others have as well; where there is
+    none, the label stays lost.
+    """
+    chosen, counts = chosen.copy(), labels[chosen].sum(axis=0, dtype=np.int64)
+    for label in np.flatnonzero(labels[frame].any(axis=0) & (counts == 0)):
+        spare = np.flatnonzero(~labels[chosen][:, counts == 1].any(axis=1))
+        if counts[label] or not len(spare):
+            continue
+        into = frame[labels[frame, label] > 0][0]
+        counts -= labels[chosen[spare[-1]]]
+        counts += labels[into]
+        chosen[spare[-1]] = into
+    return chosen
 
 
 def split_name(dataset: str, settings: Data) -> str:
