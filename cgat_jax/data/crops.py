@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cgat_jax.data.images import center_crop, enlarged, resize_short_side
+from cgat_jax.data.images import (
+    center_crop,
+    enlarged,
+    resize_short_side,
+    too_narrow,
+)
 from cgat_jax.errors import InputError
 
 
@@ -43,6 +48,9 @@ def center_crops(
     for number, given in enumerate(images, start=first):
         image = _checked(np.asarray(given), number)
         if image.shape[:2] != (crop_size, crop_size):
+            height, width = image.shape[:2]
+            if enlarge and (clause := too_narrow(width, height, image_size)):
+                raise InputError(f"image {number}: {clause}; crop it")
             image = center_crop(_resized(image, image_size, enlarge), crop_size)
         if image.shape[:2] != (crop_size, crop_size):
             size = "{1} x {0}".format(*np.shape(given))

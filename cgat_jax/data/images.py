@@ -1,6 +1,7 @@
 """Decoding, converting, resizing and cropping images on the host, with Pillow."""
 
 import io
+import math
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -30,6 +31,7 @@ _STARTS = {
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
 }
+_DEEPEST_16 = ("PNG", "PPM")  # whose grey of 16 bits some versions of Pillow call "I"
 _ORIENTATION = 0x0112
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
@@ -43,7 +45,7 @@ class DamagedError(DataError):
 
 
 class OversizedError(DataError):
-    """Over 50 megapixels or megabytes, and therefore not decoded."""
+    """Over 50 megapixels or megabytes, as it is or once enlarged; not used."""
 
 
 def decode(data: bytes, name: str) -> np.ndarray:
@@ -71,9 +73,12 @@ def store(data: bytes, name: str, size: int) -> bytes:
     full chroma (4:4:4).
 
     Raises:
-        DataError: as ``decode`` does.
+        DataError: as ``decode`` does, or so narrow that it is over 50 megapixels where
+            it is enlarged to ``size``, as readers do.
     """
     image = _load(data, name)
+    if clause := too_narrow(*image.size, size):
+        raise OversizedError(f"{name}: {clause}; crop it, or leave it out")
     if min(image.size) > size:
         return _encode(resize_short_side(np.asarray(image), size), "JPEG")
     original = _open(data, name)
@@ -103,6 +108,17 @@ def enlarged(width: int, height: int, size: int) -> tuple[int, int]:
     """Width and height once the short side is ``size``."""
     short = min(width, height)
     return int(size * width / short), int(size * height / short)
+
+
+def too_narrow(width: int, height: int, size: int) -> str:
+    """A clause on an image that is too large once it is enlarged to ``size``, or ""."""
+    short = min(width, height)
+    if short >= size or math.prod(enlarged(width, height, size)) <= MAX_PIXELS:
+        return ""
+    return (
+        f"{width} x {height}, enlarged to a short side of {size} pixels, is over 50 "
+        "megapixels"
+    )
 
 
 def size_of(data: bytes, name: str) -> tuple[int, int]:
@@ -172,12 +188,14 @@ def _what(data: bytes) -> str:
 def _load(data: bytes, name: str) -> Image.Image:
     image = _open(data, name)
     try:
-        return _to_rgb(ImageOps.exif_transpose(image))
+        return _to_rgb(ImageOps.exif_transpose(image), image.format)
     except Exception as error:
         raise DamagedError(f"{name}: damaged, cut off or unusual: {error}") from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, kind: str) -> Image.Image:
+    if image.mode == "I" and kind not in _DEEPEST_16:
+        raise ValueError("32-bit or signed grey: convert it to 8 or 16 bits")
     if image.mode == "I" or image.mode.startswith("I;16"):
         return _from_16_bit(np.asarray(image)).convert("RGB")
     if image.mode == "F":
@@ -191,8 +209,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _from_16_bit(grey: np.ndarray) -> Image.Image:
     """Scales [0, 65535] to [0, 255]; Pillow's own conversion clips at 255."""
-    if grey.min() < 0 or grey.max() > 65535:
-        raise ValueError("grey levels outside of 16 bits")
     return Image.fromarray(((grey.astype(np.int64) + 128) // 257).astype(np.uint8))
 
 

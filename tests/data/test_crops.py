@@ -61,6 +61,15 @@ def test_without_enlarging_a_small_image_is_cropped_as_it_is():
         center_crops([photo(0, 10, 20)], **SIZES, enlarge=False, first=7)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_strip_is_refused_before_it_is_enlarged_too_far(dtype):
+    strip = np.zeros((100_000, 1, 3), dtype)
+    with pytest.raises(InputError, match="image 0: 1 x 100000, enlarged to a short"):
+        center_crops([strip], **SIZES)
+    with pytest.raises(InputError, match="smaller than the network's 16"):
+        center_crops([strip], **SIZES, enlarge=False)
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [

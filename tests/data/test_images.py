@@ -46,7 +46,11 @@ def bomb(width, height):
         (encode(Image.new("F", (4, 4)), "TIFF"), "floating point"),
         (
             encode(Image.fromarray(np.full((4, 4), 70_000, np.int32)), "TIFF"),
-            "outside of 16 bits",
+            "32-bit or signed grey: convert it to 8 or 16 bits",
+        ),
+        (
+            encode(Image.fromarray(np.full((4, 4), 200, np.int32)), "TIFF"),
+            "32-bit or signed grey: convert it to 8 or 16 bits",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -170,6 +174,15 @@ def test_a_large_image_is_stored_resized_as_jpeg():
     assert Image.open(io.BytesIO(stored)).format == "JPEG"
     expected = images.resize_short_side(large, 150).astype(int)
     assert np.abs(images.decode(stored, "stored") - expected).mean() < 2
+
+
+@pytest.mark.parametrize("width, height", [(1, 2_000), (9_000_000, 1)])
+def test_a_strip_that_readers_would_enlarge_too_far_is_not_stored(width, height):
+    data = encode(Image.new("RGB", (width, height)), "PNG")
+    message = f"^strip.png: {width} x {height}, enlarged to a short side of 256 pix"
+    with pytest.raises(images.OversizedError, match=message):
+        images.store(data, "strip.png", 256)
+    assert images.store(encode(Image.new("RGB", (9, 1_000))), "narrow.jpg", 256)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ from PIL import Image
 from cgat_jax.config import Data
 from cgat_jax.data import DataError, check_sizes, load_dataset
 from cgat_jax.data.images import resize_short_side
-from cgat_jax.data.prepare.manifest import read_manifest
+from cgat_jax.data.prepare.arrays import save_arrays, seal_of_arrays
+from cgat_jax.data.prepare.manifest import read_arrays, read_manifest
 from cgat_jax.data.prepare.stored import Records
+from cgat_jax.files.io import read_sealed, write_sealed
 from tests.data.sources import (
     as_format_1,
     encode,
@@ -80,6 +82,22 @@ def test_all_small_images_are_refused_at_once(root):
     assert "data.enlarge=True" in line
     check_sizes(load(root, enlarge=False), 9)
     check_sizes(load(root), 32)
+
+
+def test_strips_in_earlier_folders_are_refused_before_they_are_enlarged(root):
+    """Format 2 of before stored them; their sizes are those in the arrays."""
+    path = root / "arrays.npz"
+    manifest = read_manifest(root)
+    arrays = read_arrays(root, manifest)
+    arrays["sizes"][3] = 1, 60_000
+    save_arrays(path, arrays)
+    content = read_sealed(root / "prepared.json")
+    write_sealed(root / "prepared.json", content | {"arrays": seal_of_arrays(arrays)})
+    with pytest.raises(DataError) as caught:
+        check_sizes(load(root), 16)
+    name = manifest.image_ids[3]
+    start = "1 of 8 images are over 50 megapixels once they are enlarged: "
+    assert str(caught.value).startswith(f"{start}{name} (32 x 1920000); crop")
 
 
 def test_only_ten_are_named_and_only_those_that_are_used_count():
