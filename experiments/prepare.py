@@ -54,7 +54,7 @@ from cgat_jax.data.checks.chance import chance_line
 from cgat_jax.data.checks.contents import copies, describe_copies
 from cgat_jax.data.checks.degenerate import leaks
 from cgat_jax.data.dataset import describe_labels, describe_split
-from cgat_jax.data.datasets.released import add_released, odd_labels
+from cgat_jax.data.datasets.released import add_released, check_released, odd_labels
 from cgat_jax.data.datasets.splits import splits_or_why
 from cgat_jax.data.prepare.manifest import is_prepared, read_contents, read_manifest
 from cgat_jax.data.prepare.opened import open_prepared
@@ -117,6 +117,8 @@ def main(values: flags.FlagValues) -> int:
         scan = lookup("data set", name, SCANS)
         if is_prepared(out):  # other settings are refused before the source is read
             open_prepared(out, name, size)
+        if values.splits:  # so are lists that cannot be used
+            check_released(name, out, values.splits)
         fresh = prepare(
             scan,
             Path(values.source),

@@ -35,7 +35,9 @@ class Data:
         choices=("paper", "released"),
     )
     splits: str = setting(
-        "", "folder of the released split files; read once into the prepared data"
+        "",
+        "with split=released: folder of its files; read once into the prepared data",
+        affects_results=False,  # the split's digest is part of the data's
     )
     image_size: int = setting(
         256,

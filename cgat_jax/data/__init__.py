@@ -19,7 +19,7 @@ from cgat_jax.data.datasets.lists import load_lists, scan_lists
 from cgat_jax.data.datasets.nus_wide import load_nus_wide, scan_nus_wide
 from cgat_jax.data.datasets.photos import load_photos, scan_photos
 from cgat_jax.data.datasets.quickstart import load_quickstart
-from cgat_jax.data.datasets.released import add_released
+from cgat_jax.data.datasets.released import add_released, check_released
 from cgat_jax.data.digest import DataDigest
 from cgat_jax.data.prepare.prepared import is_prepared, open_prepared, prepare
 from cgat_jax.errors import lookup
@@ -99,6 +99,8 @@ def _prepare(settings: Data, root: Path, progress: bool) -> None:
         )
     if prepared:  # other settings are refused before the source is read
         open_prepared(root, settings.name, settings.image_size)
+    if settings.split == "released":  # so are lists that cannot be used
+        check_released(settings.name, root, settings.splits)
     if settings.source:
         prepare(
             SCANS[settings.name],

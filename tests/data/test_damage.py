@@ -130,7 +130,7 @@ def folders(tmp_path_factory):
         for name, row in zip(stored.image_ids, stored.labels, strict=True)
     ]
     write_lists(folder / "lists", {"test": rows[:2], "train": rows[2:]})
-    state(folder / "new", splits=str(folder / "lists"))
+    state(folder / "new", split="released", splits=str(folder / "lists"))
     shutil.copytree(folder / "new", folder / "old")
     as_format_1(folder / "old")
     return folder

@@ -1,5 +1,6 @@
 import dataclasses
 
+import absl.flags
 import numpy as np
 import pytest
 
@@ -8,10 +9,12 @@ from cgat_jax.data import SCANS, load_dataset
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.datasets import released
 from cgat_jax.data.prepare import prepared
+from experiments import prepare as program
 from tests.data import layouts
 from tests.data.sources import write_lists
 
 COUNT = 12
+NONE = "no released split there; give the folder"
 LABELS = {"clouds": range(1, 11, 2), "sky": [2, 4, 6], "female": [8]}
 
 
@@ -130,8 +133,26 @@ def test_bad_lists_are_refused_in_a_line(flickr, tmp_path, name, damage, message
 
 
 def test_a_split_that_was_not_added_is_asked_for(flickr):
-    with pytest.raises(DataError, match="no released split there; give the folder"):
+    with pytest.raises(DataError, match=NONE):
         load(flickr, split="released")
+
+
+def test_wrong_lists_are_found_before_anything_is_prepared(tmp_path, capsys):
+    source = layouts.flickr(tmp_path / "source", layouts.noise_photos(COUNT), LABELS)
+    out, missing = tmp_path / "out", str(tmp_path / "lsits")
+    for splits, message in ((missing, "lsits/train_img.txt: no such"), ("", NONE)):
+        with pytest.raises(DataError, match=message):
+            load(out, split="released", splits=splits, source=str(source))
+    values = absl.flags.FlagValues()
+    program.define_flags(values)
+    given = {"dataset": "flickr25k", "source": source, "out": out, "splits": missing}
+    values(["prepare", *(f"--{name}={value}" for name, value in given.items())])
+    assert program.main(values) == 2
+    assert capsys.readouterr().err.endswith("lsits/train_img.txt: no such file\n")
+    values["dataset"].value = "cifar10"
+    assert program.main(values) == 2
+    assert "cifar10: no released split is known" in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"PK\x03\x04" + bytes(90)])

@@ -6,6 +6,7 @@ import importlib
 import pytest
 
 from cgat_jax.config import Data
+from cgat_jax.config.settings import free_settings
 from cgat_jax.data import DataError, check_settings, load_dataset
 from cgat_jax.data.checks.unused import _UNUSED
 
@@ -60,9 +61,27 @@ def test_each_is_refused_with_its_value_and_all_together(tmp_path, name):
 def test_defaults_and_other_data_sets_pass():
     for name in ("lists", "quickstart", "coco", "cifar10"):
         check_settings(Data(name=name))
-    fractions = {"query_fraction": 0.1, "train_fraction": 1.0}
-    check_settings(Data(name="coco", **CHANGED | {"split": "paper"} | fractions))
+    drawn = {"query_fraction": 0.1, "train_fraction": 1.0, "split": "paper"}
+    check_settings(Data(name="coco", **CHANGED | drawn | {"splits": ""}))
     assert set(_UNUSED) == set(NAMED)
+
+
+@pytest.mark.parametrize("name", ["coco", "flickr25k", "nus_wide"])
+def test_lists_of_a_split_that_is_drawn_are_refused(tmp_path, name):
+    with pytest.raises(DataError, match="^data.splits=lists is not used with split=pa"):
+        load_dataset(Data(name=name, splits="lists"), tmp_path, progress=False)
+    check_settings(Data(name=name, splits="lists", split="released"))
+    assert "data.splits" in free_settings()  # so that a begun run may leave it out
+
+
+def test_a_data_set_without_released_lists_takes_none():
+    with pytest.raises(DataError) as caught:
+        check_settings(Data(name="cifar10", split="released", splits="lists"))
+    for line, key in zip(
+        str(caught.value).splitlines(), ("split", "splits"), strict=True
+    ):
+        assert line.startswith(f"data.{key}=")
+        assert line.endswith("with cifar10: it has no released lists; leave it out")
 
 
 DRAWN = "num_queries", "num_train", "num_database", "split_seed"

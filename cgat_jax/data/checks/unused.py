@@ -38,8 +38,15 @@ def check_settings(settings: Data) -> None:
             lines += _lines(settings, settings.name, {key: f"data.{number} counts"})
         elif value := getattr(settings, number):
             lines += _lines(settings, f"{number}={value}", {key: "the number counts"})
-    if settings.split == "released" and settings.name in KNOWN:
-        paper = dict(zip(_DRAWN, KNOWN[settings.name].paper, strict=True))
+    facts = KNOWN.get(settings.name)
+    if facts is not None and facts.released is None:
+        none = dict.fromkeys(("split", "splits"), "it has no released lists")
+        lines += _lines(settings, settings.name, none)
+    elif facts is not None and settings.split != "released":
+        drawn = {"splits": "the split is drawn; data.split=released has it read"}
+        lines += _lines(settings, f"split={settings.split}", drawn)
+    elif facts is not None:
+        paper = dict(zip(_DRAWN, facts.paper, strict=True))
         drawn = dict.fromkeys((*_DRAWN, "split_seed"), _FILES)
         lines += _lines(settings, "split=released", drawn, paper)
     if lines:

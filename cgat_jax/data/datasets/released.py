@@ -49,13 +49,9 @@ def add_released(root: Path, stored: SourceIndex, folder: Path) -> bool:
         DataError: bad files, names that are not in the data set, labels of another
             kind or order, or another released split in ``root``.
     """
-    if stored.name not in KEYS:
-        raise DataError(
-            f"{stored.name}: no released split is known; known: {sorted(KEYS)}"
-        )
-    if has_released(root) and not folder.exists():
+    rows = _rows(stored.name, root, folder)
+    if rows is None:
         return False
-    rows = read_rows(folder, optional=("database",))
     digest = _digest(rows)
     if has_released(root):
         if _load(root)["digest"].tobytes() == digest:
@@ -76,6 +72,43 @@ def add_released(root: Path, stored: SourceIndex, folder: Path) -> bool:
     return True
 
 
+def check_released(name: str, root: Path, folder: str) -> None:
+    """Finds that a released split can be added to ``root``, or was, before the images.
+
+    Args:
+        name: of the data set.
+        root: of the prepared data, which may not be there yet.
+        folder: of the lists; empty: they were added before.
+
+    Raises:
+        DataError: there is none, bad files, or a data set without a known one.
+    """
+    if folder:
+        _rows(name, root, Path(folder))
+    elif not has_released(root):
+        raise DataError(_none(root))
+
+
+def _rows(name: str, root: Path, folder: Path) -> Rows | None:
+    """The lines of the lists; None: they were added before and are gone.
+
+    Raises:
+        DataError: bad files, or a data set without a known released split.
+    """
+    if name not in KEYS:
+        raise DataError(f"{name}: no released split is known; known: {sorted(KEYS)}")
+    if has_released(root) and not folder.exists():
+        return None
+    return read_rows(folder, optional=("database",))
+
+
+def _none(root: Path) -> str:
+    return (
+        f"{root}: no released split there; give the folder of its files with "
+        "data.splits, or with experiments.prepare --splits"
+    )
+
+
 def open_released(root: Path, stored: SourceIndex) -> tuple[Split, list[str]]:
     """The released split that was added to ``root``, and what is odd about it.
 
@@ -83,10 +116,7 @@ def open_released(root: Path, stored: SourceIndex) -> tuple[Split, list[str]]:
         DataError: there is none, or it is damaged.
     """
     if not has_released(root):
-        raise DataError(
-            f"{root}: no released split there; give the folder of its files with "
-            "data.splits, or with experiments.prepare --splits"
-        )
+        raise DataError(_none(root))
     content = _load(root)
     parts = {part: content[part] for part in ("train", "query", "database")}
     if not all(_is_list(rows, len(stored.image_ids)) for rows in parts.values()):
