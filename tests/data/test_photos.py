@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tarfile
 import zipfile
 
 import numpy as np
@@ -401,6 +402,19 @@ def test_a_bad_source_is_refused_in_a_line(tmp_path, make, message):
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not root.exists()
+
+
+def test_what_is_wrong_in_a_folder_is_said_whatever_lies_beside_it(tmp_path):
+    source = table(tmp_path / "source", CSV.replace("p3", "p8"))
+    with tarfile.open(source / "backup.tar", "w") as archive:
+        link = tarfile.TarInfo("latest")
+        link.type, link.linkname = tarfile.SYMTYPE, "2019"
+        archive.addfile(link)
+    with pytest.raises(DataError, match="1 of 4 listed images are missing: p8.jpg"):
+        preview("photos", source, threads=1, progress=False)
+    (source / "labels.csv").unlink()  # nothing is recognized there any more
+    with pytest.raises(DataError, match="backup.tar: 'latest' is a link"):
+        preview("photos", source, threads=1, progress=False)
 
 
 def test_a_name_that_is_no_utf8_is_refused(tmp_path):

@@ -30,7 +30,14 @@ from cgat_jax.config import Data
 from cgat_jax.data.dataset import DataError, Dataset
 from cgat_jax.data.datasets.released import photo_number
 from cgat_jax.data.datasets.splits import draw_split, load_prepared
-from cgat_jax.data.sources.source_file import SourceFile, below, find, read_text, search
+from cgat_jax.data.sources.source_file import (
+    NothingHereError,
+    SourceFile,
+    below,
+    find,
+    read_text,
+    search,
+)
 from cgat_jax.data.sources.source_index import SourceIndex
 
 NAME = "nus_wide"
@@ -156,7 +163,7 @@ def _find_photos(
             found = search([place], head)
             if found is not None and below(found.parent, form(name)).is_file():
                 return functools.partial(_photo, found.parent, form, image_ids)
-    raise DataError(
+    raise NothingHereError(
         f"{places[0]}: {image_ids[0]} is neither there, nor in the folders below, as "
         "listed, by its name or by its number"
     )

@@ -28,6 +28,7 @@ from cgat_jax.data.prepare.manifest import read_contents, read_manifest
 from cgat_jax.data.prepare.opened import dataset_of, open_prepared
 from cgat_jax.data.sources.image_files import ImageFiles, image_files, within
 from cgat_jax.data.sources.source_file import (
+    NothingHereError,
     SourceFile,
     below,
     counted,
@@ -57,7 +58,7 @@ def scan_photos(places: Sequence[SourceFile]) -> SourceIndex:
         if (found := _scan(place)) is not None:
             return found
     where = ", ".join(str(place).rstrip("/") for place in places)
-    raise DataError(f"{where}: no photos with labels there; {_EXPECTED}")
+    raise NothingHereError(f"{where}: no photos with labels there; {_EXPECTED}")
 
 
 def _scan(place: SourceFile) -> SourceIndex | None:

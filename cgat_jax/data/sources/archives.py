@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cgat_jax.data.dataset import DataError
-from cgat_jax.data.sources.source_file import SourceFile, fingerprint
+from cgat_jax.data.sources.source_file import NothingHereError, SourceFile, fingerprint
 from cgat_jax.files.io import write_text
 from cgat_jax.progress import bar as progress_bar
 
@@ -43,8 +43,8 @@ def read_source(
 ) -> T:
     """What ``read`` makes of a source: of the folder alone, or with its archives.
 
-    Archives are opened where the folder alone does not do, so that others which lie
-    beside the files cost nothing.
+    Archives are opened where the folder alone does not have what is looked for: others
+    that lie beside the files cost nothing, and hide nothing that is wrong with them.
 
     Args:
         read: gets the places to search, in this order.
@@ -53,12 +53,13 @@ def read_source(
         progress: a bar on stderr, where that is a terminal.
 
     Raises:
-        DataError: no such folder, or an archive that is damaged or not harmless.
+        DataError: no such folder, an archive that is damaged or not harmless, or what
+            ``read`` raises.
     """
     if not source.is_dir():
         return read(places_of(source, unpacked, progress))
     if any(_is_archive(path) for path in source.iterdir()):
-        with contextlib.suppress(DataError):
+        with contextlib.suppress(NothingHereError):
             return read([source])
         return read(places_of(source, unpacked, progress))
     return read([source])

@@ -19,6 +19,10 @@ MAX_NAMED = 10
 _DEPTH = 4
 
 
+class NothingHereError(DataError):
+    """None of the places has what was looked for; others may."""
+
+
 def size_of(place: SourceFile) -> int:
     """Bytes of a file; of an archive's member as the archive declares it."""
     if isinstance(place, Path):
@@ -92,11 +96,11 @@ def find(places: Sequence[SourceFile], name: str) -> SourceFile:
     """As ``search``.
 
     Raises:
-        DataError: if there is none.
+        NothingHereError: if there is none.
     """
     if (found := search(places, name)) is None:
         where = ", ".join(str(place).rstrip("/") for place in places)
-        raise DataError(f"{where}: no {name} there, nor in the folders below")
+        raise NothingHereError(f"{where}: no {name} there, nor in the folders below")
     return found
 
 
