@@ -39,6 +39,9 @@ A run finds the result with --config.data.root=OUT. Preparing again does nothing
 source is still the same, and says what differs if not; after an interruption it goes on
 where it was.
 
+Of images that cannot be used the first 20 are named, and OUT/unusable.txt lists all, a
+line each with the reason, until they are mended or removed.
+
 Exit codes: 0 done, 2 refused (a line on what, or a line for each bad file).
 """
 

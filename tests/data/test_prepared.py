@@ -11,7 +11,7 @@ from cgat_jax.config import Data
 from cgat_jax.data import SCANS, load_dataset
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.prepare import prepared, shards
-from cgat_jax.data.prepare.builder import MAX_ERRORS
+from cgat_jax.data.prepare.builder import MAX_NAMED
 from cgat_jax.data.prepare.shards import images_per_part
 from cgat_jax.files.io import write_sealed
 from tests.data.sources import encode, photo, small_lists, write_lists
@@ -109,13 +109,29 @@ def test_a_bad_last_image_of_a_part_is_found(tmp_path, count, monkeypatch):
         fill(tmp_path / "root", tmp_path / "source")
 
 
-def test_the_search_for_bad_images_ends_early(tmp_path):
-    many_lists(tmp_path / "source", 100)
-    for path in (tmp_path / "source").glob("*.png"):
+def test_all_bad_images_are_listed_until_they_are_mended(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "_MOST_IMAGES", 40)
+    source, root = tmp_path / "source", tmp_path / "root"
+    many_lists(source, 100)
+    whole = {path: path.read_bytes() for path in sorted(source.glob("*.png"))}
+    bad = list(whole)[1:91]
+    for path in bad:
         path.write_bytes(b"")
-    with pytest.raises(DataError, match="^20 or more images") as caught:
-        fill(tmp_path / "root", tmp_path / "source")
-    assert len(str(caught.value).splitlines()) == MAX_ERRORS + 1
+    with pytest.raises(DataError) as caught:
+        fill(root, source)
+    lines = [f"{path.name}: the file is empty" for path in bad]
+    assert (root / "unusable.txt").read_text().splitlines() == lines
+    first, *named, last = str(caught.value).splitlines()
+    assert first == "90 images are not usable:" and named == lines[:MAX_NAMED]
+    assert last == f"and 70 more; all of them: {root / 'unusable.txt'}"
+    for path in bad[1:]:
+        path.write_bytes(whole[path])
+    with pytest.raises(DataError, match="^1 images are not usable:\n00001.png: the"):
+        fill(root, source)
+    assert (root / "unusable.txt").read_text().splitlines() == lines[:1]
+    bad[0].write_bytes(whole[bad[0]])
+    assert fill(root, source)
+    assert not (root / "unusable.txt").exists()
 
 
 def test_an_oversized_file_is_not_even_read(tmp_path):

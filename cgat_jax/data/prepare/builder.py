@@ -21,10 +21,21 @@ from cgat_jax.data.sources.source_index import SourceIndex
 from cgat_jax.progress import Bar
 from cgat_jax.progress import bar as progress_bar
 
-MAX_ERRORS = 20
+MAX_NAMED = 20
 
 
-class _UnusableError(Exception):
+class UnusableError(DataError):
+    """Images that are not usable: the first 20 lines of ``lines``, one an image."""
+
+    def __init__(self, lines: list[str]):
+        more = len(lines) - MAX_NAMED
+        last = [f"and {more:,} more"] if more > 0 else []
+        head = f"{len(lines):,} images are not usable:"
+        super().__init__("\n".join([head, *lines[:MAX_NAMED], *last]))
+        self.lines = lines
+
+
+class _NotWrittenError(Exception):
     """The part holds images that are not usable; they were noted."""
 
 
@@ -41,7 +52,7 @@ class Work(NamedTuple):
     """What the parts of a listing have in common.
 
     ``pool`` decodes up to ``depth`` images ahead; ``errors`` gets a line for each bad
-    image, and at 20 lines the rest is not read.
+    image.
     """
 
     listing: SourceIndex
@@ -62,8 +73,9 @@ def build(
     and undamaged; the files do not depend on how often the work was interrupted.
 
     Raises:
-        DataError: names up to 20 files that are not usable images, or the disk is
-            full; complete parts are kept for the next call.
+        UnusableError: files that are not usable images, all of them; complete parts
+            are kept for the next call.
+        DataError: the disk is full.
     """
     try:
         return _build(listing, folder, image_size, threads, progress)
@@ -88,11 +100,8 @@ def _build(
             if not is_complete(folder, part):
                 _write(work, part)
             bar.update(max(0, part.stop - bar.done))
-            if len(errors) >= MAX_ERRORS:
-                break
     if errors:
-        more = f"{len(errors)} or more" if len(errors) == MAX_ERRORS else len(errors)
-        raise DataError("\n".join([f"{more} images are not usable:", *errors]))
+        raise UnusableError(errors)
     return assemble(listing, parts, folder)
 
 
@@ -100,7 +109,7 @@ def encode(work: Work, part: Shard) -> Iterator[Record]:
     """Yields the records of a part's good images, in order.
 
     Raises:
-        _UnusableError: after the last image, if any was bad.
+        _NotWrittenError: after the last image, if any was bad.
     """
     listing, errors = work.listing, work.errors
 
@@ -116,12 +125,10 @@ def encode(work: Work, part: Shard) -> Iterator[Record]:
         try:
             yield future.result()
         except (DataError, OSError) as error:
-            errors.append(str(error))
-        if len(errors) == MAX_ERRORS:
-            break
+            errors.append(" ".join(str(error).split()))
         work.bar.update()
     if len(errors) > before:
-        raise _UnusableError
+        raise _NotWrittenError
 
 
 @contextlib.contextmanager
@@ -161,7 +168,7 @@ def _write(work: Work, part: Shard) -> None:
     try:
         with quiet_tfds():
             builder.download_and_prepare()
-    except _UnusableError:
+    except _NotWrittenError:
         shutil.rmtree(folder, ignore_errors=True)
         return
     except RuntimeError as error:  # ArrayRecord's own, where a disk is full

@@ -4,13 +4,14 @@
 is in its ``incomplete`` is used by the next attempt.
 """
 
+import contextlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cgat_jax.data.dataset import DataError
-from cgat_jax.data.prepare.builder import build
+from cgat_jax.data.prepare.builder import MAX_NAMED, UnusableError, build
 from cgat_jax.data.prepare.manifest import (
     FILES,
     IMAGES,
@@ -30,7 +31,7 @@ from cgat_jax.data.prepare.storage import Built
 from cgat_jax.data.sources.source_file import SourceFile, some
 from cgat_jax.data.sources.source_index import SourceIndex, list_source
 from cgat_jax.errors import ForeignFilesError, InputError
-from cgat_jax.files.io import read_sealed, remove_partials, write_sealed
+from cgat_jax.files.io import read_sealed, remove_partials, write_sealed, write_text
 from cgat_jax.files.locks import locked
 from cgat_jax.files.ownership import (
     MARK,
@@ -45,7 +46,7 @@ __all__ = ["Scan", "is_prepared", "open_prepared", "prepare"]
 
 Scan = Callable[[Sequence[SourceFile]], SourceIndex]
 
-_BUILDING, _PLACED = "incomplete", "placed.json"
+_BUILDING, _PLACED, _UNUSABLE = "incomplete", "placed.json", "unusable.txt"
 _log = logging.getLogger(__name__)
 
 
@@ -77,8 +78,9 @@ def prepare(
         Whether there was anything to do.
 
     Raises:
-        DataError: a bad list or bad images, all of them named (up to 20); or a source
-            that is another one than the folder was prepared from.
+        DataError: a bad list or bad images, the first 20 of them named and all of them
+            listed in ``unusable.txt``; or a source that is another one than the folder
+            was prepared from.
         ForeignFilesError: the root holds other files, or is not apart from the source.
     """
     if is_prepared(root):
@@ -103,11 +105,12 @@ def prepare(
             except InputError:
                 _undo(root, work, new, existed)
                 raise
-            built = build(listing, work / "parts", image_size, threads, progress)
+            with _unusable_listed(root / _UNUSABLE):
+                built = build(listing, work / "parts", image_size, threads, progress)
             _place(root, built)
             remember(root, source, stamp)
             write_manifest(root, listing, built, source, image_size)
-            remove_partials(root, (*FILES, RECORD, MARK))
+            remove_partials(root, (*FILES, RECORD, MARK, _UNUSABLE))
             remove_work(work)
     if waited:  # for another process, which may have prepared another source
         check_source(scan, source, root, threads=threads, progress=progress)
@@ -120,6 +123,23 @@ def _tidy(root: Path) -> None:
         claim_folder(root, "data", is_own=is_own)
         with locked(root, patience=float("inf"), waiting=_log.warning):
             remove_work(root / _BUILDING)
+
+
+@contextlib.contextmanager
+def _unusable_listed(path: Path) -> Iterator[None]:
+    """Has a file list all images that are not usable, a line each; else there is none.
+
+    Raises:
+        DataError: they are not, and where the list is.
+    """
+    try:
+        yield
+    except UnusableError as error:
+        write_text(path, "".join(f"{line}\n" for line in error.lines))
+        if len(error.lines) > MAX_NAMED:
+            raise DataError(f"{error}; all of them: {path}") from error
+        raise
+    path.unlink(missing_ok=True)
 
 
 def _undo(root: Path, work: Path, new: bool, existed: bool) -> None:
