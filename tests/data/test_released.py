@@ -62,6 +62,7 @@ def test_the_split_is_the_one_of_the_files(flickr, tmp_path, caplog):
     np.testing.assert_array_equal(split.database, np.arange(1, 11))
     logged = [record.getMessage() for record in caplog.records]
     assert "train list: 1 repeated lines, kept" in logged
+    assert "3 of 12 images have no label, kept" in logged
     assert load(flickr, split="released").split.sha256 == split.sha256
     assert load(flickr).split.name == "flickr25k-2q-3t-seed0"
 
