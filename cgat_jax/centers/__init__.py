@@ -57,7 +57,9 @@ def _soft_center(positive: Float[Array, "B N"], codes: Float[Array, "N K"]) -> C
     """The center code of relaxed codes, in floating point."""
     size, count = len(codes), positive.sum(axis=1, keepdims=True)
     near, total = positive @ codes, codes.sum(axis=0, keepdims=True)
-    margin = size * near - count * total
+    mine, theirs = size * near, count * total
+    # Compilers may round a product and its difference at once, where a tie is none.
+    margin = jnp.where(mine == theirs, 0, mine - theirs)
     return jnp.sign(jnp.where(count == size, near, margin))
 
 

@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, Num, UInt, UInt8
+from jaxtyping import Array, Float, Int, Shaped, UInt, UInt8
 
 from cgat_jax.precision import full_precision
 from cgat_jax.retrieval import RetrievalScores, scores, summary
-from cgat_jax.retrieval.hamming import check_equal
+from cgat_jax.retrieval.hamming import check_equal, no_type_of_codes
 from cgat_jax.retrieval.ranking import Ranked
 from cgat_jax.types import similarity
 
@@ -25,7 +25,8 @@ KEY_BITS = 32
 PAIRS = 2**26
 """Query and database items that are ranked at once, in 1 to 2 GB."""
 
-Table = Num[Array, "..."]
+Table = Shaped[Array, "..."]
+_SIGNED = jnp.signedinteger, jnp.floating
 
 
 def evaluate_retrieval(
@@ -49,8 +50,8 @@ def evaluate_retrieval(
     0.8333
 
     Args:
-        query_codes: [Q, K] in {-1, 0, +1}, of any real type, as the other tables.
-        query_labels: [Q, C] in {0, 1}.
+        query_codes: [Q, K] in {-1, 0, +1}, of any real type that has a sign.
+        query_labels: [Q, C] in {0, 1}, of any real type or bool.
         database_codes: [M, K].
         database_labels: [M, C].
         top_k: as there, and so are ``precision_at`` and ``recall_levels``.
@@ -114,6 +115,8 @@ def _checked(query_codes, query_labels, database_codes, database_labels):
         check_equal(f"database_{kind}", "columns", queries.shape[1], database.shape[1])
     for side in ("query", "database"):
         codes, labels = tables[f"{side}_codes"], tables[f"{side}_labels"]
+        if not any(jnp.issubdtype(codes.dtype, kind) for kind in _SIGNED):
+            raise no_type_of_codes(f"{side}_codes", codes.dtype)
         check_equal(f"{side}_labels", "rows", len(codes), len(labels))
     tables = {name: table.astype(jnp.float32) for name, table in tables.items()}
     for name, table in tables.items():

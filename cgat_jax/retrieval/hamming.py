@@ -42,15 +42,16 @@ def pack_codes(codes: Table, name: str = "codes") -> PackedCodes:
     (3, 100, (2, 3))
 
     Args:
-        codes: [n, K] with entries -1, 0 or +1, of any real numeric type.
+        codes: [n, K] with entries -1, 0 or +1, of any real type that has a sign.
         name: what an error calls them.
 
     Raises:
-        ValueError: not a non-empty table of numbers, or another entry (NaN as well).
+        ValueError: not a non-empty table of such numbers, or another entry (NaN as
+            well).
     """
     codes = as_table(codes, name)
-    if codes.dtype.kind not in "iuf":  # bool would read as codes in {0, +1}
-        raise ValueError(f"{name}: expected numbers -1, 0 or +1; got {codes.dtype}")
+    if codes.dtype.kind not in "if":
+        raise no_type_of_codes(name, codes.dtype)
     _check_entries(codes, name, (-1, 0, 1))
     positive = _pack_where(codes, lambda rows: rows == 1)
     nonzero = _pack_where(codes, lambda rows: rows != 0)
@@ -69,6 +70,12 @@ def pack_labels(labels: Table, name: str = "labels") -> Words:
         raise ValueError(f"{name}: expected 0 or 1; got {labels.dtype}")
     _check_entries(labels, name, (0, 1))
     return _pack_where(labels, lambda rows: rows == 1)
+
+
+def no_type_of_codes(name: str, dtype: np.dtype) -> ValueError:
+    """What is raised for codes without a sign: bits would read as codes in {0, +1}."""
+    signed = f"{name}: expected numbers -1, 0 or +1 of a type with a sign; got {dtype}"
+    return ValueError(f"{signed} (bits become codes by 2 * bits.astype('int8') - 1)")
 
 
 def as_table(values: Table, name: str) -> Table:

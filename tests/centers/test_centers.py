@@ -133,6 +133,26 @@ def test_half_positive_of_eighty_thousand():
     np.testing.assert_array_equal(got, [[1.0, 1.0]])
 
 
+@pytest.mark.parametrize("size", [12_303, 99_999])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_soft_tie_is_one_compiled_or_not(size, compiled):
+    """A third of the bank is positive, and has its mean; the products round alike."""
+    third = size // 3
+    plus = np.arange(0, third, 97)  # of the codes of each third, bit by bit
+    codes = np.tile(np.where(np.arange(third)[:, None] < plus, 1.0, -1.0), (3, 1))
+    labels = np.eye(2)[np.repeat([0, 1, 1], third)]
+    bank = Bank(jnp.array(codes, jnp.float32), jnp.array(labels, jnp.float32))
+    centers = jax.jit(center_codes) if compiled else center_codes
+    got = centers(jnp.array([[1.0, 0.0]]), bank)
+    np.testing.assert_array_equal(got, np.zeros((1, len(plus))))
+
+
+def test_a_bank_that_is_not_finite_gives_no_center():
+    codes = jnp.array([[1.0, jnp.nan], [-1.0, 1.0]])
+    got = center_codes(jnp.array([[1.0, 0.0]]), Bank(codes, jnp.eye(2)))
+    np.testing.assert_array_equal(got, [[1.0, np.nan]])
+
+
 @hypothesis.given(seed=st.integers(0, 2**32 - 1), copies=st.sampled_from(COPIES))
 @hypothesis.settings(max_examples=40)
 def test_copies_of_a_bank_have_its_centers(seed, copies):

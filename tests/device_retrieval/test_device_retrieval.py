@@ -64,6 +64,8 @@ def test_average_precision_is_bit_equal_to_the_definition(rng, top_k):
         ("database_codes", 2, np.ones((3, 5)), "expected 4 columns; got 5"),
         ("database_codes", 2, np.full((3, 4), np.nan), "expected entries -1, 0, 1"),
         ("query_codes", 0, np.ones((0, 4)), r"not empty; got shape \(0, 4\)"),
+        ("query_codes", 0, np.ones((2, 4), np.uint8), r"; got uint8 \(bits become"),
+        ("database_codes", 2, np.ones((3, 4), bool), r"; got bool \(bits become"),
         ("query_labels", 1, np.full((2, 2), 2), "expected entries 0, 1"),
         ("top_k", None, 0, "expected an integer of 1 or more"),
     ],

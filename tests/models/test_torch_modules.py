@@ -122,6 +122,30 @@ def test_of_several_networks_the_usual_name_is_taken_and_others_are_refused(tmp_
         read_torch_file(path)
 
 
+@CONTAINERS
+def test_tensors_beside_the_network_of_a_checkpoint(new, tmp_path):
+    network = torch.nn.Linear(3, 4).state_dict()
+    best = torch.tensor(0.5)
+    for checkpoint in (
+        {"epoch": 1, "state_dict": network, "best_acc1": best},
+        {"net": network, "centers": torch.rand(2, 4)},
+        {"best": best, "network": network},
+        {"ema.decay": best, "model": network},
+    ):
+        path = saved(checkpoint, tmp_path / "w", new)
+        assert_same(read_torch_file(path), network)
+
+
+def test_tensors_of_parts_are_the_network_itself(tmp_path):
+    """What else it holds is no network, even if there are tensors in it."""
+    path = saved(
+        {"fc.weight": torch.ones(2), "fc._extra_state": {"a": torch.ones(1)}},
+        tmp_path / "w",
+    )
+    with pytest.raises(InputError, match="entry 'fc._extra_state' is no tensor"):
+        read_torch_file(path)
+
+
 class Payload:
     """Runs a shell command when it is unpickled."""
 

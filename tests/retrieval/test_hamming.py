@@ -97,9 +97,17 @@ def test_other_shapes_are_refused(codes):
         pack_codes(codes)
 
 
-@pytest.mark.parametrize("codes", [np.ones((2, 3), bool), np.full((2, 3), "1")])
+@pytest.mark.parametrize(
+    "codes",
+    [
+        np.ones((2, 3), bool),  # and bits, of which a 0 would be no -1 but a 0
+        np.unpackbits(np.ones((2, 3), np.uint8), axis=1),
+        np.ones((2, 3), np.uint64),
+        np.full((2, 3), "1"),
+    ],
+)
 def test_other_types_are_refused(codes):
-    with pytest.raises(ValueError, match="codes: expected numbers"):
+    with pytest.raises(ValueError, match=r"codes: expected numbers .*2 \* bits"):
         pack_codes(codes)
     with pytest.raises(ValueError, match="labels: expected 0 or 1"):
         pack_labels(codes.astype(str))

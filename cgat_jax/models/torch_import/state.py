@@ -16,7 +16,8 @@ def tensors_of(loaded: Any) -> dict[str, Tensor]:
     """The tensors by their names in the ``state_dict`` of what was saved.
 
     That is a ``state_dict``; a whole module; or a dictionary one entry of which is
-    either, beside others such as ``epoch``. With several, the first of ``NESTED``.
+    either, beside others such as ``epoch``, tensors among them. With several, the first
+    of ``NESTED``.
 
     Raises:
         Refused: it is something else; says what, by name.
@@ -43,12 +44,13 @@ def _nested(loaded: dict) -> Any:
     Raises:
         Refused: several entries may be the network.
     """
-    if any(isinstance(value, Tensor) for value in loaded.values()):
-        return None
     distinct = {id(value): value for value in loaded.values()}
     networks = {place for place, value in distinct.items() if _is_network(value)}
     found = [key for key, value in loaded.items() if id(value) in networks]
     known = [key for key in NESTED if key in found]
+    loose = [key for key, value in loaded.items() if isinstance(value, Tensor)]
+    if not known and any("." in str(key) for key in loose):
+        return None  # a part's tensors, so that it is the network itself
     if len(found) > 1 and not known:
         raise Refused(f"any of its entries {found} may be the network")
     chosen = (known or found)[:1]
