@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from cgat_jax.attacks import ATTACKS, BOUNDED_CODES, Budget
+from cgat_jax.attacks.pgd import RELAXATIONS
 from cgat_jax.errors import InputError
 from cgat_jax.types import HashModel, Images, Logits
 
 LogitsFn = Callable[[Images], Logits]
-RELAXATIONS = ("tanh", "logits", "unit")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -16,12 +16,14 @@ import optax
 from jaxtyping import Array, Float
 
 from cgat_jax.attacks import objectives
+from cgat_jax.errors import lookup
 from cgat_jax.types import Attack, Codes, Images, Keys, Logits, Scalar
 
 Radius = float | Scalar  # traced, one program serves all sizes of the ball
 Objective = Callable[[Images, int], Float[Array, " B"]]
 _EXPONENTS = (-120, 120)  # powers of two that float32 has, with their inverses
 _LEVELS, _ROUNDING = 255, 1e-3
+RELAXATIONS = ("tanh", "logits", "unit")
 ANNEALED = (0.1, 0.1, 0.1, 0.1, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 
 
@@ -32,7 +34,8 @@ class Budget:
     ``relaxation`` ``tanh`` lets the objective see tanh(alpha * logits), ``logits`` the
     logits themselves, a gradient that saturated codes do not stop, and ``unit`` the
     logits scaled to the length of a code, sqrt(K): no gradient goes into their scale.
-    ``alpha`` ``one`` is 1, ``annealed`` grows from 0.1 to 1 over the iterations.
+    ``alpha`` ``one`` is 1, ``annealed`` grows from 0.1 to 1 over the iterations. Other
+    words are an ``InputError``.
     """
 
     epsilon: Radius = 8 / 255
@@ -41,6 +44,10 @@ class Budget:
     random_start: bool = True
     alpha: str = "one"
     relaxation: str = "tanh"
+
+    def __post_init__(self):
+        lookup("alpha", self.alpha, dict.fromkeys(("one", "annealed")))
+        lookup("relaxation", self.relaxation, dict.fromkeys(RELAXATIONS))
 
 
 def alpha_at(budget: Budget, iteration: Array | int) -> Float[Array, ""]:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from cgat_jax.centers.exact import integer_sums, sign_of_difference
+from cgat_jax.errors import lookup
 from cgat_jax.precision import full_precision
 from cgat_jax.types import Bank, Codes, Labels, similarity
 
@@ -120,7 +121,7 @@ def weighted_center_codes(
     codes = jnp.sign(bank.codes) if binary else bank.codes
     shared = labels @ bank.labels.T
     counts = (x.sum(axis=1, keepdims=True) for x in (labels, bank.labels))
-    near = _mean(LABEL_WEIGHTS[weights](shared, *counts), codes)
+    near = _mean(lookup("weights", weights, LABEL_WEIGHTS)(shared, *counts), codes)
     far = _mean((shared == 0).astype(codes.dtype), codes)
     return jax.lax.stop_gradient(jnp.sign(near - far))
 

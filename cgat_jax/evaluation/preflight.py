@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from cgat_jax import sharding
@@ -38,6 +39,7 @@ from cgat_jax.training.initial_state import (
 from cgat_jax.training.loop import epoch_steps
 from cgat_jax.training.network_files import check_network, network_path
 from cgat_jax.training.optimizer import make_optimizer, make_schedule
+from cgat_jax.types import Bank
 
 
 def check_settings(config: Config) -> None:
@@ -68,7 +70,7 @@ def _checks(config: Config) -> list[Callable[[], object]]:
     checks = [
         partial(unused.check_settings, config.data),
         partial(check_options, config),
-        partial(build_loss, config),
+        partial(_check_loss, config),
         partial(lookup, "defense", config.defense.name, DEFENSES),
     ]
     for name in ("backbone", "pretrain", "defense"):
@@ -80,6 +82,12 @@ def _checks(config: Config) -> list[Callable[[], object]]:
         ]
     parts = (check_attacks, other_runs.check_sources, _check_network, _check_defense)
     return checks + [partial(check, config) for check in (*parts, _check_start)]
+
+
+def _check_loss(config: Config) -> None:
+    """Starts the loss as well, as some take certain code lengths alone."""
+    bank = Bank(jnp.zeros((1, config.model.bits)), jnp.zeros((1, 1)))
+    build_loss(config).init(device_stream(config.seed, "loss"), bank)
 
 
 def _check_batch(config: Config, stage: str) -> None:

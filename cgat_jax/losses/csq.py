@@ -6,11 +6,13 @@ import numpy as np
 import optax
 from scipy.linalg import hadamard
 
+from cgat_jax.errors import lookup
 from cgat_jax.losses.precise import precise_loss
 from cgat_jax.types import Bank, Batch, HashLoss, Logits, masked_mean
 
 WEIGHT = 1e-4
 DRAWS = 20
+BLOCK_ROWS = 256  # compared at once with all, so that memory grows with their number
 
 
 def hash_centers(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarray:
@@ -35,10 +37,22 @@ def hash_centers(num_classes: int, bits: int, rng: np.random.Generator) -> np.nd
         half = np.repeat([1.0, -1.0], bits // 2)
         drawn = [rng.permutation(half) for _ in range(num_classes - 2 * bits)]
         whole = np.concatenate([centers[: 2 * bits], drawn])
-        distances = (bits - whole @ whole.T)[np.triu_indices(num_classes, 1)] / 2
-        if distances.min() > bits / 4 and distances.mean() >= bits / 2:
+        if _are_far_apart(whole):
             break
     return whole if num_classes > 2 * bits else centers
+
+
+def _are_far_apart(codes: np.ndarray) -> bool:
+    """Whether all are more than K/4 apart, and K/2 on average; all sums are exact."""
+    (num_codes, bits), total = codes.shape, 0.0
+    for start in range(0, num_codes, BLOCK_ROWS):
+        rows = codes[start : start + BLOCK_ROWS]
+        products = rows @ codes[start:].T
+        products = products[np.triu(np.ones(products.shape, bool), 1)]
+        if products.max(initial=-bits) >= bits / 2:
+            return False
+        total += products.sum()
+    return bool(total <= 0)
 
 
 @precise_loss
@@ -70,6 +84,7 @@ def make_csq(*, rule: str = "multi", quantization: float = WEIGHT) -> HashLoss:
         draws random centers and ties anew for adversarial training; see
         ``Loss.redraw``.
     """
+    first_alone = lookup("rule", rule, {"multi": False, "single": True})
 
     def init(key, bank: Bank):
         seed = jax.random.randint(key, (4,), 0, np.iinfo(np.int32).max, jnp.int32)
@@ -81,7 +96,7 @@ def make_csq(*, rule: str = "multi", quantization: float = WEIGHT) -> HashLoss:
 
     def targets(constants, labels):
         centers = constants["centers"]
-        if rule == "single":
+        if first_alone:
             return centers[labels.argmax(axis=1)]
         total = labels @ centers
         return jnp.where(total == 0, constants["ties"][None], jnp.sign(total))

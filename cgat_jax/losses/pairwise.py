@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from cgat_jax.errors import lookup
 from cgat_jax.losses.precise import precise_loss
 from cgat_jax.precision import full_precision
 from cgat_jax.types import (
@@ -65,12 +66,13 @@ def make_dpsh(*, eta: float = 0.001, eta_form: str = "mean") -> HashLoss:
         Labels, IJCAI 2016, Eq. 2 to 5. Means and eta = 0.001 follow the released code
         of CgAT; the DPSH paper sums and takes eta from 10 on.
     """
+    summed = lookup("eta_form", eta_form, {"mean": False, "sum": True})
 
     def apply(params, constants, logits: Logits, batch: Batch, bank: Bank, key):
         codes = jnp.tanh(logits)
         similar = similarity(batch.labels, bank.labels)
         pairs = likelihood(bank_products(codes, bank) / 2, similar)
-        size = codes.shape[1] / len(bank.codes) if eta_form == "sum" else 1.0
+        size = codes.shape[1] / len(bank.codes) if summed else 1.0
         rounding = masked_mean(rounding_error(codes), batch.mask)
         return masked_mean(pairs, batch.mask) + eta * size * rounding
 
@@ -135,10 +137,11 @@ def make_hashnet(*, continuation: bool = False, unseen: str = "labels") -> HashL
     References:
         Cao et al., HashNet: Deep Learning to Hash by Continuation, ICCV 2017, Eq. 4.
     """
+    seen_alone = lookup("unseen", unseen, {"labels": False, "dissimilar": True})
 
     def apply(params, constants, logits: Logits, batch: Batch, bank: Bank, key):
         similar = similarity(batch.labels, bank.labels)
-        if unseen == "dissimilar":
+        if seen_alone:
             seen = (bank.codes != 0).any(axis=1)
             similar = similar * seen.astype(similar.dtype)[None]
         inner = HASHNET_SCALE * bank_products(jnp.tanh(logits), bank)

@@ -138,7 +138,8 @@ def _backward(
     torch = _torch()
     with _evaluating(network) as given, torch.enable_grad():
         pixels = given(images).requires_grad_()
-        logits = _whole(network.module(pixels), cotangents.shape)
+        # A copy: PyTorch refuses a module that changes the pixels themselves in place.
+        logits = _whole(network.module(pixels.clone()), cotangents.shape)
         if not logits.requires_grad:
             raise InputError(
                 "the torch module's logits have no gradient: something in it detaches "

@@ -18,6 +18,7 @@ from cgat_jax.attacks.pgd import away_from_references, relax, uniform_noise
 from cgat_jax.attacks.references import GENERATED, LABELS
 from cgat_jax.config import Evaluate
 from cgat_jax.config.fields import listed
+from cgat_jax.errors import InputError
 from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.types import Bank, similarity
 
@@ -187,6 +188,15 @@ def test_settings_and_presets_change_the_budget():
 def test_a_preset_does_not_cut_what_needs_all_its_iterations(name, steps):
     assert budget_of(name, Evaluate(preset="fast")).steps == steps
     assert budget_of(name, Evaluate(preset="fast", steps=7)).steps == 7
+
+
+@pytest.mark.parametrize(
+    ("option", "word", "meant"),
+    [("relaxation", "logit", "logits"), ("alpha", "anneal", "annealed")],
+)
+def test_a_misspelled_word_of_a_budget_is_refused(option, word, meant):
+    with pytest.raises(InputError, match=f"unknown {option} '{word}'.*'{meant}'"):
+        Budget(**{option: word})
 
 
 def test_the_unit_relaxation_sees_no_scale(problem):

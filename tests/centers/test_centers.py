@@ -9,6 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from cgat_jax.centers import center_codes, weighted_center_codes
+from cgat_jax.errors import InputError
 from cgat_jax.types import Bank
 from tests import golden
 from tests.reference import centers as reference
@@ -180,6 +181,12 @@ def test_without_positives_nothing_is_guided(binary):
     bank = Bank(jnp.array([[1.0, -1.0]]), jnp.zeros((1, 2)))
     centers = center_codes(jnp.ones((1, 2)), bank, binary=binary)
     np.testing.assert_array_equal(centers, [[0.0, 0.0]])
+
+
+def test_an_unknown_weight_names_the_nearest():
+    bank = Bank(jnp.ones((1, 2)), jnp.ones((1, 2)))
+    with pytest.raises(InputError, match="unknown weights 'cosin'.*'cosine'"):
+        weighted_center_codes(jnp.ones((1, 2)), bank, weights="cosin")
 
 
 MAINSTAY = {

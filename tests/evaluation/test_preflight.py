@@ -39,6 +39,15 @@ def test_an_option_that_would_do_nothing_is_refused(section, changes, message):
         check_settings(config_of(section, **changes))
 
 
+@pytest.mark.parametrize("name", ["csq", "csq_c"])
+def test_a_code_length_that_a_loss_has_no_centers_for_is_refused(name):
+    config = config_of("loss", name=name)
+    check_settings(config)
+    config.model.bits = 48
+    with pytest.raises(InputError, match="csq needs model.bits to be a power of two"):
+        check_settings(config)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_takes_its_own_defaults(name):
     check_options(config_of("loss", name=name))

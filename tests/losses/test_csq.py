@@ -1,8 +1,11 @@
+import tracemalloc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cgat_jax.losses import csq
 from cgat_jax.losses.csq import hash_centers, make_csq
 from cgat_jax.types import Bank, Batch
 from tests.losses import toy
@@ -36,6 +39,36 @@ def test_more_classes_get_random_balanced_codes(rng, num_classes, bits):
     )
     np.testing.assert_array_equal(np.abs(extra), 1)
     np.testing.assert_array_equal((extra < 0).sum(axis=1), bits // 2)
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "bits"), [(5, 2), (38, 16), (80, 16), (90, 32), (300, 64)]
+)
+def test_drawn_centers_are_those_of_all_distances_at_once(
+    monkeypatch, num_classes, bits
+):
+    """Reference: Algorithm 1 with every distance in one table."""
+    monkeypatch.setattr(csq, "BLOCK_ROWS", 7)
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        for _ in range(20):
+            half = np.repeat([1.0, -1.0], bits // 2)
+            extra = [rng.permutation(half) for _ in range(num_classes - 2 * bits)]
+            first = reference.hadamard_centers(2 * bits, bits)
+            expected = np.concatenate([first, extra])
+            distances = _distances(expected)
+            if distances.min() > bits / 4 and distances.mean() >= bits / 2:
+                break
+        got = hash_centers(num_classes, bits, np.random.default_rng(seed))
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_many_classes_need_no_table_of_their_pairs(rng):
+    tracemalloc.start()
+    centers = hash_centers(4_000, 16, rng)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert centers.shape == (4_000, 16) and peak < 4_000**2 * 3
 
 
 def test_few_random_codes_keep_their_distance():

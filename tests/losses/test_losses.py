@@ -7,7 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cgat_jax.errors import InputError
 from cgat_jax.losses import LOSSES, make_loss
+from cgat_jax.losses.csq import make_csq
+from cgat_jax.losses.pairwise import make_dpsh, make_hashnet
 from tests.losses import toy
 
 _ONE_ZERO_ROW = np.ones((toy.ROWS, 1))
@@ -138,6 +141,19 @@ def test_a_setting_reaches_its_loss(rng, name, setting):
 def test_losses_of_pairs_within_the_batch_need_two_rows():
     least = {name: _loss(name).min_batch for name in LOSSES}
     assert least == dict.fromkeys(LOSSES, 1) | {"dch": 2, "dsdh_c": 2, "csq_c": 2}
+
+
+@pytest.mark.parametrize(
+    ("make", "option", "word", "meant"),
+    [
+        (make_csq, "rule", "singel", "single"),
+        (make_dpsh, "eta_form", "SUM", "sum"),
+        (make_hashnet, "unseen", "disimilar", "dissimilar"),
+    ],
+)
+def test_a_misspelled_word_of_an_option_is_refused(make, option, word, meant):
+    with pytest.raises(InputError, match=f"unknown {option} '{word}'.*'{meant}'"):
+        make(**{option: word})
 
 
 def test_an_unknown_loss_names_the_nearest():

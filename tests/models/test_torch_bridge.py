@@ -70,6 +70,27 @@ def test_logits_and_gradients_are_those_of_autograd(compiled, images, rng):
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-6, atol=1e-8)
 
 
+class _Normalizes(torch.nn.Module):
+    """Its input in place, as much released code does; then the network."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels):
+        pixels.sub_(0.4).div_(0.5)
+        return self.network(pixels)
+
+
+def test_a_module_may_change_its_input_in_place(images):
+    module = network().eval()
+    scaled = jnp.asarray((images - np.float32(0.4)) / np.float32(0.5))
+    encode, plain = from_torch(_Normalizes(module)), from_torch(module)
+    gradient = jax.grad(lambda x: encode(x).sum())(jnp.asarray(images))
+    expected = jax.grad(lambda x: plain(x).sum())(scaled) / 0.5
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-7)
+
+
 def test_gradients_are_those_of_finite_differences(images):
     encode = from_torch(network().double())
 
