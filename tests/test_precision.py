@@ -111,7 +111,7 @@ def test_prototype_networks_and_their_losses(classifier):
         return network.apply(params, LABELS).sum()
 
     found = _all_full(jax.value_and_grad(value), params)
-    assert len(found) >= 9 if classifier else 6
+    assert len(found) >= (9 if classifier else 6)
     if classifier:
         _all_full(
             functools.partial(make_targets, label_sets=np.ones((2, CLASSES))), params

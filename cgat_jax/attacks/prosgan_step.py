@@ -86,7 +86,8 @@ def first_state(
     zero = jnp.zeros((), jnp.int32)
     states = adam().init(generator), adam().init(discriminator)
     return GanState(
-        zero, generator, discriminator, singular_vectors, *states, jnp.zeros(())
+        *(zero, generator, discriminator, singular_vectors, *states),
+        jnp.zeros((), jnp.float32),
     )
 
 

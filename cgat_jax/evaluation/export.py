@@ -1,6 +1,6 @@
 """Trained networks as programs that run without this package: StableHLO and ONNX.
 
-Both take uint8 images [b, crop_size, crop_size, 3], any number b of them, and give the
+Both take uint8 images [b, crop_size, crop_size, 3], one or more, and give the
 packed codes, uint8 [b, ceil(bits / 8)], and the logits, float32 [b, bits]. Scaling and
 normalization are inside. Resizing and cropping are not, since Pillow's filter has no
 equal in either format: ``cgat_jax.data.crops.center_crops`` does both.
@@ -18,10 +18,11 @@ import numpy as np
 from jax import export
 
 from cgat_jax import __version__, sharding
-from cgat_jax.errors import InputError, lookup
+from cgat_jax.errors import InputError, NonFiniteError, lookup
 from cgat_jax.files.io import write_bytes
 from cgat_jax.files.trailers import check_trailed_out, read_payload, trailer_of
 from cgat_jax.models.onnx_graph import import_onnx, onnx_model
+from cgat_jax.types import PyTree
 
 KIND = "an exported network"
 PLATFORMS = ("cpu", "cuda")
@@ -35,7 +36,9 @@ class ExportedNetwork(NamedTuple):
 
     Attributes:
         encode: of uint8 images [b, crop_size, crop_size, 3] the packed codes, uint8
-            [b, ceil(bits / 8)], and the logits, float32 [b, bits], as NumPy arrays.
+            [b, ceil(bits / 8)], and the logits, float32 [b, bits], as NumPy arrays; b
+            may be 0. It raises an ``InputError`` for other images, and a
+            ``NonFiniteError`` where logits are not finite.
         card: what the network is: ``bits``, ``image_size``, ``crop_size``, ``enlarge``,
             ``classes``, ``network_sha256`` and others.
     """
@@ -45,21 +48,26 @@ class ExportedNetwork(NamedTuple):
 
 
 def write_export(
-    path: Path, apply: Callable[[jax.Array], jax.Array], card: dict[str, Any]
+    path: Path,
+    apply: Callable[[jax.Array], jax.Array],
+    weights: PyTree,
+    card: dict[str, Any],
 ) -> None:
     """Writes a network as its file's suffix says; whole or not at all.
 
     Args:
         path: ends in ``.stablehlo`` or ``.onnx``.
         apply: float32 images in [0, 1] to logits.
+        weights: the arrays that ``apply`` computes with.
         card: of the network.
 
     Raises:
-        InputError: another suffix, a package is not there, or the format cannot hold
-            the network.
+        InputError: another suffix, a package is not there, the weights are not finite,
+            or the format cannot hold the network.
         ForeignFilesError: something that is no exported network is there.
     """
     check_export_out(path)
+    _check_finite(weights)
     size = card["crop_size"]
     pixels = jax.ShapeDtypeStruct((1, size, size, 3), jnp.uint8)
     said = {key: card[key] for key in _SAID if key in card}
@@ -82,6 +90,18 @@ def check_export_out(path: Path) -> None:
         import_onnx()
     else:
         _import("flatbuffers", "a StableHLO file")
+
+
+def _check_finite(weights: PyTree) -> None:
+    """NaN is not above 0, so that a program would give codes of zeros and say nothing.
+
+    Raises:
+        InputError: names the first array that is not finite.
+    """
+    for place, array in jax.tree_util.tree_leaves_with_path(weights):
+        if not bool(jnp.isfinite(array).all()):
+            name = jax.tree_util.keystr(place, simple=True, separator="/")
+            raise InputError(f"weights: {name} is not finite; train the network again")
 
 
 def load_exported(path: str | Path) -> ExportedNetwork:
@@ -110,7 +130,32 @@ def load_exported(path: str | Path) -> ExportedNetwork:
     path = Path(path)
     payload, card = read_payload(path, KIND)
     reader = _stablehlo_program if card["format"] == "stablehlo" else _onnx_program
-    return ExportedNetwork(reader(payload), card)
+    return ExportedNetwork(_guarded(reader(payload), path, card), card)
+
+
+def _guarded(program, path: Path, card: dict[str, Any]):
+    """The program of a file, on what it is made for, giving what codes can be read of.
+
+    A runtime says of other images only what it cannot compute, if anything.
+    """
+    shape, bits = (card["crop_size"], card["crop_size"], 3), card["bits"]
+
+    def encode(pixels):
+        pixels = np.asarray(pixels)
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != shape:
+            raise InputError(
+                f"{path}: expected uint8 images [b, {', '.join(map(str, shape))}], got "
+                f"{pixels.dtype} {list(pixels.shape)}; center_crops makes them"
+            )
+        if not len(pixels):
+            codes = np.zeros((0, -(-bits // 8)), np.uint8)
+            return codes, np.zeros((0, bits), np.float32)
+        codes, logits = map(np.asarray, program(pixels))
+        if not np.isfinite(logits).all():
+            raise NonFiniteError(f"{path}: logits are not finite")
+        return codes, logits
+
+    return encode
 
 
 def _packing(apply: Callable[[jax.Array], jax.Array], bits: int) -> Callable[..., Any]:
@@ -168,24 +213,13 @@ _FORMATS = {".stablehlo": _stablehlo, ".onnx": _onnx}
 
 def _stablehlo_program(payload: bytes):
     _import("flatbuffers", "a StableHLO file")
-    program = jax.jit(export.deserialize(payload).call)
-
-    def encode(pixels):
-        codes, logits = program(np.asarray(pixels))
-        return np.asarray(codes), np.asarray(logits)
-
-    return encode
+    return jax.jit(export.deserialize(payload).call)
 
 
 def _onnx_program(payload: bytes):
     runtime = _import("onnxruntime", "running an ONNX file")
     session = runtime.InferenceSession(payload, providers=["CPUExecutionProvider"])
-
-    def encode(pixels):
-        codes, logits = session.run([*OUTPUTS], {"images": np.asarray(pixels)})
-        return codes, logits
-
-    return encode
+    return lambda pixels: session.run([*OUTPUTS], {"images": pixels})
 
 
 def _import(name: str, what: str) -> Any:

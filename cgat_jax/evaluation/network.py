@@ -202,8 +202,8 @@ class Network:
         ``cgat_jax.load_exported`` reads both formats back, with the essentials of the
         card; neither needs this package. They take uint8 images
         [b, crop_size, crop_size, 3], as ``cgat_jax.data.crops.center_crops`` makes
-        them, b free, and give packed codes, uint8 [b, ceil(bits / 8)] in the order of
-        ``numpy.packbits(codes > 0, axis=1)``, and the logits, float32 [b, bits].
+        them, b from 1 on, and give packed codes, uint8 [b, ceil(bits / 8)] in the order
+        of ``numpy.packbits(codes > 0, axis=1)``, and the logits, float32 [b, bits].
 
         Args:
             path: a name that ends in ``.stablehlo`` (for ``jax.export.deserialize``, on
@@ -216,9 +216,11 @@ class Network:
         Raises:
             ForeignFilesError: something else is there, which stays.
             InputError: another suffix; a package of the extra ``[export]`` is not
-                there; the network computes in bfloat16, which ONNX does not do.
+                there; a weight is not finite; the network computes in bfloat16, which
+                ONNX does not do.
         """
-        write_export(path := Path(path), self.apply, self._own_card())
+        weights = self.params, self.stats
+        write_export(path := Path(path), self.apply, weights, self._own_card())
         return path
 
     def _own_card(self) -> dict[str, Any]:

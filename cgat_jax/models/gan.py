@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from cgat_jax.models.layers.blocks import TORCH_DEFAULT, Dense
+from cgat_jax.models.layers.blocks import TORCH_DEFAULT, Dense, check_floating
 from cgat_jax.models.layers.convolution import conv2d, conv2d_transpose
 from cgat_jax.models.layers.norms import instance_norm, power_iteration, unit
 from cgat_jax.types import Images, PyTree
@@ -116,6 +116,7 @@ def _checked(width: float) -> float:
 
 
 def _check_images(images) -> tuple[int, int]:
+    check_floating(images)
     height, columns = images.shape[1:3]
     if min(height, columns) < MIN_SIZE or height % MULTIPLE or columns % MULTIPLE:
         raise ValueError(
@@ -210,7 +211,8 @@ class _SpectralConv(nn.Module):
 
     def _vector(self, name, length):
         def draw():
-            return unit(jax.random.normal(self.make_rng("params"), (length,)))
+            key = self.make_rng("params")
+            return unit(jax.random.normal(key, (length,), jnp.float32))
 
         return self.variable("vectors", name, draw)
 

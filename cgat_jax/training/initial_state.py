@@ -195,7 +195,7 @@ def new_state(
 def empty_bank(dataset: Dataset, bits: int) -> Bank:
     """The training images' labels, and codes of zeros."""
     labels = jnp.asarray(dataset.labels[dataset.split.train], jnp.float32)
-    return Bank(jnp.zeros((len(labels), bits)), labels)
+    return Bank(jnp.zeros((len(labels), bits), labels.dtype), labels)
 
 
 def initial_bank(

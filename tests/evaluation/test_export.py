@@ -1,6 +1,7 @@
 """Exported networks: the codes of the network itself, in other runtimes."""
 
 import errno
+import re
 import sys
 
 import jax
@@ -11,7 +12,12 @@ from jax import export as jax_export
 
 from cgat_jax.data.crops import center_crops
 from cgat_jax.data.datasets.quickstart import render_scene
-from cgat_jax.errors import DamagedFileError, ForeignFilesError, InputError
+from cgat_jax.errors import (
+    DamagedFileError,
+    ForeignFilesError,
+    InputError,
+    NonFiniteError,
+)
 from cgat_jax.evaluation.export import load_exported
 from cgat_jax.evaluation.network import Network
 from cgat_jax.files import io
@@ -138,6 +144,45 @@ def test_the_onnx_file_is_a_model_by_the_book(files):
         ("logits", ["b", 12], "tensor(float)"),
     ]
     assert "network_sha256" in session.get_modelmeta().custom_metadata_map["cgat_jax"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_no_images_have_no_codes(suffix, files):
+    packed, logits = load_exported(files[suffix]).encode(np.zeros((0, 32, 32, 3), "u1"))
+    assert (packed.shape, packed.dtype) == ((0, 2), np.uint8)
+    assert (logits.shape, logits.dtype) == ((0, 12), np.float32)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_is_no_crop_of_the_network_is_one_line(suffix, files):
+    encode, _ = load_exported(files[suffix])
+    for images, got in (
+        (np.zeros((2, 32, 32, 3), np.float32), "float32 [2, 32, 32, 3]"),
+        (np.zeros((2, 33, 32, 3), np.uint8), "uint8 [2, 33, 32, 3]"),
+        (np.zeros((32, 32, 3), np.uint8), "uint8 [32, 32, 3]"),
+    ):
+        expected = re.escape(f"expected uint8 images [b, 32, 32, 3], got {got}; ")
+        with pytest.raises(InputError, match=f"^{files[suffix]}: {expected}.*$"):
+            encode(images)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_weights_that_are_not_finite_do_not_go_out(suffix, net, tmp_path):
+    bias = net.params["head"]["bias"].at[3].set(jnp.nan)
+    params = net.params | {"head": net.params["head"] | {"bias": bias}}
+    broken = Network(params, net.stats, net.card)
+    with pytest.raises(InputError, match="weights: .*head/bias is not finite"):
+        broken.export(tmp_path / f"net{suffix}")
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_logits_that_are_not_finite_give_no_code(suffix, net, crops, tmp_path):
+    head = jax.tree.map(lambda x: jnp.sign(x) * 3e38, net.params["head"])
+    broken = Network(net.params | {"head": head}, net.stats, net.card)
+    encode, _ = load_exported(broken.export(path := tmp_path / f"net{suffix}"))
+    with pytest.raises(NonFiniteError, match=f"^{path}: logits are not finite"):
+        encode(crops[:2])
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

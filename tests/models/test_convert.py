@@ -425,6 +425,18 @@ def test_the_command_refuses_a_malicious_file(tmp_path):
 
 
 @pytest.mark.parametrize("new", [True, False])
+def test_a_tensor_whose_values_are_not_those_stored_is_refused(new, tmp_path):
+    torch = pytest.importorskip("torch")
+    state = {"w": torch._neg_view(torch.ones(3))}
+    torch.save(state, tmp_path / "w", _use_new_zipfile_serialization=new)
+    with pytest.raises(InputError, match="is refused: .* save its resolve_neg"):
+        read_torch_file(tmp_path / "w")
+    state["w"] = state["w"].resolve_neg()
+    torch.save(state, tmp_path / "w", _use_new_zipfile_serialization=new)
+    assert read_torch_file(tmp_path / "w")["w"].tolist() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize("new", [True, False])
 def test_what_torch_saves_is_read_bit_by_bit(new, tmp_path):
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)

@@ -191,6 +191,21 @@ def test_the_discriminator_equals_numpy_and_carries_its_vectors(rng):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
+def test_singular_vectors_are_float32_in_double_precision_as_well(x64):
+    images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    params, vectors = jax.eval_shape(
+        make_discriminator(CLASSES, width=WIDTH).init, jax.random.key(0), images
+    )
+    leaves = jax.tree.leaves((params, vectors))
+    assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
+
+
+def test_pixels_that_are_integers_are_refused():
+    pixels = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.uint8)
+    with pytest.raises(ValueError, match=r"in \[0, 1\], got uint8; divide"):
+        jax.eval_shape(make_discriminator(2).init, jax.random.key(0), pixels)
+
+
 def test_wrong_sizes_and_widths_are_named(rng):
     key = jax.random.key(0)
     for size in (16, 40):

@@ -45,6 +45,28 @@ def built(name, rng, **options):
 
 
 @pytest.mark.parametrize("name", BACKBONES)
+def test_pixels_that_are_integers_are_refused(name):
+    model = make_model(name, outputs=8)
+    pixels = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.uint8)
+    with pytest.raises(ValueError, match=r"in \[0, 1\], got uint8; divide"):
+        jax.eval_shape(model.init, jax.random.key(0), pixels)
+
+
+@pytest.mark.parametrize("name", ["vgg11_bn", "resnet18"])
+def test_statistics_are_float32_in_double_precision_as_well(name, x64):
+    model = make_model(name, outputs=8)
+    images = jax.ShapeDtypeStruct((2, 224, 224, 3), jnp.float32)
+    params, stats = jax.eval_shape(model.init, jax.random.key(0), images)
+
+    def train(params, stats, images):
+        return model.apply(params, stats, images, key=jax.random.key(0))
+
+    changed = jax.eval_shape(train, params, stats, images)[1]
+    leaves = jax.tree.leaves((stats, changed))
+    assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
 def test_parameter_counts(name):
     """Torchvision's counts with a head of 32 units (1000 there)."""
     model = make_model(name, outputs=32)

@@ -23,7 +23,12 @@ _STD = (0.229, 0.224, 0.225)
 
 
 def normalize(images: jax.Array, dtype: str) -> jax.Array:
-    """Images in [0, 1] as the networks see them: ImageNet's mean 0 and variance 1."""
+    """Images in [0, 1] as the networks see them: ImageNet's mean 0 and variance 1.
+
+    Raises:
+        ValueError: they are integers, such as pixels from 0 to 255.
+    """
+    check_floating(images)
     mean, std = jnp.array(_MEAN, images.dtype), jnp.array(_STD, images.dtype)
     channels = (1, 1, 1, 3)
     return ((images - mean.reshape(channels)) / std.reshape(channels)).astype(dtype)
@@ -32,6 +37,15 @@ def normalize(images: jax.Array, dtype: str) -> jax.Array:
 def flatten(x: jax.Array) -> jax.Array:
     """[B, H, W, C] to [B, H * W * C]; PyTorch's order is C, H, W."""
     return x.reshape(x.shape[0], -1)
+
+
+def check_floating(images: jax.Array) -> None:
+    """Raises a ValueError unless the images are floating point numbers."""
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(
+            f"images: expected floating point numbers in [0, 1], got {images.dtype}; "
+            "divide pixels from 0 to 255 by 255"
+        )
 
 
 def check_size(name: str, images: jax.Array, size: int) -> None:
@@ -119,8 +133,8 @@ class BatchNorm(nn.Module):
         channels = (x.shape[-1],)
         scale = self.param("scale", nn.initializers.ones, channels, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, channels, jnp.float32)
-        means = self.variable("batch_stats", "mean", jnp.zeros, channels)
-        variances = self.variable("batch_stats", "var", jnp.ones, channels)
+        means = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
+        variances = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
         x, mean, var = x.astype(jnp.float32), means.value, variances.value
         if train:
             mean, var, count = _moments(x, mask)
@@ -136,7 +150,7 @@ class BatchNorm(nn.Module):
 
 def _moments(x, mask):
     """Mean and biased variance [C] of the real rows, and the number of values."""
-    rows = jnp.ones(len(x)) if mask is None else mask.astype(x.dtype)
+    rows = jnp.ones(len(x), x.dtype) if mask is None else mask.astype(x.dtype)
     count = jnp.maximum(rows.sum(), 1) * (x.shape[1] * x.shape[2])
     rows = rows.reshape(-1, 1, 1, 1)
     mean = (rows * x).sum(axis=(0, 1, 2)) / count

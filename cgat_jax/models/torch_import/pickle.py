@@ -123,14 +123,15 @@ class _Call:
         return self._function(*arguments)
 
 
-def _rebuild_tensor(storage, offset, size, strides, *_) -> Tensor:
+def _rebuild_tensor(storage, offset, size, strides, *rest) -> Tensor:
     whole = isinstance(size, tuple) and isinstance(strides, tuple)
     if not isinstance(storage, Storage) or not whole or len(size) != len(strides):
         raise Refused("a tensor's parts are of the wrong kinds")
+    if any(rest[2:]):  # behind whether it has a gradient, and hooks
+        raise Refused("a tensor is marked, as negated ones are: save its resolve_neg()")
     if len(size) > _MOST_AXES:
         raise Refused(f"a tensor has {len(size)} axes, more than {_MOST_AXES}")
-    numbers = (offset, *size, *strides)
-    if any(type(number) is not int or number < 0 for number in numbers):
+    if any(type(n) is not int or n < 0 for n in (offset, *size, *strides)):
         raise Refused("a tensor's sizes must be numbers of at least 0")
     reach = offset + sum((n - 1) * s for n, s in zip(size, strides, strict=True))
     count = math.prod(size)
