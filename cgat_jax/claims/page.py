@@ -18,10 +18,10 @@ made from their claims (`python -m experiments.claim page`); nobody types its nu
 net = cj.load_network("NAME")
 ```
 
-MAP@R in % of all queries, with the 95 % interval over queries; *split* has the queries,
-the images that they search, and how the digest of labels, split and contents begins;
-*worst case* is the ensemble `standard-v1`, in a ball of that size; *sanity* says how
-many passed of the checks of an attack that could be made.
+MAP@R in % of all queries, with the 95 % interval over queries; behind the name of the
+*data* begins the digest of their labels, split and contents, as only the same can be
+compared; *worst case* is the ensemble `standard-v1`, in a ball of that size; *sanity*
+says how many passed of the checks of an attack that could be made.
 [How a claim is made, sent and checked](leaderboard.md).
 """
 
@@ -38,9 +38,8 @@ def claims_page(claims: Sequence[Claim]) -> str:
     ordered = sorted(claims, key=order)
     lines = [
         HEAD,
-        "| name | data, R | split | network | ball | clean | worst case | chance | "
-        "sanity |",
-        "| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| name | data, R | network | ball | clean | worst case | chance | sanity |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
         *[_row(claim) for claim in ordered],
     ]
     return "\n".join([*lines, *[_section(claim) for claim in ordered]])
@@ -57,8 +56,7 @@ def _row(claim: Claim) -> str:
         + " | ".join(
             [
                 f"[`{claim['name']}`](#{claim['name']})",
-                f"{data}, {measured['top_k']}",
-                _split(claim["data"]),
+                f"{data} `{claim['data']['sha256'][:6]}`, {measured['top_k']}",
                 f"{backbone}, {network['bits']} bits, {defense}",
                 _ball(claim),
                 names.percent(_map(claim, "clean")),
@@ -70,12 +68,6 @@ def _row(claim: Claim) -> str:
         )
         + " |"
     )
-
-
-def _split(data: dict[str, Any]) -> str:
-    """Sizes and digest of the data: numbers of others cannot be compared."""
-    sizes = f"{data['num_queries']:,} of {data['num_database']:,}"
-    return f"{sizes}, `{data['sha256'][:6]}`"
 
 
 def _section(claim: Claim) -> str:
