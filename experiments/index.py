@@ -8,7 +8,7 @@ r"""Builds a search index: a network's database, or any folder of photos.
 Without --images, the index holds the run's database, and comes with some of its
 queries and with what center codes are made of, for the page of experiments.serve.
 Photos are found in the folder and in all below it, and are known by their paths; those
-that cannot be read are named and left out. The same command again goes on where it was
+that cannot be used are named and left out. The same command again goes on where it was
 interrupted, and brings the index up to a folder that changed.
 
 By default FAISS searches, or NumPy where FAISS is not installed: as exact, and slower

@@ -10,6 +10,7 @@ Exit codes: 0 done, 2 refused (a line on what and where).
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def main(values: flags.FlagValues, paths: list[str]) -> int:
     from cgat_jax.files.ownership import check_out_file
     from cgat_jax.search import Index
     from cgat_jax.search.page import found_page
-    from cgat_jax.search.pictures import read_photo
+    from cgat_jax.search.pictures import check_size, read_photo
 
     logging.set_verbosity(logging.WARNING)
     if not values.index:
@@ -52,17 +53,20 @@ def main(values: flags.FlagValues, paths: list[str]) -> int:
     photos = [read_photo(Path(path)) for path in paths]
     prefer_fast_cpu_convolutions()
     index = Index.load(values.index)
+    for path, photo in zip(paths, photos, strict=True):
+        check_size(photo, Path(path), index.network.card)
     size = index.catalogue.count(values.label)
     k = values.k if values.label else min(values.k, size)
     more = index.search(photos, k + (k < size), label=values.label)
     found = first(more, k)
-    for row, path in enumerate(paths):
+    names = [os.fsencode(path).decode("utf-8", "backslashreplace") for path in paths]
+    for row, path in enumerate(names):
         say_json(path, found, row) if values.json else say(path, found, row)
         nearest = more.distances[row]
         if not values.json and (nearest[k:] == nearest[k - 1]).any():
             print(_TIED)
     if values.html:
-        page = found_page(index, dict(zip(paths, photos, strict=True)), found)
+        page = found_page(index, dict(zip(names, photos, strict=True)), found)
         write_text(Path(values.html), f"{_MARK}\n{page}")
         print(values.html, file=sys.stderr)
     return 0

@@ -50,7 +50,9 @@ def add_photos(
     """Brings an index up to a folder of photos.
 
     New files are added and changed ones encoded again, under their paths below the
-    folder; what is gone is removed. Items that did not come from files stay.
+    folder; what is gone is removed. Items that did not come from files stay. Files
+    that cannot be read, whose names are no UTF-8, or that are too small for a network
+    that does not enlarge are left out.
 
     Args:
         index: lies in a folder, so that it goes on where it was interrupted.
@@ -68,7 +70,7 @@ def add_photos(
     gone = from_files.difference(photos.paths)
     changed, failed, added = from_files.intersection(todo), {}, 0
     index.remove(sorted(gone))
-    read = readable(photos, todo, failed)
+    read = readable(photos, todo, failed, index.network.card)
     with progress.bar("index", len(todo), unit="img") as bar:
         while chunk := list(itertools.islice(read, CHUNK)):
             check_stop()

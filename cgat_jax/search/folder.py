@@ -1,5 +1,6 @@
 """The folder of an index: its files, and which network and engine it is of."""
 
+import contextlib
 import uuid
 from pathlib import Path
 
@@ -7,8 +8,10 @@ from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.evaluation.network import Network
 from cgat_jax.evaluation.trained_networks import load_network
 from cgat_jax.files.io import read_sealed, write_sealed
+from cgat_jax.files.locks import locked
 from cgat_jax.files.ownership import check_folder, claim_folder, kind_of
 from cgat_jax.models.network_file import NETWORK_FILE
+from cgat_jax.search.catalogue import Catalogue
 from cgat_jax.search.engines import EngineSettings, make_engine
 
 INDEX_FILE, CATALOGUE_FILE = "index.json", "catalogue.sqlite"
@@ -16,27 +19,53 @@ FORMAT = 1
 """Version of an index's folder."""
 
 
-def create_folder(path: Path, network: Network, settings: EngineSettings) -> Path:
-    """Makes the folder of an index, without any image yet.
+def create_folder(
+    path: Path,
+    network: Network,
+    settings: EngineSettings,
+    catalogue: Catalogue | None = None,
+) -> Path:
+    """Makes the folder of an index.
+
+    The file that makes it an index is written last: what an attempt left that was cut
+    off is none, and makes room for the next.
+
+    Args:
+        path: of the folder.
+        network: that made the codes.
+        settings: of the engine.
+        catalogue: is copied; by default there is no image yet.
 
     Raises:
         ForeignFilesError: something else is there.
         InputError: an index is there, or the engine cannot be had.
+        InUseError: another process makes one there.
         OSError: it cannot be written.
     """
     check_folder(path, "index")
-    if (path / INDEX_FILE).exists():
-        raise InputError(f"{path}: holds an index already; choose another folder")
+    _check_no_index(path)
     if settings.uri and settings.collection == EngineSettings().collection:
         settings = settings._replace(collection=f"cgat_jax_{uuid.uuid4().hex[:16]}")
     make_engine(network.bits, settings).close()  # what is missing is said now
     claim_folder(path, "index")
-    network.save(path / NETWORK_FILE)
     engine = settings._replace(folder=None)._asdict()
     content = {"format": FORMAT, "engine": {k: v for k, v in engine.items() if v}}
     content["network_sha256"] = network.sha256
-    write_sealed(path / INDEX_FILE, content)
+    with locked(path):
+        _check_no_index(path)
+        network.save(path / NETWORK_FILE)
+        for suffix in ("", "-wal", "-shm"):  # SQLite's own
+            (path / f"{CATALOGUE_FILE}{suffix}").unlink(missing_ok=True)
+        with contextlib.closing(Catalogue(path / CATALOGUE_FILE)) as own:
+            if catalogue is not None:
+                catalogue.copy_to(own)
+        write_sealed(path / INDEX_FILE, content)
     return path
+
+
+def _check_no_index(path: Path) -> None:
+    if (path / INDEX_FILE).exists():
+        raise InputError(f"{path}: holds an index already; choose another folder")
 
 
 def is_index(path: Path) -> bool:

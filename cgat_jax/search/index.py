@@ -1,6 +1,5 @@
 """An index: images by their codes, to search with the network that made these."""
 
-import contextlib
 import os
 import threading
 from collections.abc import Sequence
@@ -70,7 +69,7 @@ class Index:
         network: Network,
         images: Sequence[Any] | np.ndarray,
         ids: Sequence[Any] | np.ndarray | None = None,
-        labels: Sequence[Sequence[str]] | None = None,
+        labels: Sequence[Any] | np.ndarray | None = None,
         *,
         engine: EngineSettings | str = "auto",
     ) -> "Index":
@@ -80,7 +79,7 @@ class Index:
             network: encodes them, and all queries.
             images: as ``Network.encode`` takes them.
             ids: their names or numbers, each once; 0, 1, ... by default.
-            labels: names of the classes of each; none by default.
+            labels: a list of names of classes for each; none by default.
             engine: a key of ``cgat_jax.search.ENGINES``, or settings.
 
         Raises:
@@ -104,12 +103,13 @@ class Index:
         Raises:
             FileNotFoundError: there is nothing at the path.
             InputError: it holds no index, or one of another version.
-            DamagedFileError: a file is not as it was written.
+            DamagedFileError: a file is missing, or is not as it was written.
         """
         path = Path(path)
         network, settings = open_folder(path)
         settings = (engine or settings)._replace(folder=path)
-        return cls(network, Catalogue(path / CATALOGUE_FILE), settings, path)
+        catalogue = Catalogue(path / CATALOGUE_FILE, is_made=True)
+        return cls(network, catalogue, settings, path)
 
     def __len__(self) -> int:
         return len(self.catalogue)
@@ -130,10 +130,7 @@ class Index:
             ForeignFilesError, InputError: something else, or another index, is there.
             OSError: it cannot be written.
         """
-        path = create_folder(Path(path), self.network, self.settings)
-        with contextlib.closing(Catalogue(path / CATALOGUE_FILE)) as copy:
-            self.catalogue.copy_to(copy)
-        return path
+        return create_folder(Path(path), self.network, self.settings, self.catalogue)
 
     def close(self) -> None:
         """Closes its files.
@@ -147,7 +144,7 @@ class Index:
         self,
         images: Sequence[Any] | np.ndarray,
         ids: Sequence[Any] | np.ndarray,
-        labels: Sequence[Sequence[str]] | None = None,
+        labels: Sequence[Any] | np.ndarray | None = None,
         *,
         origins: Sequence[str] | None = None,
     ) -> np.ndarray:
@@ -164,7 +161,8 @@ class Index:
 
         Raises:
             InputError: an image cannot be used, an id is taken or is neither text nor
-                a whole number, or the lengths differ.
+                a whole number of 63 bits, labels are no lists of names, or the lengths
+                differ.
             OSError: they cannot be written.
         """
         with self._lock:  # one program is compiled once

@@ -1,5 +1,6 @@
 """Items from images and ids, and what a search gives."""
 
+import contextlib
 import itertools
 import os
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from jaxtyping import Int, Int64
 from cgat_jax.errors import InputError
 from cgat_jax.evaluation.network import Network
 from cgat_jax.search.catalogue import Catalogue
+from cgat_jax.search.checked import checked_ids, checked_labels
 from cgat_jax.search.engines import Engine, Packed, pack_bits
 from cgat_jax.search.pictures import small_picture
 from cgat_jax.search.rows import Id, Item
@@ -58,7 +60,7 @@ def items_of(
     images: Sequence[Any] | np.ndarray,
     ids: Sequence[Any] | np.ndarray,
     *,
-    labels: Sequence[Sequence[str]] | None,
+    labels: Sequence[Any] | np.ndarray | None,
     origins: Sequence[str] | None,
 ) -> list[Item]:
     """Items of images, each with a small picture, or of codes, which have none.
@@ -84,22 +86,19 @@ def items_of(
 
 
 def _ids_and_labels(
-    ids: Sequence[Any] | np.ndarray, labels: Sequence[Sequence[str]] | None, count: int
+    ids: Sequence[Any] | np.ndarray,
+    labels: Sequence[Any] | np.ndarray | None,
+    count: int,
 ) -> tuple[list[Id], list[tuple[str, ...]]]:
-    ids = [_checked(id_) for id_ in ids]
-    names = [()] * count if labels is None else [tuple(own) for own in labels]
+    ids = checked_ids(ids)
+    given = [()] * count if labels is None else labels
+    names = [checked_labels(own, f"image {i}") for i, own in enumerate(given)]
     if not len(ids) == len(names) == count:
         raise InputError(
             f"{count} images, {len(ids)} ids and {len(names)} lists of labels: "
             "expected as many of each"
         )
     return ids, names
-
-
-def _checked(id_: Any) -> Id:
-    if isinstance(id_, bool) or not isinstance(id_, str | int | np.integer):
-        raise InputError(f"id {id_!r}: expected text or a whole number")
-    return id_ if isinstance(id_, str) else int(id_)
 
 
 def result_of(
@@ -131,11 +130,12 @@ def fill(engine: Engine, catalogue: Catalogue) -> None:
         DamagedFileError: an item is not as it was written.
     """
     held = engine.numbers()
-    for numbers, codes, labels in catalogue.codes():
-        new = np.array([number not in held for number in numbers.tolist()])
-        held.difference_update(numbers.tolist())
-        if new.any():
-            some = [own for own, is_new in zip(labels, new, strict=True) if is_new]
-            engine.add(numbers[new], codes[new], some)
+    with contextlib.closing(catalogue.codes()) as blocks:
+        for numbers, codes, labels in blocks:
+            new = np.array([number not in held for number in numbers.tolist()])
+            held.difference_update(numbers.tolist())
+            if new.any():
+                some = [own for own, is_new in zip(labels, new, strict=True) if is_new]
+                engine.add(numbers[new], codes[new], some)
     if held:
         engine.remove(np.array(sorted(held), np.int64))

@@ -3,9 +3,9 @@
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -13,6 +13,7 @@ from PIL import Image
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.images import SUFFIXES, decode
 from cgat_jax.errors import InputError
+from cgat_jax.search.checked import checked_text
 
 SIDE = 160
 """Longest side of a small picture in pixels."""
@@ -62,10 +63,28 @@ def read_photo(path: Path) -> np.ndarray:
     """RGB uint8 [h, w, 3] of a file.
 
     Raises:
-        DataError: it is no complete image, or too large.
+        DataError: it is no complete image, or too large to be decoded.
         OSError: it cannot be read.
     """
     return decode(path.read_bytes(), str(path))
+
+
+def check_size(photo: np.ndarray, path: Path, card: Mapping[str, Any]) -> None:
+    """Finds that a network sees a whole square of a photo.
+
+    Args:
+        photo: RGB uint8 [h, w, 3].
+        path: of it, for the message.
+        card: of the network, which may not enlarge.
+
+    Raises:
+        DataError: the photo is too small.
+    """
+    height, width = photo.shape[:2]
+    if not card["enlarge"] and min(height, width) < (size := card["crop_size"]):
+        raise DataError(
+            f"{path}: {width} x {height} pixels, smaller than the network's {size}"
+        )
 
 
 def origin_of(path: Path) -> str:
@@ -75,15 +94,26 @@ def origin_of(path: Path) -> str:
 
 
 def readable(
-    photos: Photos, paths: list[str], failed: dict[str, str]
+    photos: Photos, paths: list[str], failed: dict[str, str], card: Mapping[str, Any]
 ) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yields (path, origin, image) of the files that can be read; notes the others."""
+    """Yields (path, origin, image) of the files that can be used; notes the others.
+
+    Args:
+        photos: of a folder.
+        paths: those of them that are wanted.
+        failed: gets a line for each that cannot be read, kept or encoded.
+        card: of the network that is to encode them.
+    """
     for path in paths:
+        place = photos.folder / path
         try:
-            origin = origin_of(photos.folder / path)
-            yield path, origin, read_photo(photos.folder / path)
-        except (DataError, OSError) as error:
+            checked_text(path, "photo")  # to be an id; names of files are any bytes
+            origin, photo = origin_of(place), read_photo(place)
+            check_size(photo, place, card)
+        except (InputError, OSError) as error:
             failed[path] = " ".join(str(error).split())
+        else:
+            yield path, origin, photo
 
 
 def small_picture(image: np.ndarray, side: int = SIDE) -> bytes:

@@ -3,7 +3,12 @@
 import functools
 import hashlib
 import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
+
+from cgat_jax.errors import InputError
 
 Id = str | int
 SCHEMA = """
@@ -63,3 +68,38 @@ def names_of(text: str) -> tuple[str, ...]:
 def row_digest(*row) -> bytes:
     """Of all other columns of an item."""
     return hashlib.blake2b(repr(row).encode(), digest_size=8).digest()
+
+
+def count_labels(
+    db: sqlite3.Connection, labels: Iterable[Iterable[str]], sign: int
+) -> None:
+    """Notes how many items a label has, and how many there are."""
+    counts = Counter(name for own in labels for name in {"", *own})
+    db.executemany(
+        "INSERT INTO labels (name, items) VALUES (?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET items = items + excluded.items",
+        [(name, sign * count) for name, count in counts.items()],
+    )
+
+
+def insert(db: sqlite3.Connection, item: Item) -> int:
+    """Adds an item; its number.
+
+    Raises:
+        InputError: its id is there already.
+    """
+    labels = json.dumps(item.labels)
+    try:
+        row = db.execute(
+            "INSERT INTO items (id, code, labels, origin, digest) "
+            "VALUES (?, ?, ?, ?, '')",
+            (item.id, item.code, labels, item.origin),
+        )
+    except sqlite3.IntegrityError as error:
+        raise InputError(f"id {item.id!r}: is in the index already") from error
+    number = row.lastrowid
+    digest = row_digest(number, item.id, item.code, labels, item.origin)
+    db.execute("UPDATE items SET digest = ? WHERE number = ?", (digest, number))
+    if item.picture:
+        db.execute("INSERT INTO pictures VALUES (?, ?)", (number, item.picture))
+    return number

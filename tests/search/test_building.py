@@ -1,5 +1,6 @@
 """Indexes of photos and of runs, by the programs, as a user has them."""
 
+import dataclasses
 import json
 import os
 import re
@@ -66,6 +67,35 @@ def test_photos_are_found_by_their_paths(folder, index):
     assert labels["cat/1.png"] == ("cat",) and labels["dog/old/5.png"] == ("dog",)
     picture = index.catalogue.picture(int(found.numbers[0, 0]))
     assert picture.startswith(b"\xff\xd8")
+
+
+def test_a_name_that_is_no_text_is_named_and_left_out(folder, index, tmp_path):
+    other = folder / os.fsdecode(b"d\xe9j\xe0") / "vu.png"
+    other.parent.mkdir()
+    Image.fromarray(photos(1, seed=7)[0]).save(other)
+    built = add_photos(index, folder, label_by_folder=True)
+    assert built.added == 9 and paths_of(index) == PATHS
+    lines = [why for path, why in built.failed.items() if path.endswith("vu.png")]
+    assert lines == [r"photo 'd\udce9j\udce0/vu.png': is no text of UTF-8"]
+    assert add_photos(index, folder)[:3] == (0, 0, 0)
+    odd = tmp_path / os.fsdecode(b"\xe9")  # only what lies below is an id
+    folder.rename(odd)
+    assert add_photos(index, odd)[:3] == (0, 0, 0)
+
+
+def test_a_photo_that_is_too_small_is_named_and_left_out(folder, tmp_path):
+    fixed = dataclasses.replace(network(), card=network().card | {"enlarge": False})
+    create_folder(tmp_path / "index", fixed, EngineSettings("numpy"))
+    index = Index.load(tmp_path / "index")
+    for name, size in (("small.png", (50, 31)), ("fits.png", (50, 32))):
+        Image.new("RGB", size, "red").save(folder / name)
+    built = add_photos(index, folder)
+    assert built.added == 10 and "fits.png" in paths_of(index)
+    text = "small.png: 50 x 31 pixels, smaller than the network's 32"
+    assert built.failed["small.png"] == f"{folder}/{text}"
+    index.close()
+    done = program("search", f"--index={tmp_path}/index", folder / "small.png")
+    assert done.returncode == 2 and text in done.stderr
 
 
 def test_an_index_follows_its_folder(folder, index):
@@ -195,6 +225,10 @@ def test_the_programs_from_photos_to_answers(folder, tmp_path, weights):
     done = program("search", *asked, "--json")
     (line,) = [json.loads(x) for x in done.stdout.splitlines()]
     assert line["photo"] == str(photo) and len(line["found"]) == 3
+    odd = tmp_path / os.fsdecode(b"\xe9.png")
+    odd.write_bytes(photo.read_bytes())
+    done = program("search", f"--index={out}", odd, f"--html={page}")
+    assert done.returncode == 0 and r"\xe9.png" in done.stdout, done.stderr
     page.write_text("mine")
     done = program("search", *asked, f"--html={page}")
     assert done.returncode == 2 and page.read_text() == "mine"

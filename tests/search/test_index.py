@@ -70,6 +70,7 @@ def test_codes_of_another_network_are_refused(index):
         ({"k": 13}, "k: expected 1 to 12"),
         ({"k": 5, "label": "a"}, "k: expected 1 to 4"),
         ({"label": "cat"}, "label 'cat'"),
+        ({"label": "\udce9"}, r"label '\\udce9': is no text of UTF-8"),
         ({"queries": []}, "expected one at least"),
         ({"queries": np.zeros((0, 16), np.int8)}, "expected one at least"),
         ({"queries": np.zeros((2, 9, 9), np.uint8)}, r"\[n, H, W, 3\]"),
@@ -90,14 +91,74 @@ def test_adding_is_all_or_nothing(index):
         (["x"], "2 images, 1 ids"),
         (["x", 1.5], "id 1.5: expected text or a whole number"),
         (["x", True], "id True"),
+        (["x", 2**64], "id: expected a whole number of at most 63 bits, got 65"),
+        (["x", -(2**63) - 1], "at most 63 bits"),
+        (["x", 10**5000], "at most 63 bits"),
+        (["x", "\udce9.jpg"], r"id '\\udce9.jpg': is no text of UTF-8"),
+        ("xy", "ids: expected a list of them, got 'xy'"),
     ):
-        with pytest.raises(InputError, match=why):
+        with pytest.raises(InputError, match=why) as error:
             index.add(new, ids)
+        assert "\n" not in str(error.value)
         assert len(index) == 12
         assert index.search(new, k=12).distances.shape == (2, 12)
     with pytest.raises(InputError, match="image 1"):
         index.add([new[0], np.zeros((3, 3))], ["x", "y"])
     assert len(index) == 12
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        ([["cat"], [""]], r"labels of image 1: expected a list of names, got \[''\]"),
+        ([[0], [1]], r"labels of image 0: .* got \[0\]"),
+        (["cat", "dog"], "labels of image 0: .* got 'cat'"),
+        (np.array(["cat", "dog"]), "labels of image 0: .*'cat'"),
+        ("ab", "labels of image 0: .* got 'a'"),
+        ([["cat"], None], "labels of image 1: .* got None"),
+        ([["cat"], 7], "labels of image 1: .* got 7"),
+        ([["cat"], ["\ud800"]], r"label of image 1 '\\ud800': is no text of UTF-8"),
+    ],
+)
+def test_what_are_no_labels_is_refused_before_anything_is_written(
+    index, tmp_path, labels, why
+):
+    folder = index.save(tmp_path / "index")
+    again = Index.load(folder)
+    with pytest.raises(InputError, match=why) as error:
+        again.add(photos(2, seed=3), ["x", "y"], labels)
+    assert "\n" not in str(error.value)
+    assert len(again) == len(Index.load(folder)) == 12
+    again.add(photos(2, seed=3), ["x", "y"], [["cat"], []])
+    again.close()
+    assert len(Index.load(folder)) == 14
+
+
+def test_items_that_cannot_be_kept_are_refused(index):
+    for item, why in (
+        (Item("x", ("",), b"\0\0"), "labels of id 'x'"),
+        (Item("x", "cat", b"\0\0"), "labels of id 'x'"),
+        (Item(2**64, (), b"\0\0"), "63 bits"),
+        (Item("x", (), b"\0\0", origin=5), "origin: expected text, got 5"),
+    ):
+        with pytest.raises(InputError, match=why):
+            index.add_items([item])
+        assert len(index) == 12
+
+
+def test_texts_and_numbers_of_numpy_are_read_back(index, tmp_path):
+    labels = np.array([["cat"], ["dog"]])
+    index.add(photos(2, seed=3), np.array(["x", "y"]), labels, origins=["1", "2"])
+    index.add(photos(1, seed=4), np.array([77]))
+    index.remove(np.array([0, 2]))
+    again = Index.load(index.save(tmp_path / "index"))
+    again.remove(np.array(["y"]))
+    assert {"x", 77} <= {*again.catalogue.origins()} and len(again) == 12
+    assert again.search(photos(2, seed=3)[:1], k=1, label="cat").ids == [["x"]]
+    with pytest.raises(InputError, match="id 999: is not in the index"):
+        again.remove(np.array([999]))
+    with pytest.raises(InputError, match="ids: expected a list"):
+        again.remove("x")
 
 
 def test_removing_is_all_or_nothing_and_numbers_are_not_used_again(index):
@@ -146,20 +207,78 @@ def test_a_damaged_index_is_named(tmp_path, index, rng):
     folder = index.save(tmp_path / "index")
     path = folder / "catalogue.sqlite"
     whole = path.read_bytes()
-    for content in (b"", b"not a database" * 100, whole[: len(whole) // 2]):
+    bare = tmp_path / "bare.sqlite"
+    with sqlite3.connect(bare) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+    db.close()
+    half = whole[: len(whole) // 2]
+    for content in (b"", b"not a database" * 100, half, bare.read_bytes()):
         path.write_bytes(content)
-        if content:
-            with pytest.raises(
-                (DamagedFileError, InputError), match="catalogue.sqlite"
-            ):
-                found = Index.load(folder)
-                found.search(photos(12), k=12)
+        with pytest.raises(DamagedFileError, match="catalogue.sqlite") as error:
+            Index.load(folder)
+        assert "build the index again" in str(error.value)
+    path.unlink()
+    with pytest.raises(DamagedFileError, match="catalogue.sqlite: missing or empty"):
+        Index.load(folder)
+    assert not path.exists()
     path.write_bytes(whole)
     with sqlite3.connect(path) as db:
         db.execute("UPDATE items SET code = x'ffff' WHERE number = 4")
     db.close()
     with pytest.raises(DamagedFileError, match="at item 'dir/3.jpg'"):
         Index.load(folder)
+
+
+@pytest.mark.parametrize(
+    "fails", ["search.catalogue.Catalogue.copy_to", "search.folder.write_sealed"]
+)
+def test_an_index_whose_saving_was_cut_off_is_none_and_is_saved_again(
+    tmp_path, index, monkeypatch, fails
+):
+    def fail(*arguments):
+        raise OSError("no space left")
+
+    folder = tmp_path / "index"
+    with monkeypatch.context() as patched:
+        patched.setattr(f"cgat_jax.{fails}", fail)
+        with pytest.raises(OSError, match="no space left"):
+            index.save(folder)
+    with pytest.raises(InputError, match="holds no index"):
+        Index.load(folder)
+    (folder / "catalogue.sqlite").write_bytes(b"cut off")
+    (folder / "catalogue.sqlite-wal").write_bytes(b"cut off")
+    again = Index.load(index.save(folder))
+    assert again.search(photos(12), k=12).ids == index.search(photos(12), k=12).ids
+
+
+def test_a_catalogue_that_another_process_writes_is_read_in_one_state(tmp_path, index):
+    path = index.save(tmp_path / "index") / "catalogue.sqlite"
+    reader, writer = Catalogue(path, is_made=True), Catalogue(path, is_made=True)
+    found = []
+    for numbers, _, _ in reader.codes(block=5):
+        if not found:
+            writer.add([Item("new", ("c",), b"\0\0")])
+            writer.remove([12])
+        found += numbers.tolist()
+    assert found == list(range(1, 13))
+    assert len(reader) == 12 and reader.count("c") == 0  # as the codes that it has
+    again = Catalogue(path, is_made=True)
+    assert sum(len(n) for n, _, _ in again.codes()) == len(again) == len(writer) == 12
+    assert again.count("c") == 1
+
+
+def test_a_catalogue_that_a_thread_changes_is_read_in_one_state(index):
+    """Also in memory, and where the reader stops early."""
+    blocks = index.catalogue.codes(block=5)
+    next(blocks)
+    writer = threading.Thread(target=index.add, args=(photos(1, seed=3), ["new"]))
+    writer.start()
+    assert sum(len(numbers) for numbers, _, _ in blocks) == 7
+    writer.join()
+    assert len(index) == 13
+    next(blocks := index.catalogue.codes(block=5))
+    blocks.close()
+    index.remove(["new"])
 
 
 def test_a_label_that_is_lost_is_named(tmp_path, index):
@@ -254,7 +373,7 @@ def test_names_are_the_same_from_disk_and_from_memory(rng):
     left = np.setdiff1d(np.arange(1, 301), np.arange(1, 300, 7))
     asked = rng.choice(left, (4, 20))
     before = catalogue.names(asked)
-    assert len(catalogue._rows("SELECT * FROM items")) == len(left) == len(catalogue)
+    assert len(catalogue._db.rows("SELECT * FROM items")) == len(left) == len(catalogue)
     list(catalogue.codes())  # reads all names
     assert catalogue.names(asked) == before
     assert before[0][1][2] == items[asked[1, 2] - 1].id
