@@ -1,5 +1,7 @@
 """What lies beside the items of an index of a run: for attacks, and its alarm."""
 
+import hashlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +12,11 @@ from cgat_jax.alarm.conformal import check_calibration
 from cgat_jax.data.images import decode
 from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.files.arrays import load_array, save_array
-from cgat_jax.files.io import read_json, read_sealed, write_json, write_sealed
+from cgat_jax.files.io import SEAL, read_json, read_sealed, write_sealed
 from cgat_jax.search.index import Index
 
 _CODES, _LABELS, _CLASSES = "training_codes.npy", "training_labels.npy", "training.json"
-_ALARM = "alarm.json"
+_ALARM, _CLEAN = "alarm.json", "clean_images_sha256"
 FALSE_ALARMS = 0.05
 
 
@@ -57,8 +59,8 @@ def save_training(index: Index, training: Training) -> None:
 def load_alarm(index: Index, training: Training | None) -> Alarm | None:
     """The alarm of an index, for as many clean queries as came with it.
 
-    It is of one database: when items were added or removed, or its file is damaged, it
-    is calibrated again and kept.
+    It is of one database and of these queries: when items were added or removed, other
+    queries came, or its file is damaged, it is calibrated again and kept.
 
     Args:
         index: of a run.
@@ -70,11 +72,12 @@ def load_alarm(index: Index, training: Training | None) -> Alarm | None:
     codes, images = database_codes(index), index.catalogue.clean_queries()
     if not len(codes) or not _are_enough(images):
         return None
-    path = index.path and index.path / _ALARM
+    path, clean = index.path and index.path / _ALARM, _digest_of(images)
     if path and path.is_file():
         try:
-            found = Alarm.from_json(read_json(path), codes)
-            if found.content.network_sha256 == index.network.sha256:
+            found = Alarm.from_json(content := read_json(path), codes)
+            own = found.content.network_sha256, content.get(_CLEAN)
+            if own == (index.network.sha256, clean):
                 return found
         except (InputError, DamagedFileError):
             pass  # of another database, or damaged: there is all to make it again
@@ -84,7 +87,8 @@ def load_alarm(index: Index, training: Training | None) -> Alarm | None:
         index.network, photos, codes, centers, false_alarms=FALSE_ALARMS
     )
     if path:
-        write_json(path, alarm.to_json())
+        content = {key: value for key, value in alarm.to_json().items() if key != SEAL}
+        write_sealed(path, content | {_CLEAN: clean})
     return alarm
 
 
@@ -94,6 +98,11 @@ def database_codes(index: Index) -> Int8[np.ndarray, "n K"]:
     packed = np.concatenate(blocks) if blocks else np.empty((0, 1), np.uint8)
     bits = np.unpackbits(packed, axis=1, count=index.network.bits)
     return bits.astype(np.int8) * 2 - 1
+
+
+def _digest_of(images: Sequence[bytes]) -> str:
+    each = (hashlib.sha256(image).digest() for image in images)
+    return hashlib.sha256(b"".join(each)).hexdigest()
 
 
 def _are_enough(clean: list[bytes]) -> bool:

@@ -28,6 +28,7 @@ CHUNK = 256
 """Images between two writes: what an interruption costs at most."""
 QUERIES, CLEAN = 200, 300
 """Queries of a run that come with its index, and further ones for its alarm."""
+_SEED = 0  # of which ones these are
 
 
 class Built(NamedTuple):
@@ -102,7 +103,8 @@ def add_dataset(
     Args:
         index: of a network that was trained on the data set.
         dataset: its images keep their ids; one that the database lists twice is one.
-        queries: as many of the query images, with their labels, come with the index.
+        queries: as many of the query images, with their labels, come with the index;
+            drawn, the same each time.
         check_stop: as in ``add_photos``.
     """
     positions = _unique(dataset, dataset.split.database)
@@ -139,8 +141,10 @@ def _unique(dataset: Dataset, positions: np.ndarray) -> list[int]:
 
 def _queries(index: Index, dataset: Dataset, count: int) -> Iterator[Query]:
     sizes = {k: index.network.card[k] for k in ("image_size", "crop_size", "enlarge")}
-    chosen = _unique(dataset, dataset.split.query)[: count + CLEAN]
-    for place, position in enumerate(chosen):
+    positions = _unique(dataset, dataset.split.query)
+    # A split may be in the order of classes, and an alarm is to know all of them.
+    drawn = np.random.default_rng(_SEED).permutation(positions)[: count + CLEAN]
+    for place, position in enumerate(drawn.tolist()):
         (crop,) = center_crops([dataset.read(position)], **sizes)
         labels = names_of(dataset, position)
         id_ = dataset.image_ids[position]

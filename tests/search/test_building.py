@@ -173,6 +173,39 @@ def test_what_a_run_trained_on_comes_with_its_index(dataset, index):
         load_training(index)
 
 
+def test_queries_of_all_classes_come_from_a_split_in_their_order(
+    dataset, index, monkeypatch
+):
+    monkeypatch.setattr("cgat_jax.search.building.CLEAN", 12)
+    by_class = dataset.split.query[np.argsort(dataset.split.query % 3, kind="stable")]
+    split = dataclasses.replace(dataset.split, query=by_class)
+    dataset = dataclasses.replace(dataset, split=split)
+    found = []
+    for _ in range(2):  # the same again
+        add_dataset(index, dataset, queries=9)
+        rows = index.catalogue._db.rows("SELECT id, labels, clean FROM queries")
+        found.append(rows)
+        for clean, count in ((0, 9), (1, 12)):
+            labels = [own for _, own, is_clean in rows if is_clean == clean]
+            assert len(labels) == count and len({*labels}) == 3
+    assert found[0] == found[1] and len({id_ for id_, _, _ in rows}) == 21
+
+
+def test_the_alarm_is_of_the_clean_queries_there_are(dataset, index):
+    """Another number of queries that are shown leaves others for the alarm."""
+    add_dataset(index, dataset, queries=4)
+    before = load_alarm(index, load_training(index))
+    text = (index.path / "alarm.json").read_text()
+    add_dataset(index, dataset, queries=7)
+    alarm = load_alarm(index, load_training(index))
+    assert len(before.content.clean) == 26 and len(alarm.content.clean) == 23
+    assert (index.path / "alarm.json").read_text() != text
+    earlier = json.dumps(alarm.to_json())  # as an earlier version wrote it
+    (index.path / "alarm.json").write_text(earlier)
+    assert load_alarm(index, load_training(index)).to_json() == alarm.to_json()
+    assert "clean_images_sha256" in (index.path / "alarm.json").read_text()
+
+
 def test_the_alarm_is_of_the_items_there_are(dataset, index):
     add_dataset(index, dataset, queries=4)
     path, training = index.path / "alarm.json", load_training(index)
