@@ -27,6 +27,10 @@ class InUseError(InputError):
     """Another process works in a folder; the message says which."""
 
 
+class EngineError(OSError):
+    """What searches an index failed; strangers may read it: it names no address."""
+
+
 class ToldElsewhere(InputError):
     """Another process of the run cannot go on; it says why itself."""
 

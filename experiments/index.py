@@ -152,7 +152,8 @@ def say(values: flags.FlagValues, index, built) -> None:
     done += [f"{built.removed:,} gone"] if built.removed else []
     done += [f"{len(built.failed):,} left out"] if built.failed else []
     done += [f"{built.others:,} files are no photos"] if built.others else []
-    print(f"{values.out}: {len(index):,} images ({', '.join(done)}); {index.engine}")
+    engine = f"{index.engine}{f' at {uri}' if (uri := index.settings.uri) else ''}"
+    print(f"{values.out}: {len(index):,} images ({', '.join(done)}); {engine}")
 
 
 if __name__ == "__main__":

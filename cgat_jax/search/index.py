@@ -11,17 +11,17 @@ import numpy as np
 from cgat_jax.errors import InputError
 from cgat_jax.evaluation.network import Network
 from cgat_jax.search.catalogue import Catalogue
-from cgat_jax.search.engines import Engine, EngineSettings, make_engine
+from cgat_jax.search.engines import Engine, EngineSettings
 from cgat_jax.search.folder import CATALOGUE_FILE, create_folder, open_folder
 from cgat_jax.search.items import (
     SearchResult,
     check_same_network,
-    fill,
     items_of,
     packed_codes,
     result_of,
 )
 from cgat_jax.search.rows import Item
+from cgat_jax.search.store import Store
 
 
 class Index:
@@ -60,8 +60,7 @@ class Index:
         self.network, self.catalogue, self.path = network, catalogue, path
         self.settings = settings or EngineSettings()
         self._lock = threading.RLock()
-        self.engine: Engine = make_engine(network.bits, self.settings)
-        fill(self.engine, self.catalogue)
+        self._store = Store(catalogue, network.bits, self.settings)
 
     @classmethod
     def build(
@@ -111,6 +110,15 @@ class Index:
         catalogue = Catalogue(path / CATALOGUE_FILE, is_made=True)
         return cls(network, catalogue, settings, path)
 
+    @property
+    def engine(self) -> Engine:
+        """What searches; another one after one that failed.
+
+        >>> index.engine.search(np.array([[255, 255]], np.uint8), k=1).distances
+        array([[8]], dtype=int32)
+        """
+        return self._store.engine
+
     def __len__(self) -> int:
         return len(self.catalogue)
 
@@ -137,8 +145,7 @@ class Index:
 
         >>> Index.build(net, codes).close()
         """
-        self.engine.close()
-        self.catalogue.close()
+        self._store.close()
 
     def add(
         self,
@@ -163,7 +170,7 @@ class Index:
             InputError: an image cannot be used, an id is taken or is neither text nor
                 a whole number of 63 bits, labels are no lists of names, or the lengths
                 differ.
-            OSError: they cannot be written.
+            OSError: they cannot be written, or (EngineError) the engine failed.
         """
         with self._lock:  # one program is compiled once
             items = items_of(self.network, images, ids, labels=labels, origins=origins)
@@ -176,13 +183,7 @@ class Index:
         []
         """
         with self._lock:
-            numbers = self.catalogue.add(items)
-            known = self.catalogue.label_numbers()
-            codes = np.frombuffer(b"".join(item.code for item in items), np.uint8)
-            named = [[known[name] for name in item.labels] for item in items]
-            if items:
-                self.engine.add(numbers, codes.reshape(len(items), -1), named)
-            return numbers
+            return self._store.add(items)
 
     def remove(self, ids: Sequence[Any] | np.ndarray) -> None:
         """Removes images, all or none.
@@ -191,6 +192,7 @@ class Index:
 
         Raises:
             InputError: names the first id that is not there.
+            OSError: as ``add``.
         """
         with self._lock:
             self.remove_numbers(self.catalogue.numbers_of(ids))
@@ -201,8 +203,7 @@ class Index:
         >>> index.remove_numbers([10])
         """
         with self._lock:
-            self.catalogue.remove(numbers)
-            self.engine.remove(np.array(sorted(numbers), np.int64))
+            self._store.remove(numbers)
 
     def search(
         self,
@@ -226,6 +227,7 @@ class Index:
         Raises:
             InputError: the codes are of another network, length or type, an image
                 cannot be used, or there are fewer than k images to find.
+            EngineError: the engine failed.
         """
         if network is not None:
             check_same_network(self.network, network)
@@ -244,5 +246,5 @@ class Index:
             size = self.catalogue.count(label)
             if not 1 <= k <= size:
                 raise InputError(f"k: expected 1 to {size:,}, the images, got {k:,}")
-            distances, numbers = self.engine.search(packed, k, chosen)
+            distances, numbers = self._store.search(packed, k, chosen)
             return result_of(self.catalogue, distances, numbers)

@@ -1,6 +1,5 @@
 """Items from images and ids, and what a search gives."""
 
-import contextlib
 import itertools
 import os
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from cgat_jax.errors import InputError
 from cgat_jax.evaluation.network import Network
 from cgat_jax.search.catalogue import Catalogue
 from cgat_jax.search.checked import checked_ids, checked_labels
-from cgat_jax.search.engines import Engine, Packed, pack_bits
+from cgat_jax.search.engines import Packed, pack_bits
 from cgat_jax.search.pictures import small_picture
 from cgat_jax.search.rows import Id, Item
 
@@ -121,21 +120,3 @@ def check_same_network(own: Network, given: Network | str) -> None:
             f"codes of network {digest[:12]}, but the index is of network "
             f"{own.sha256[:12]}: encode with the index's own network"
         )
-
-
-def fill(engine: Engine, catalogue: Catalogue) -> None:
-    """Has an engine hold what the catalogue does, and nothing else.
-
-    Raises:
-        DamagedFileError: an item is not as it was written.
-    """
-    held = engine.numbers()
-    with contextlib.closing(catalogue.codes()) as blocks:
-        for numbers, codes, labels in blocks:
-            new = np.array([number not in held for number in numbers.tolist()])
-            held.difference_update(numbers.tolist())
-            if new.any():
-                some = [own for own, is_new in zip(labels, new, strict=True) if is_new]
-                engine.add(numbers[new], codes[new], some)
-    if held:
-        engine.remove(np.array(sorted(held), np.int64))

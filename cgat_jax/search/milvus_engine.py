@@ -9,12 +9,13 @@ import warnings
 
 import numpy as np
 
-from cgat_jax.errors import InputError, install
+from cgat_jax.errors import EngineError, InputError, install
 from cgat_jax.search.engines import EngineSettings, Labels, Neighbors, Numbers, Packed
 
 MOST = 16_384
 _MOST_LABELS, _AT_ONCE = 1024, 5000
 _HAMMING = {"metric_type": "HAMMING"}
+_log = logging.getLogger(__name__)
 
 
 class MilvusEngine:
@@ -36,15 +37,16 @@ class MilvusEngine:
         self._pymilvus, self._dim = pymilvus, -(-bits // 8) * 8
         self._name, self._uri = settings.collection, settings.uri
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # we say it ourselves
-        self._client = self._call(self._connect)
-        if self._call(self._client.has_collection, self._name):
-            self._check_own()
-        else:
-            self._call(self._create)
-        self._call(self._client.load_collection, self._name)
+        self._failures = (pymilvus.exceptions.MilvusException, OSError)
+        try:
+            self._open()
+        except self._failures as error:
+            raise InputError(
+                f"{self._uri}: Milvus does not answer: {_line(error)}"
+            ) from error
 
     def __str__(self) -> str:
-        return f"milvus at {self._uri}, exact to {MOST:,} neighbors"
+        return f"milvus, exact to {MOST:,} neighbors"
 
     def add(self, numbers: Numbers, codes: Packed, labels: Labels) -> None:
         """See ``Engine``."""
@@ -69,7 +71,8 @@ class MilvusEngine:
         which order Milvus gives equal distances is not known.
 
         Raises:
-            InputError: k is above what Milvus gives, or it does not answer.
+            InputError: k is above what Milvus gives.
+            EngineError: it does not answer.
         """
         if k > MOST:
             raise InputError(f"k: Milvus gives at most {MOST:,} items, asked for {k:,}")
@@ -90,7 +93,7 @@ class MilvusEngine:
         held: set[int] = set()
         while rows := self._call(iterator.next):
             held.update(row["number"] for row in rows)
-        iterator.close()
+        self._call(iterator.close)
         return held
 
     def close(self) -> None:
@@ -118,10 +121,15 @@ class MilvusEngine:
                 return distances[order], numbers[order]
             asked *= 4
 
-    def _connect(self):
+    def _open(self) -> None:
         with warnings.catch_warnings():  # Milvus Lite imports pkg_resources
             warnings.simplefilter("ignore")
-            return self._pymilvus.MilvusClient(self._uri, timeout=10)
+            self._client = self._pymilvus.MilvusClient(self._uri, timeout=10)
+        if self._client.has_collection(self._name):
+            self._check_own()
+        else:
+            self._create()
+        self._client.load_collection(self._name)
 
     def _create(self) -> None:
         kinds, client = self._pymilvus.DataType, self._client
@@ -141,7 +149,7 @@ class MilvusEngine:
         )
 
     def _check_own(self) -> None:
-        fields = self._call(self._client.describe_collection, self._name)["fields"]
+        fields = self._client.describe_collection(self._name)["fields"]
         found = {x["name"]: x.get("params", {}).get("dim") for x in fields}
         if found != {"number": None, "code": self._dim, "labels": None}:
             raise InputError(
@@ -150,9 +158,22 @@ class MilvusEngine:
             )
 
     def _call(self, function, *arguments, **options):
-        """What a call of the client gives; its errors as one line."""
+        """What a call of the client gives; where and why it failed is logged.
+
+        The error itself may go to strangers, and Milvus's own names its address.
+
+        Raises:
+            EngineError: it failed.
+        """
         try:
             return function(*arguments, **options)
-        except (self._pymilvus.exceptions.MilvusException, OSError) as error:
-            text = " ".join(str(error).split())[:300]
-            raise InputError(f"{self._uri}: Milvus does not answer: {text}") from error
+        except self._failures as error:
+            _log.error("%s: Milvus does not answer: %s", self._uri, _line(error))
+            raise EngineError(
+                "Milvus, the index's engine, does not answer or refuses; the log says "
+                "why; try again later"
+            ) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cgat_jax import Index
-from cgat_jax.errors import DamagedFileError, ForeignFilesError, InputError
+from cgat_jax.errors import DamagedFileError, EngineError, ForeignFilesError, InputError
 from cgat_jax.search.catalogue import Catalogue
 from cgat_jax.search.rows import Item, Query
 from tests.programs import ROOT
@@ -352,6 +352,61 @@ def test_threads_share_an_index(index):
     for thread in threads:
         thread.join()
     assert not wrong and len(index) == 12
+
+
+@pytest.mark.parametrize("engine", ["numpy", "faiss"])
+@pytest.mark.parametrize("done", [False, True])
+def test_what_an_engine_fails_at_is_undone(engine, done, monkeypatch):
+    """Whether the engine did it before it failed or not, and in the catalogue too."""
+    index = Index.build(network(), photos(12), IDS, LABELS, engine=engine)
+    expected = index.search(photos(3), k=12).ids
+
+    def fails_at(name):
+        work = getattr(index.engine, name)
+
+        def fail(*arguments):
+            if done:
+                work(*arguments)
+            raise EngineError("it failed")
+
+        monkeypatch.setattr(index.engine, name, fail)
+
+    fails_at("add")
+    with pytest.raises(EngineError, match="it failed"):
+        index.add(photos(1, seed=5), ["new"], [["a"]])
+    assert len(index) == 12 and "new" not in index.catalogue.origins()
+    assert index.search(photos(3), k=12).ids == expected
+    assert index.search(photos(1), k=4, label="a").distances.shape == (1, 4)
+    fails_at("remove")
+    with pytest.raises(EngineError, match="it failed"):
+        index.remove([IDS[0]])
+    assert len(index) == 12 and index.search(photos(3), k=12).ids == expected
+    index.remove([IDS[0]])
+    index.add(photos(1, seed=5), ["new"], [["a"]])
+    assert len(index) == 12 == len(index.search(photos(1), k=12).ids[0])
+
+
+def test_an_engine_that_cannot_be_had_again_is_told_without_its_address(
+    index, monkeypatch
+):
+    def fail(*arguments):
+        raise InputError("http://secret:19530: nobody there")
+
+    monkeypatch.setattr(index.engine, "add", fail)
+    with monkeypatch.context() as patched:
+        patched.setattr("cgat_jax.search.store.make_engine", fail)
+        with pytest.raises(InputError):
+            index.add(photos(1, seed=5), ["new"])
+        for call in (
+            lambda: index.search(photos(1), k=1),
+            lambda: index.add(photos(1, seed=5), ["new"]),
+            lambda: index.remove([0]),
+        ):
+            with pytest.raises(EngineError, match="cannot be had again") as error:
+                call()
+            assert "secret" not in str(error.value) and len(index) == 12
+    index.add(photos(1, seed=5), ["new"])
+    assert index.search(photos(1, seed=5), k=13).distances[0, 0] == 0
 
 
 def test_labels_that_look_like_code_are_only_text(index):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cgat_jax import Index
-from cgat_jax.errors import InputError
+from cgat_jax.errors import EngineError, InputError
 from cgat_jax.search import EngineSettings
 from cgat_jax.search.engines import make_engine, pack_bits
 from tests.search.networks import network, photos
@@ -104,6 +104,41 @@ def test_nobody_at_the_address_is_one_line():
         make_engine(8, EngineSettings("milvus", uri))
 
 
+def test_a_server_that_fails_is_told_without_its_address(tmp_path, caplog):
+    """To whoever asks; its owner's log has all of it, and the index is as before."""
+    index = Index.build(network(), photos(6), engine=settings(tmp_path))
+    packed, uri = pack_bits(network().encode(photos(2)), 16), settings(tmp_path).uri
+    expected = index.search_packed(packed, 6)
+
+    def fail(*arguments, **options):
+        raise ConnectionError(f"no answer of {uri}")
+
+    def breaks(name):
+        setattr(index.engine._client, name, fail)
+
+    for call, broken in (
+        (lambda: index.search_packed(packed, 2), "search"),
+        (lambda: index.add(photos(1, seed=5), ["new"], [["a"]]), "upsert"),
+        (lambda: index.remove([3]), "delete"),
+    ):
+        breaks(broken)
+        caplog.clear()
+        with pytest.raises(EngineError, match="Milvus.*does not answer") as error:
+            call()
+        assert uri not in str(error.value) and "\n" not in str(error.value)
+        assert f"{uri}: Milvus does not answer: no answer of {uri}" in caplog.text
+        assert len(index) == 6
+        if broken != "search":  # then it is made anew, from what is there
+            found = index.search_packed(packed, 6)
+            assert found.ids == expected.ids
+    (number,) = index.add(photos(1, seed=5), ["new"], [["a"]])  # as if never asked for
+    assert number == 8
+    assert index.search(photos(1, seed=5), 1, label="a").ids == [["new"]]
+    index.remove([3, "new"])
+    assert 3 not in index.search_packed(packed, 5).ids[0]
+    index.close()
+
+
 def test_a_collection_of_other_codes_is_refused(tmp_path):
     make_engine(8, settings(tmp_path)).close()
     with pytest.raises(InputError, match="no index of 16 bits"):
@@ -118,7 +153,7 @@ def test_an_index_finds_its_codes_again_and_mends_what_differs(tmp_path):
     index.save(tmp_path / "index")
     index.close()
     index = Index.load(tmp_path / "index")
-    assert str(index.engine).startswith("milvus at")
+    assert str(index.engine) == "milvus, exact to 16,384 neighbors"
     expected = index.search(photos(20)[:4], k=20)
     index.engine.remove(np.array([3, 4]))
     stray = pack_bits(np.ones((1, 16), np.int8), 16)
