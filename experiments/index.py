@@ -68,6 +68,7 @@ def main(values: flags.FlagValues) -> int:
     with cli.stop().deferred(), opened(values) as index:
         say_engine(index)
         built = fill(values, index)
+        index.engine.settle()
         say(values, index, built)
     return 0
 

@@ -61,6 +61,9 @@ class Engine(Protocol):
     def numbers(self) -> set[int]:
         """The items that it holds when it is made: none, but of a server."""
 
+    def settle(self) -> None:
+        """Makes what is slow to make: all items are there, and later ones are few."""
+
     def close(self) -> None:
         """Lets go of what it holds outside of this process's memory."""
 
@@ -138,6 +141,9 @@ class NumpyEngine:
     def numbers(self) -> set[int]:
         """See ``Engine``."""
         return set()
+
+    def settle(self) -> None:
+        """See ``Engine``."""
 
     def close(self) -> None:
         """See ``Engine``."""

@@ -96,6 +96,9 @@ class MilvusEngine:
         self._call(iterator.close)
         return held
 
+    def settle(self) -> None:
+        """See ``Engine``."""
+
     def close(self) -> None:
         """See ``Engine``."""
         self._client.close()

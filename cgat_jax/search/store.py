@@ -119,3 +119,4 @@ def fill(engine: Engine, catalogue: Catalogue) -> None:
                 engine.add(numbers[new], codes[new], some)
     if held:
         engine.remove(np.array(sorted(held), np.int64))
+    engine.settle()

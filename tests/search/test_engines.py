@@ -1,5 +1,6 @@
 """Engines against loops over pairs of bits, and against ``cgat_jax.retrieval``."""
 
+import faiss
 import hypothesis
 import numpy as np
 import pytest
@@ -8,13 +9,15 @@ from hypothesis import strategies as st
 from cgat_jax.errors import InputError
 from cgat_jax.retrieval.hamming import distance_keys, pack_codes
 from cgat_jax.retrieval.ranking import nearest
-from cgat_jax.search import faiss_engine
+from cgat_jax.search import Index, faiss_engine
+from cgat_jax.search.catalogue import Catalogue
 from cgat_jax.search.engines import (
     EngineSettings,
     lacks_faiss,
     make_engine,
     pack_bits,
 )
+from tests.search.networks import network
 
 EXACT = ("numpy", "faiss", "faiss-flat", "milvus")
 BITS = (4, 8, 12, 32, 64)
@@ -114,7 +117,9 @@ def test_the_same_change_of_all_codes_changes_nothing(seed, count):
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf"])
-def test_a_fast_structure_finds_most_and_says_how_many(kind, rng, tmp_path):
+def test_a_fast_structure_finds_most_and_says_how_many(
+    kind, rng, tmp_path, monkeypatch
+):
     codes = few_codes(rng, 4000, 32)
     codes = codes * np.where(rng.random(codes.shape) < 0.1, -1, 1).astype(np.int8)
     packed, numbers = pack_bits(codes, 32), np.arange(4000) * 2 + 1
@@ -123,6 +128,7 @@ def test_a_fast_structure_finds_most_and_says_how_many(kind, rng, tmp_path):
     engine, oracle = make_engine(32, settings), make_engine(32, EngineSettings("numpy"))
     for each in (engine, oracle):
         each.add(numbers, packed, labels)
+        each.settle()
         each.remove(numbers[:100])  # few enough for no new structure
     assert f"faiss-{kind}, recall at 10 measured {engine.recall:.3f}" == str(engine)
     furthest = oracle.search(packed[200:260], 10).distances[:, -1:]
@@ -133,9 +139,18 @@ def test_a_fast_structure_finds_most_and_says_how_many(kind, rng, tmp_path):
     for engine_ in (engine, oracle):  # exact with a label
         check(engine_.search(packed[:3], 5, label=2), oracle.search(packed[:3], 5, 2))
 
+    expected = engine.search(packed[200:260], 10)
+    engine.close()
     again = make_engine(32, settings)
-    again.add(numbers, packed, labels)
-    assert again.recall == engine.recall
+    again.add(numbers[100:], packed[100:], labels[100:])
+    with monkeypatch.context() as patched:  # it is read, and not made again
+        patched.setattr(type(again), "_keep", None)
+        again.settle()
+    assert str(again) == str(engine)
+    check(again.search(packed[200:260], 10), expected)
+    again.remove(numbers[100:3900])
+    found = again.search(packed[3900:3905], 50)
+    assert (found.numbers >= numbers[3900]).all()
 
 
 def test_what_is_kept_of_other_codes_or_damaged_is_made_again(rng, tmp_path):
@@ -144,15 +159,18 @@ def test_what_is_kept_of_other_codes_or_damaged_is_made_again(rng, tmp_path):
     numbers = np.arange(200)
     engine = make_engine(16, settings)
     engine.add(numbers, packed, [()] * 200)
+    engine.settle()
     expected = engine.search(packed[:5], 9)
     kept = tmp_path / "engine.faiss"
     for content in (b"", kept.read_bytes()[:-9], b"x" * 1000):
         kept.write_bytes(content)
         again = make_engine(16, settings)
         again.add(numbers, packed, [()] * 200)
+        again.settle()
         check(again.search(packed[:5], 9), expected)
     other = make_engine(16, settings)
     other.add(numbers, packed[::-1].copy(), [()] * 200)
+    other.settle()
     assert (other.search(packed[:1], 1).distances == 0).all()
 
 
@@ -163,7 +181,59 @@ def test_the_size_chooses_the_structure(monkeypatch, rng):
     for size, kind in ((100, "flat"), (101, "hnsw"), (400, "ivf")):
         engine = make_engine(16, EngineSettings("faiss"))
         engine.add(np.arange(size), packed[:size], [()] * size)
+        engine.settle()
         assert str(engine).startswith(f"faiss-{kind}")
+
+
+def test_the_name_of_an_engine_is_of_what_searches(monkeypatch, rng):
+    """It grows past a bound, and shrinks: what there is has its name."""
+    monkeypatch.setattr(faiss_engine, "EXACT_TO", 100)
+    monkeypatch.setattr(faiss_engine, "GRAPH_TO", 300)
+    packed = pack_bits(few_codes(rng, 400, 16), 16)
+    engine = make_engine(16, EngineSettings("faiss"))
+    engine.settle()
+    names = []
+    for start in range(0, 400, 20):
+        some = np.arange(start, start + 20)
+        engine.add(some, packed[some], [()] * 20)
+        names.append(str(engine).split(",")[0])
+        searches = faiss.downcast_IndexBinary((engine._fast or engine._flat).index)
+        kind = {"flat": "Flat", "hnsw": "HNSW", "ivf": "IVF"}[names[-1].split("-")[1]]
+        assert type(searches).__name__ == f"IndexBinary{kind}"
+        assert (engine.search(packed[some], 1).distances == 0).all()
+    assert names == 5 * ["faiss-flat"] + 10 * ["faiss-hnsw"] + 5 * ["faiss-ivf"]
+    engine.remove(np.arange(320))
+    assert str(engine) == "faiss-flat, exact"
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+def test_the_recall_is_of_twice_as_many_at_most(kind, rng):
+    """Lists of the first few codes are bad ones, and their recall says nothing."""
+    packed = pack_bits(few_codes(rng, 4000, 32), 32)
+    engine = make_engine(32, EngineSettings(f"faiss-{kind}"))
+    engine.add(np.arange(60), packed[:60], [()] * 60)
+    engine.settle()
+    for start in range(60, 3000, 60):
+        some = np.arange(start, start + 60)
+        engine.add(some, packed[some], [()] * 60)
+        assert start + 60 < 2 * engine._made.size
+    if kind == "ivf":
+        assert faiss.downcast_IndexBinary(engine._fast.index).nlist > 10
+    engine.settle()
+    assert engine.recall == engine._measured_recall()
+
+
+def test_an_index_is_filled_before_its_structure_is_made(rng, tmp_path, monkeypatch):
+    """So that what was kept is of the same codes, in whichever blocks they come."""
+    codes = np.where(rng.integers(2, size=(300, 16)), 1, -1)
+    built = Index.build(network(), codes, engine="faiss-hnsw")
+    folder = built.save(tmp_path / "index")
+    Index.load(folder).close()
+    monkeypatch.setattr(Catalogue.codes, "__defaults__", (64,))
+    monkeypatch.setattr(faiss_engine.FaissEngine, "_graph", None)
+    index = Index.load(folder)
+    assert str(index.engine).startswith("faiss-hnsw, recall")
+    assert index.engine._made.size == index.engine._fast.ntotal == 300
 
 
 def test_bits_lie_as_packbits_lays_them(rng):
