@@ -60,15 +60,32 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 class Punctual(H11Protocol):
-    """HTTP whose heads must come in time; bodies are the guard's."""
+    """HTTP whose heads must come, and whose answers must be taken, in time.
+
+    Bodies are the guard's.
+    """
 
     seconds = 10.0
     _late: asyncio.TimerHandle | None = None
+    _untaken: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Starts to wait for the first request."""
         super().connection_made(transport)
+        # Writing pauses at the first byte that the client does not take: a closed
+        # connection stays open until the last one is taken.
+        transport.set_write_buffer_limits(0)
         self._expect()
+
+    def pause_writing(self) -> None:
+        """Waits for the client to take what it was sent, and then cuts it off."""
+        super().pause_writing()
+        self._untaken = self.loop.call_later(self.seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Goes on, for the client has taken everything."""
+        self._stop_sending()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Waits for the end of a head that has begun."""
@@ -82,6 +99,7 @@ class Punctual(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Waits no more."""
         self._stop_waiting()
+        self._stop_sending()
         super().connection_lost(exc)
 
     def _expect(self) -> None:
@@ -91,6 +109,11 @@ class Punctual(H11Protocol):
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+    def _stop_sending(self) -> None:
+        if self._untaken is not None:
+            self._untaken.cancel()
+            self._untaken = None
 
     def _answer_late(self) -> None:
         if not self.transport.is_closing():
@@ -143,7 +166,7 @@ def serve(
     Args:
         app: ASGI.
         listening: a socket of ``bound``.
-        limits: how long a request may take to arrive.
+        limits: how long a request may take to arrive, and an answer to be taken.
         asked: whether the end is asked for.
         ready: called once requests are answered.
     """

@@ -19,6 +19,10 @@ from cgat_jax.service.limits import Limits, Refused
 
 _MOST_LABELS, _LONGEST, _MOST_NUMBER = 64, 300, 2**31
 _PART = 16_384  # bytes of a field that is no file
+_MOST_SCANS = 100  # of a JPEG; programs write about ten, and libtiff has this limit too
+# The marker of a scan, its length, and its number of components, which fix the length:
+# no scan is decoded without these bytes, and by chance they are nowhere.
+_SCAN = re.compile(rb"\xff\xda\x00(?:\x06\x00|\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 
 
 class Asked(NamedTuple):
@@ -134,10 +138,11 @@ def _of_json(content: bytes) -> Asked:
 
 
 def read_photo(photo: bytes, limits: Limits) -> np.ndarray:
-    """RGB uint8 [h, w, 3] of an upload; its header is asked for its size first.
+    """RGB uint8 [h, w, 3] of an upload; what it would cost is looked at first.
 
     Raises:
-        Refused: 415: no image; 413: too large; 422: it is damaged.
+        Refused: 415: no image; 413: too large; 422: it is damaged, or has so many scans
+            that a small file would be decoded for hours.
     """
     if not photo:
         raise Refused(422, "image: expected a file with a photo")
@@ -146,6 +151,8 @@ def read_photo(photo: bytes, limits: Limits) -> np.ndarray:
         if width * height > limits.pixels:
             most = f"{limits.pixels / 10**6:g}"
             raise Refused(413, f"image: {width} x {height}; at most {most} megapixels")
+        if photo.startswith(b"\xff\xd8") and _scans(photo) > _MOST_SCANS:
+            raise Refused(422, f"image: a JPEG of more than {_MOST_SCANS} scans")
         return decode(photo, "image")
     except UnreadableError as error:
         kinds = "JPEG, PNG, BMP, GIF, WEBP, TIFF or PPM"
@@ -154,6 +161,11 @@ def read_photo(photo: bytes, limits: Limits) -> np.ndarray:
         raise Refused(413, "image: too large") from error
     except DataError as error:
         raise Refused(422, "image: damaged, cut off or unusual") from error
+
+
+def _scans(photo: bytes) -> int:
+    """How many scans a JPEG has, counted without decoding."""
+    return sum(1 for _ in _SCAN.finditer(photo))
 
 
 def read_code(asked: Asked, bits: int) -> np.ndarray:

@@ -104,7 +104,8 @@ def test_a_photo_is_uploaded_searched_and_attacked(page):
         assert f"{flipped} flipped" in block.inner_text()
         assert block.locator(".strip b").count() == 32
         assert answers(page, network, "after").count() == 10
-        assert "5 % of clean queries raise it" in block.locator(".verdict").inner_text()
+        told = block.locator(".verdict").inner_text()
+        assert "calibrated to 5 % of clean queries" in told
         sizes = block.locator(".triple img").evaluate_all(
             "images => images.map((image) => image.naturalWidth)"
         )

@@ -9,14 +9,17 @@ import time
 import pytest
 
 from cgat_jax.search import Index
-from cgat_jax.service import check_installed
-from cgat_jax.service.limits import Limits, Rates, Refused, check_public
-from cgat_jax.service.server import bound
+from cgat_jax.service import check_installed, server
+from cgat_jax.service.guard import Guard
+from cgat_jax.service.limits import Access, Limits, Rates, Refused, check_public
+from cgat_jax.service.metrics import Metrics
+from cgat_jax.service.server import bound, serve
 from tests.programs import run_program
 from tests.service.process import serving
 from tests.service.toy import NUM_DATABASE, encoded, make_index, network, photo, upload
 
 PNG = encoded(photo(1000))
+PATIENCE = 60  # seconds
 QUICK = ("--noattacks", "--rate=0")
 HEAD = b"POST /search HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n"
 
@@ -283,3 +286,42 @@ def test_answers_are_not_held_back_for_more_to_send():
         return delay_off
 
     assert asyncio.run(accepted())
+
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n%b\r\n"
+
+
+@pytest.mark.parametrize(
+    "requests", [2 * (GET % b""), GET % b"Connection: close\r\n"], ids=["two", "last"]
+)
+def test_who_takes_no_answer_is_cut_off_and_has_no_place(monkeypatch, requests):
+    """Both connections would stay open for as long as the client likes."""
+    lost, ready, end = threading.Event(), threading.Event(), threading.Event()
+    forget = server.Punctual.connection_lost
+
+    def connection_lost(self, error):
+        forget(self, error)
+        self.loop.call_soon(self.loop.call_soon, lost.set)  # once the request is over
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(32 * 10**6)})
+
+    limits = Limits(rate=0, seconds=0.2)
+    guard = Guard(app, Access(token="x" * 12), limits, Metrics())
+    monkeypatch.setattr(server.Punctual, "connection_lost", connection_lost)
+    with bound("127.0.0.1", 0) as listening:
+        events = {"asked": end.is_set, "ready": ready.set}
+        arguments = (guard, listening, limits)
+        thread = threading.Thread(target=serve, args=arguments, kwargs=events)
+        thread.start()
+        try:
+            assert ready.wait(PATIENCE)
+            address = listening.getsockname()
+            with socket.create_connection(address) as client:
+                client.sendall(requests)
+                assert lost.wait(PATIENCE)
+                assert guard._running == 0
+        finally:
+            end.set()
+            thread.join()

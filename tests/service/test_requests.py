@@ -16,6 +16,7 @@ from tests.service.toy import (
     bomb,
     encoded,
     photo,
+    scans,
     upload,
 )
 
@@ -111,6 +112,7 @@ BAD = {
     "empty": (422, {"files": upload(b"")}),
     "cut off": (422, {"files": upload(PNG[: len(PNG) // 2])}),
     "a bomb": (413, {"files": upload(bomb())}),
+    "a JPEG of many scans": (422, {"files": upload(scans(101))}),
     "a large file": (413, {"files": upload(b"x" * 2_000_000)}),
     "a large field": (422, {"files": upload(PNG), "data": {"label": "x" * 20_000}}),
     "no form": (415, {"content": PNG, "headers": {"content-type": "image/png"}}),
@@ -162,6 +164,10 @@ def test_bad_requests_get_a_line_of_json(folders, case):
     assert answer.status_code == status, answer.text
     (text,) = answer.json().values()
     assert text and "\n" not in text and str(folders) not in text
+
+
+def test_a_jpeg_of_few_scans_is_searched(client):
+    assert client.post("/search", files=upload(scans(100))).status_code == 200
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", str(2**63), "../1", "%2e%2e%2f1"])
@@ -280,6 +286,12 @@ def test_an_alarm_is_asked_where_it_is_wanted(client):
     told = search(client, alarm=1).json()["alarm"]
     assert told["false_alarms"] == 0.05
     assert told["raised"] == (told["p_value"] <= 0.05)
+
+
+def test_the_page_promises_no_more_of_the_alarm_than_is_so(client):
+    page = client.get("/static/page.js").text
+    assert page.count("calibrated to ${rate} of clean queries") == 2
+    assert "most ${rate}" not in page
 
 
 def test_a_full_disk_is_told_without_a_path(client, monkeypatch):

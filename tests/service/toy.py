@@ -82,5 +82,16 @@ def bomb(side: int = 7000) -> bytes:
     return stream.getvalue()
 
 
+def scans(total: int) -> bytes:
+    """A progressive JPEG of so many scans: its first is there again and again."""
+    stream = io.BytesIO()
+    Image.fromarray(photo(1000)).save(stream, "JPEG", progressive=True)
+    content = stream.getvalue()
+    start = content.index(b"\xff\xda")
+    end = content.index(b"\xff\xc4", start)  # tables of the second scan
+    again = total - content.count(b"\xff\xda")
+    return content[:end] + again * content[start:end] + content[end:]
+
+
 def upload(content: bytes, name: str = "a.png") -> dict:
     return {"image": (name, content, "image/png")}

@@ -63,8 +63,8 @@ function showVerdict(block, alarm) {
   const p = `p = ${+alarm.p_value.toPrecision(2)}`;
   verdict.classList.toggle("raised", alarm.raised);
   verdict.textContent = alarm.raised
-    ? `Alarm: an unusual query (${p}). At most ${rate} of clean queries raise it.`
-    : `No alarm (${p}; at most ${rate} of clean queries raise it).`;
+    ? `Alarm: an unusual query (${p}); calibrated to ${rate} of clean queries.`
+    : `No alarm (${p}; calibrated to ${rate} of clean queries).`;
 }
 
 async function search() {
