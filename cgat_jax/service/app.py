@@ -1,16 +1,13 @@
 """The service's addresses."""
 
-import logging
 from typing import Annotated
 
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from cgat_jax import __version__
-from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.search.engines import pack_bits
 from cgat_jax.search.items import check_same_network
 from cgat_jax.service import answers, pages
@@ -19,10 +16,10 @@ from cgat_jax.service.collection import Collection
 from cgat_jax.service.guard import Guard
 from cgat_jax.service.limits import Access, Limits, Refused
 from cgat_jax.service.metrics import Metrics
+from cgat_jax.service.problems import TOLD, problem_of
 from cgat_jax.service.schema import ADD_BODY, PROBLEMS, SEARCH_BODY
 from cgat_jax.service.uploads import read_code, read_request
 
-LOG = logging.getLogger("uvicorn.error")
 Number = Annotated[int, Path(ge=1, lt=2**63)]
 IndexName = Annotated[str, Query(max_length=300)]
 _USUAL_K = 10
@@ -50,7 +47,7 @@ def make_app(
     _add_search(app, indexes, limits)
     _add_writing(app, indexes, limits)
     _add_state(app, indexes, metrics)
-    pages.add_pages(app, indexes, access, attacks)
+    pages.add_pages(app, indexes, access, attacks, metrics)
     return Guard(app, access, limits, metrics)
 
 
@@ -69,12 +66,11 @@ def _add_search(app: FastAPI, indexes: Collection, limits: Limits) -> None:
             code = read_code(asked, served.network.bits)
             (packed,) = pack_bits(code, served.network.bits)
         else:
-            image, wanted = await pages.given_image(asked, indexes)
-            crop = await served.cropped(image)
+            crop, wanted = await pages.given(asked, indexes, served.crop)
             packed = await served.encode(crop)
         found = await served.search(packed, k, label, wanted)
         if crop is not None and asked.number("alarm", 0, 1, low=0):
-            found.alarm = await run_in_threadpool(served.verdict, crop)
+            found.alarm = await served.judged(crop)
         return found
 
 
@@ -87,8 +83,8 @@ def _add_writing(app: FastAPI, indexes: Collection, limits: Limits) -> None:
         id_, labels = asked.text("id"), asked.labels()
         if not id_:
             raise Refused(422, "id: expected what the image is to be called")
-        image = await indexes.decode(asked.photo)
-        return await served.add(image, id_, labels)
+        crop, picture = await indexes.decode(asked.photo, served.kept)
+        return await served.add(crop, picture, id_, labels)
 
     @app.delete("/images/{number}", status_code=204, responses=PROBLEMS)
     async def remove(number: Number, index: IndexName = "") -> Response:
@@ -125,17 +121,14 @@ def _add_state(app: FastAPI, indexes: Collection, metrics: Metrics) -> None:
 
 
 def _add_errors(app: FastAPI) -> None:
-    """Every error is JSON with one line, and none tells of the server's files."""
+    """Every error is JSON with one line, see ``problem_of``."""
 
-    @app.exception_handler(Refused)
-    async def refused(request: Request, error: Refused) -> JSONResponse:
-        return _problem(error.status, error.text, error.headers)
+    async def told(request: Request, error: Exception) -> JSONResponse:
+        problem = problem_of(error, f"{request.method} {request.url.path}")
+        return _problem(problem.status, problem.text, problem.headers)
 
-    @app.exception_handler(InputError)
-    async def unusable(request: Request, error: InputError) -> JSONResponse:
-        if isinstance(error, DamagedFileError):
-            return await failed(request, error)
-        return _problem(422, str(error))
+    for kind in TOLD:
+        app.add_exception_handler(kind, told)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -145,17 +138,6 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> JSONResponse:
         return _problem(error.status_code, str(error.detail), error.headers)
-
-    @app.exception_handler(ArithmeticError)
-    async def not_finite(request: Request, error: ArithmeticError) -> JSONResponse:
-        return _problem(422, "image: the network's numbers of it are not finite")
-
-    @app.exception_handler(OSError)
-    async def failed(request: Request, error: Exception) -> JSONResponse:
-        LOG.error("%s %s: %s", request.method, request.url.path, error)
-        return _problem(
-            503, "the index cannot be read or written; see the server's log"
-        )
 
     @app.exception_handler(Exception)
     async def ours(request: Request, error: Exception) -> JSONResponse:

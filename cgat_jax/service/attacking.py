@@ -8,6 +8,7 @@ the evaluation, and codes are those of the very pixels that are shown.
 import base64
 import dataclasses
 import functools
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ from cgat_jax.search.items import packed_codes
 from cgat_jax.search.pictures import png
 from cgat_jax.service.answers import Found
 from cgat_jax.service.served import Served
+from cgat_jax.service.streams import Gone
 from cgat_jax.types import Bank, HashModel
 
 MOST_LEVELS = 16
@@ -52,6 +54,7 @@ class Attacks:
 
     def __init__(self, served: Sequence[Served]):
         """Compiles them for all networks."""
+        logging.getLogger("jax._src.debugging").addFilter(_is_news)
         self.served = list(served)
         self._told: Told = lambda step: None
         self._programs: dict[tuple[HashModel, str], Callable[..., jax.Array]] = {}
@@ -82,9 +85,13 @@ class Attacks:
         every = [name for one in self.served for name in self.names(choice, one)]
         return sum(_steps(name) for name in every)
 
+    def crops(self, image: np.ndarray) -> list[np.ndarray]:
+        """What each network sees of an image, RGB uint8 of any size."""
+        return [one.crop(image) for one in self.served]
+
     def run(
         self,
-        image: np.ndarray,
+        crops: Sequence[np.ndarray],
         labels: Sequence[str],
         choice: str,
         *,
@@ -95,17 +102,17 @@ class Attacks:
         """Attacks an image on each network; yields what came of it.
 
         Args:
-            image: RGB uint8 of any size.
+            crops: of the image, one for each network.
             labels: its classes; empty where they are not known.
             choice: a key of ``choices``.
             levels: the size of the ball, of 255.
             k: answers to show.
-            told: how many iterations are done.
+            told: how many iterations are done; what it raises ends the attack.
         """
         done = 0
         with self._lock:
-            for one in self.served:
-                crop = one.crop(image)
+            told(done)  # who waited here may be gone
+            for one, crop in zip(self.served, crops, strict=True):
                 before = self._code(one, crop)
                 wanted = labels or _assumed(one, before)
                 tries = []
@@ -183,6 +190,11 @@ class Attacks:
 
     def _hear(self, iteration: Any) -> None:
         self._told(int(iteration))
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether JAX should log that a callback failed: not because a client has left."""
+    return not (record.exc_info and isinstance(record.exc_info[1], Gone))
 
 
 def _steps(name: str) -> int:

@@ -2,8 +2,9 @@
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import anyio.to_thread
 import numpy as np
@@ -19,6 +20,7 @@ from cgat_jax.service.metrics import Metrics
 from cgat_jax.service.served import Served
 from cgat_jax.service.uploads import read_photo
 
+T = TypeVar("T")
 DECODING = 4
 """Photos that are decoded at the same time: what bounds the memory for pixels."""
 
@@ -43,11 +45,18 @@ class Collection:
             raise Refused(422, f"index: expected one of {', '.join(self.served)}")
         return self.served[name]
 
-    async def decode(self, photo: bytes) -> np.ndarray:
-        """The pixels of an upload, see ``read_photo``."""
-        return await anyio.to_thread.run_sync(
-            read_photo, photo, self.limits, limiter=self._decoding
-        )
+    async def decode(self, photo: bytes, use: Callable[[np.ndarray], T]) -> T:
+        """What a function makes of the pixels of an upload, which nothing else keeps.
+
+        Args:
+            photo: see ``read_photo``.
+            use: gives no view of them.
+        """
+
+        def work() -> T:
+            return use(read_photo(photo, self.limits))
+
+        return await anyio.to_thread.run_sync(work, limiter=self._decoding)
 
     def query(self, number: int) -> Query:
         """A query that came with the first index.

@@ -27,6 +27,7 @@ class Metrics:
             "cgat_jax_request_seconds", "From request to answer", ["route"], **own
         )
         self.running = Gauge("cgat_jax_running", "Requests that run", **own)
+        self.attacks = Gauge("cgat_jax_attacks", "Attacks that run or wait", **own)
         self.images = Gauge("cgat_jax_images", "Images", ["index"], **own)
         self.batches = Histogram(
             "cgat_jax_batch_images",

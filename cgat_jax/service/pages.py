@@ -1,23 +1,26 @@
 """The pages: search and attack, the description of the interface, and logging in."""
 
-import asyncio
 import functools
-import json
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Sequence
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
+import numpy as np
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
 from cgat_jax.service.attacking import MOST_LEVELS, Attacks
 from cgat_jax.service.collection import Collection, pixels_of
 from cgat_jax.service.guard import COOKIE
 from cgat_jax.service.limits import Access, Refused
+from cgat_jax.service.metrics import Metrics
 from cgat_jax.service.schema import ATTACK_BODY, PROBLEMS
+from cgat_jax.service.streams import Streams, Tell
 from cgat_jax.service.uploads import Asked, read_request
 
+T = TypeVar("T")
 KEPT = {"Cache-Control": "private, max-age=3600"}
 _KINDS = {"js": "text/javascript", "css": "text/css"}
 _SHOWN_K, _MOST_K = 10, 50
@@ -26,13 +29,17 @@ _LIMIT = 65_536
 
 
 def add_pages(
-    app: FastAPI, indexes: Collection, access: Access, attacks: Attacks | None
+    app: FastAPI,
+    indexes: Collection,
+    access: Access,
+    attacks: Attacks | None,
+    metrics: Metrics,
 ) -> None:
     """Adds their addresses; ``attacks`` of the page, or none."""
     _add_static(app)
     _add_login(app, access)
     if attacks is not None:
-        _add_attacks(app, indexes, attacks)
+        _add_attacks(app, indexes, attacks, Streams(_AT_ONCE, metrics.attacks))
     states = [served.state() for served in indexes.served.values()]
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
@@ -52,9 +59,9 @@ def add_pages(
         return render("docs.html", description=app.openapi())
 
 
-def _add_attacks(app: FastAPI, indexes: Collection, attacks: Attacks) -> None:
-    waiting = asyncio.Semaphore(_AT_ONCE)
-
+def _add_attacks(
+    app: FastAPI, indexes: Collection, attacks: Attacks, streams: Streams
+) -> None:
     @app.post(
         "/attack",
         response_class=StreamingResponse,
@@ -69,57 +76,34 @@ def _add_attacks(app: FastAPI, indexes: Collection, attacks: Attacks) -> None:
         if choice not in attacks.choices():
             known = ", ".join(attacks.choices())
             raise Refused(422, f"attack: expected one of {known}")
-        image, labels = await given_image(asked, indexes)
-        if waiting.locked():
-            raise Refused(429, "too many attacks are running", {"Retry-After": "3"})
+        crops, labels = await given(asked, indexes, attacks.crops)
 
-        def run(tell):
+        def run(tell: Tell) -> None:
             steps = attacks.steps(choice)
 
             def told(step: int) -> None:
                 tell({"step": step, "of": steps})
 
             for result in attacks.run(
-                image, labels, choice, levels=levels, k=k, told=told
+                crops, labels, choice, levels=levels, k=k, told=told
             ):
                 tell({"result": result})
 
-        async def lines() -> AsyncIterator[bytes]:
-            async with waiting:
-                async for event in _events(run):
-                    yield json.dumps(event).encode() + b"\n"
-
-        return StreamingResponse(lines(), media_type="application/x-ndjson")
+        return streams.answer(run, "POST /attack")
 
 
-async def given_image(asked: Asked, indexes: Collection):
-    """The photo or the picked query of a request, and its classes if known."""
+async def given(
+    asked: Asked, indexes: Collection, use: Callable[[np.ndarray], T]
+) -> tuple[T, Sequence[str]]:
+    """What a function makes of the photo or the picked query of a request.
+
+    Returns:
+        That, and the query's classes, if they are known.
+    """
     if "query" in asked.fields:
         query = indexes.query(asked.number("query", 0, 2**31))
-        return pixels_of(query), query.labels
-    return await indexes.decode(asked.photo), ()
-
-
-async def _events(run) -> AsyncIterator[dict[str, Any]]:
-    """What a function tells while it runs in a thread."""
-    loop, told = asyncio.get_running_loop(), asyncio.Queue()
-
-    def tell(event: dict[str, Any] | None) -> None:
-        loop.call_soon_threadsafe(told.put_nowait, event)
-
-    def work() -> None:
-        try:
-            run(tell)
-        finally:
-            tell(None)
-
-    running = loop.run_in_executor(None, work)
-    while (event := await told.get()) is not None:
-        yield event
-    try:
-        await running
-    except ValueError as error:
-        yield {"error": str(error)}
+        return await run_in_threadpool(lambda: use(pixels_of(query))), query.labels
+    return await indexes.decode(asked.photo, use), ()
 
 
 def _add_static(app: FastAPI) -> None:

@@ -58,7 +58,7 @@ _WHY = {
     415: "it is of another type",
     422: "it cannot be used",
     429: "there are too many",
-    503: "files cannot be read or written",
+    503: "the index cannot be read, written or searched",
 }
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": why} for status, why in _WHY.items()

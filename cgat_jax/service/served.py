@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import anyio.to_thread
 import numpy as np
 from starlette.concurrency import run_in_threadpool
 
@@ -46,6 +47,7 @@ class Served:
         for size in BATCHES:
             encode(np.zeros((size, side, side, 3), np.uint8))
         self._alarm = load_alarm(index, self.training)
+        self._judging = anyio.CapacityLimiter(1)
         self.verdict(np.zeros((side, side, 3), np.uint8))
         seen = metrics.batches.labels(name).observe
         self._batcher = Batcher(encode, seen)
@@ -59,9 +61,9 @@ class Served:
         """What the network sees of an image, uint8 [H, H, 3]."""
         return center_crops([image], **self._sizes)[0]
 
-    async def cropped(self, image: np.ndarray) -> np.ndarray:
-        """As ``crop``, in another thread."""
-        return await run_in_threadpool(self.crop, image)
+    def kept(self, image: np.ndarray) -> tuple[np.ndarray, bytes]:
+        """What is wanted of an image that is added: its crop and its small picture."""
+        return self.crop(image), small_picture(image)
 
     async def encode(self, crop: np.ndarray) -> np.ndarray:
         """The packed code of a crop, made together with others that wait."""
@@ -116,17 +118,20 @@ class Served:
             false_alarms=self._alarm.content.false_alarms,
         )
 
+    async def judged(self, crop: np.ndarray) -> answers.Alarm | None:
+        """As ``verdict``, in another thread, one at a time: it encodes many views."""
+        return await anyio.to_thread.run_sync(self.verdict, crop, limiter=self._judging)
+
     def signs(self, packed: np.ndarray) -> np.ndarray:
         """A packed code as int8 [K] of -1 and +1."""
         bits = np.unpackbits(packed)[: self.network.bits].astype(np.int8)
         return bits * np.int8(2) - np.int8(1)
 
     async def add(
-        self, image: np.ndarray, id_: str, labels: Sequence[str]
+        self, crop: np.ndarray, picture: bytes, id_: str, labels: Sequence[str]
     ) -> answers.Added:
-        """Adds an image; it is on disk when this returns."""
-        code = (await self.encode(await self.cropped(image))).tobytes()
-        picture = await run_in_threadpool(small_picture, image)
+        """Adds what is ``kept`` of an image; it is on disk when this returns."""
+        code = (await self.encode(crop)).tobytes()
         item = Item(id_, tuple(labels), code, picture)
         (number,) = await _finished(self.index.add_items, [item])
         self._images.set(len(self.index))
@@ -150,14 +155,15 @@ class Served:
         self._images.set(len(self.index))
 
     def state(self) -> answers.IndexState:
-        """What it is."""
+        """What it is, for all to read: not where the engine's server or file is."""
+        engine, settings = str(self.index.engine), self.index.settings
         return answers.IndexState(
             name=self.name,
             title=self.title,
             images=len(self.index),
             bits=self.network.bits,
             network_sha256=self.network.sha256,
-            engine=str(self.index.engine),
+            engine=settings.name if settings.uri else engine,
         )
 
 

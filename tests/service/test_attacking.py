@@ -32,9 +32,9 @@ def attacks(made):
 
 
 def run(attacks, choice, labels=("dog",), levels=LEVELS):
-    steps = []
+    steps, crops = [], attacks.crops(photo(77))
     results = list(
-        attacks.run(photo(77), labels, choice, levels=levels, k=6, told=steps.append)
+        attacks.run(crops, labels, choice, levels=levels, k=6, told=steps.append)
     )
     return results, steps
 
@@ -81,7 +81,7 @@ def test_the_worst_is_the_worst(attacks):
     for name in ("noise", "cgat", "hag"):
         for one, other in zip(worst, run(attacks, name)[0], strict=True):
             assert correct(one) <= correct(other)
-    assert 0 < min(steps) and max(steps) <= attacks.steps(WORST)
+    assert min(steps) == 0 and max(steps) <= attacks.steps(WORST)
     assert len(set(steps)) > 100
 
 

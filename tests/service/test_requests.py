@@ -1,12 +1,19 @@
 """What the service answers: the index's own answers, and refusals that say why."""
 
+import contextlib
 import json
 import re
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from cgat_jax.errors import EngineError
 from cgat_jax.search import Index
+from cgat_jax.search.engines import EngineSettings, NumpyEngine
+from cgat_jax.service import collection, problems
 from cgat_jax.service.limits import Limits
 from tests.service.conftest import client_of
 from tests.service.toy import (
@@ -288,10 +295,80 @@ def test_an_alarm_is_asked_where_it_is_wanted(client):
     assert told["raised"] == (told["p_value"] <= 0.05)
 
 
+def test_one_alarm_is_asked_at_a_time(client, monkeypatch):
+    (served,) = client.indexes.served.values()
+    two, met = threading.Barrier(2), []
+
+    def verdict(crop):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            met.append(two.wait(0.5))
+
+    monkeypatch.setattr(served, "verdict", verdict)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: search(client, alarm=1), range(4)))
+    assert not met
+
+
 def test_the_page_promises_no_more_of_the_alarm_than_is_so(client):
     page = client.get("/static/page.js").text
     assert page.count("calibrated to ${rate} of clean queries") == 2
     assert "most ${rate}" not in page
+
+
+@pytest.mark.parametrize("path", ["/search", "/images"])
+def test_pixels_are_let_go_before_a_photo_waits(client, monkeypatch, path):
+    (served,) = client.indexes.served.values()
+    read, encode, images = collection.read_photo, served.encode, []
+
+    def noted(photo, limits):
+        image = read(photo, limits)
+        images.append(weakref.ref(image))
+        return image
+
+    async def waits(crop):
+        assert [image() for image in images] == [None]
+        return await encode(crop)
+
+    monkeypatch.setattr(collection, "read_photo", noted)
+    monkeypatch.setattr(served, "encode", waits)
+    asked = {"data": {"id": "mine.jpg"}, "files": upload(PNG)}
+    assert client.post(path, headers=WITH_TOKEN, **asked).is_success
+
+
+def test_where_an_engine_is_stays_untold(client, monkeypatch):
+    (served,) = client.indexes.served.values()
+
+    class Milvus(NumpyEngine):
+        def __str__(self):
+            return "milvus at /secret/codes.db, exact to 16,384 neighbors"
+
+    settings = EngineSettings("milvus", "/secret/codes.db")
+    monkeypatch.setattr(served.index, "settings", settings)
+    monkeypatch.setattr(served.index, "engine", Milvus(16, settings))
+    answer = client.get("/healthz")
+    assert answer.json()["indexes"][0]["engine"] == "milvus"
+    assert "secret" not in answer.text
+
+
+def test_an_engine_that_does_not_answer_is_told_without_its_address(
+    client, monkeypatch
+):
+    (served,) = client.indexes.served.values()
+    text, logged = "http://10.0.0.7:19530: Milvus does not answer: refused", []
+
+    def fail(*arguments, **options):
+        raise EngineError(text)
+
+    monkeypatch.setattr(served.index, "search_packed", fail)
+    monkeypatch.setattr(
+        problems.LOG, "error", lambda line, *parts: logged.append(line % parts)
+    )
+    answer = search(client)
+    assert answer.status_code == 503
+    assert answer.json() == {
+        "error": "the search engine does not answer; see the server's log"
+    }
+    assert logged == [f"POST /search: {text}"]
 
 
 def test_a_full_disk_is_told_without_a_path(client, monkeypatch):
