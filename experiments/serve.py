@@ -3,11 +3,13 @@
     python -m experiments.serve --index=index
     python -m experiments.serve --index=index_none --index=index_cgat --port=8080
     python -m experiments.serve --index=index --host=0.0.0.0 --token=a-long-secret
+    python -m experiments.serve --index=index --token=a-long-secret --proxy=127.0.0.1
 
 Without --token only this machine can reach it, everybody on it may search, and a token
 for adding and removing is drawn and printed. With one (or with CGAT_JAX_TOKEN in the
 environment, which other users of the machine cannot see) everything needs it. Two
-indexes are shown side by side. The folders are this process's own while it runs.
+indexes are shown side by side. Behind a proxy, whose address --proxy is, a client is
+the last entry of its X-Forwarded-For. The folders are this process's own while it runs.
 docs/image_search.md has the addresses and the limits.
 
 Exit codes: 0 done, 2 refused (a line on what and where); 130, 143 and 129: stopped by
@@ -36,6 +38,10 @@ def define_flags(values: flags.FlagValues) -> None:
     )  # fmt: skip
     define("host", "127.0.0.1", "address to listen at", flag_values=values)
     define("token", None, "that requests must have", flag_values=values)
+    define(
+        "proxy", "", "address of the proxy in front, whose X-Forwarded-For is believed",
+        flag_values=values,
+    )  # fmt: skip
     flags.DEFINE_integer(
         "port", 8000, "0: any that is free", 0, 65535, flag_values=values
     )
@@ -44,8 +50,9 @@ def define_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )  # fmt: skip
     flags.DEFINE_float(
-        "seconds", 10.0, "within which a request must arrive", 0.1, flag_values=values
-    )
+        "seconds", 10.0, "for a request to arrive, and for what is sent to be taken",
+        0.1, flag_values=values,
+    )  # fmt: skip
     flags.DEFINE_integer(
         "megabytes", 10, "of a photo at most", 1, 50, flag_values=values
     )
@@ -63,7 +70,13 @@ def main(values: flags.FlagValues) -> int:
     check_installed()
     prefer_fast_cpu_convolutions()
     from cgat_jax.service.collection import opened
-    from cgat_jax.service.limits import LOOPBACK_HOSTS, Access, Limits, check_public
+    from cgat_jax.service.limits import (
+        LOOPBACK_HOSTS,
+        Access,
+        Limits,
+        check_proxy,
+        check_public,
+    )
     from cgat_jax.service.metrics import Metrics
     from cgat_jax.service.server import addresses_of, bound, serve, token_of
 
@@ -73,6 +86,7 @@ def main(values: flags.FlagValues) -> int:
         token=given or secrets.token_urlsafe(24),
         everything=bool(given),
         hosts=frozenset() if public else LOOPBACK_HOSTS | {values.host},
+        proxy=check_proxy(values.proxy),
     )
     limits = Limits(
         rate=values.rate,

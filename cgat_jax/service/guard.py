@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
-from cgat_jax.service.limits import Access, Limits, Rates, Refused
+from cgat_jax.service.limits import Access, Limits, Rates, Refused, client_of
 from cgat_jax.service.metrics import Metrics
 
 COOKIE = "cgat_jax_token"
@@ -102,8 +102,10 @@ class Guard:
             raise Refused(403, "this service answers to its own name alone")
         if not reading and headers.get("sec-fetch-site") == "cross-site":
             raise Refused(403, "a page of another site has no business here")
-        client = scope.get("client") or ("",)
-        self.rates.take(str(client[0]), _CHEAP if reading else 1.0)
+        peer = scope.get("client") or ("",)
+        forwarded = headers.get("x-forwarded-for", "")
+        client = client_of(str(peer[0]), forwarded, self.access.proxy)
+        self.rates.take(client, _CHEAP if reading else 1.0)
         writing = not reading and path.startswith(_WRITING)
         if not writing and (not self.access.everything or path.startswith(_OPEN)):
             return

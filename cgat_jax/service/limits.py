@@ -33,11 +33,13 @@ class Limits:
         upload_bytes: of a photo.
         pixels: of a photo, told by its header before it is decoded.
         answers: the largest k.
-        rate: requests a second of one address that search, add or remove, in the long
-            run; reading pages and pictures counts a tenth of that; 0: any number.
+        rate: requests a second of one client, see ``client_of``, that search, add or
+            remove, in the long run; reading pages and pictures counts a tenth of that;
+            0: any number.
         burst: as many at once.
         running: requests at the same time, of all.
-        seconds: within which a request must have arrived, whole.
+        seconds: within which a request must have arrived, whole, and within which what
+            is sent must be taken.
     """
 
     upload_bytes: int = 10 * 10**6
@@ -59,11 +61,13 @@ class Access:
         hosts: names by which the service is called; empty: any. On this machine alone
             it is its own names, so that a page of another site cannot reach it by a
             name that leads here.
+        proxy: address of the proxy that says whose requests it passes on, or empty.
     """
 
     token: str
     everything: bool = False
     hosts: frozenset[str] = frozenset()
+    proxy: str = ""
 
     def is_token(self, given: str) -> bool:
         """Whether this is the token; takes the same time whatever it is."""
@@ -85,6 +89,45 @@ def check_public(host: str, addresses: list[str], token: str) -> bool:
             "--token=..., or CGAT_JAX_TOKEN in the environment"
         )
     return public
+
+
+def check_proxy(address: str) -> str:
+    """The address of a proxy, or empty.
+
+    Raises:
+        InputError: it is no address.
+    """
+    if address and _address(address) is None:
+        raise InputError(f"--proxy={address}: expected an address, such as 127.0.0.1")
+    return address
+
+
+def client_of(peer: str, forwarded: str, proxy: str) -> str:
+    """Who asks, for the rates: an IPv4 address, or the /64 of an IPv6 one.
+
+    Who has an IPv6 address has its whole /64, and could use a new one each time.
+
+    Args:
+        peer: the address that a request comes from.
+        forwarded: its ``X-Forwarded-For``, whose last entry the proxy has added.
+        proxy: the only address whose word is taken, or empty.
+    """
+    address = _address(peer)
+    if address is None:
+        return peer
+    if address == _address(proxy):
+        address = _address(forwarded.rpartition(",")[2]) or address
+    if address.version == 6:
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        found = ipaddress.ip_address(text.strip())
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
 
 
 class Rates:

@@ -216,6 +216,7 @@ REFUSED = {
     "no index there": (["--index=docs"], "docs: holds no index"),
     "twice the same name": (["--index=docs", "--index=docs/"], "different names"),
     "for all to reach": (["--index=docs", "--host=0.0.0.0"], "needs a token"),
+    "a proxy by name": (["--index=docs", "--proxy=nginx"], "expected an address"),
     "a short token": (["--index=docs", "--token=abc"], "12 plain letters"),
     "an unknown host": (["--index=docs", "--host=no.such.host.invalid"], "--host=no"),
 }
@@ -256,6 +257,57 @@ def test_few_clients_are_remembered():
     for i in range(20_000):
         rates.take(str(i), 1.0, 0)
     assert len(rates._left) == 10_000
+
+
+PROXY = "10.0.0.1"
+SHARED = {
+    "an address": ("", [("192.0.2.1", "")] * 2),
+    "a /64": ("", [("2001:db8::1", ""), ("2001:db8::ffff:1", "")]),
+    "IPv4 within IPv6": ("", [("::ffff:192.0.2.1", ""), ("192.0.2.1", "")]),
+    "no proxy": ("", [("192.0.2.1", "1.1.1.1"), ("192.0.2.1", "2.2.2.2")]),
+    "not the proxy": (PROXY, [("192.0.2.1", "1.1.1.1"), ("192.0.2.1", "2.2.2.2")]),
+    "made up entries": (PROXY, [(PROXY, "1.1.1.1, 192.0.2.1"), (PROXY, "192.0.2.1")]),
+    "a /64 of the proxy": (PROXY, [(PROXY, "2001:db8::1"), (PROXY, "2001:db8::2")]),
+    "no address": (PROXY, [(PROXY, "unknown"), (PROXY, "")]),
+}
+APART = {
+    "addresses": ("", [("192.0.2.1", ""), ("192.0.2.2", "")]),
+    "two /64": ("", [("2001:db8::1", ""), ("2001:db8:0:1::1", "")]),
+    "IPv4 within IPv6": ("", [("::ffff:192.0.2.1", ""), ("::ffff:192.0.2.2", "")]),
+    "the proxy": (PROXY, [(PROXY, "192.0.2.1"), (PROXY, "192.0.2.2")]),
+    "the proxy in IPv6": (PROXY, [(f"::ffff:{PROXY}", "1.1.1.1"), (PROXY, "2.2.2.2")]),
+}
+
+
+@pytest.mark.parametrize(
+    ("proxy", "requests", "second"),
+    [(*case, 429) for case in SHARED.values()]
+    + [(*case, 204) for case in APART.values()],
+    ids=[f"shared: {case}" for case in SHARED] + [f"apart: {case}" for case in APART],
+)
+def test_each_client_has_a_bucket_of_its_own(proxy, requests, second):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+
+    access = Access(token="x" * 12, proxy=proxy)
+    guard = Guard(app, access, Limits(rate=1e-9, burst=0.1), Metrics())
+
+    async def ask(peer, forwarded):
+        scope = {"type": "http", "method": "GET", "path": "/", "client": (peer, 1)}
+        scope["headers"] = [(b"x-forwarded-for", forwarded.encode())]
+        sent = []
+
+        async def receive():
+            return {"type": "http.request"}
+
+        async def send(message):
+            sent.append(message)
+
+        await guard(scope, receive, send)
+        return sent[0]["status"]
+
+    statuses = [asyncio.run(ask(*request)) for request in requests]
+    assert statuses == [204, second]
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "192.0.2.1", "::"])
