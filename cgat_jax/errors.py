@@ -19,10 +19,6 @@ class DamagedFileError(InputError):
     """A file that this package wrote is not as it was written."""
 
 
-class EngineError(InputError):
-    """A search engine outside of this process does not answer; says which and why."""
-
-
 class ForeignFilesError(InputError):
     """A place to write to holds files that this package did not make."""
 
