@@ -344,7 +344,7 @@ def test_where_an_engine_is_stays_untold(client, monkeypatch):
 
     settings = EngineSettings("milvus", "/secret/codes.db")
     monkeypatch.setattr(served.index, "settings", settings)
-    monkeypatch.setattr(served.index, "engine", Milvus(16, settings))
+    monkeypatch.setattr(served.index._store, "engine", Milvus(16, settings))
     answer = client.get("/healthz")
     assert answer.json()["indexes"][0]["engine"] == "milvus"
     assert "secret" not in answer.text

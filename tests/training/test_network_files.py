@@ -41,7 +41,10 @@ def config_of(**settings) -> Config:
         "model": {"weights": "random"},
         "loss": {"name": "csq"},
         "pretrain": {"epochs": 1, "schedule": "constant"},
-        "defense": {"epochs": 1, "steps": 1, "ema": 0.9, "schedule": "constant"},
+        "defense": {
+            **{"epochs": 1, "steps": 1, "ema": 0.9, "schedule": "constant"},
+            "learning_rate": 1e-4,  # or all codes are one
+        },
     }
     for part, values in parts.items():
         changed = dataclasses.replace(getattr(config, part), **values)
