@@ -23,6 +23,7 @@ class Slow(Attacks):
 
     def __init__(self):
         self.on, self.ended = threading.Event(), threading.Semaphore(0)
+        self.begun = threading.Semaphore(0)
         self.told, self.error = 0, None
 
     def choices(self):
@@ -37,6 +38,7 @@ class Slow(Attacks):
     def run(self, crops, *arguments, told, **options):
         try:
             told(1)
+            self.begun.release()
             self.on.wait()
             if self.error:
                 raise self.error
@@ -92,9 +94,13 @@ def test_a_place_is_taken_until_the_work_has_ended(slow):
     app, attacks, metrics = slow
 
     async def leave_all():
-        left, stays = asyncio.Event(), asyncio.Event()
-        left.set()
-        statuses = [await ask(app, left) for _ in range(PLACES)]
+        stays, statuses = asyncio.Event(), []
+        for _ in range(PLACES):
+            left = asyncio.Event()
+            asked = asyncio.create_task(ask(app, left))
+            await asyncio.to_thread(attacks.begun.acquire)
+            left.set()
+            statuses.append(await asked)
         try:
             refused = await asyncio.wait_for(ask(app, stays), PATIENCE)
             taken = running(metrics)
