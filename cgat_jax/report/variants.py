@@ -8,12 +8,12 @@ from typing import Any
 
 from cgat_jax.config.settings import changed_settings, free_settings
 from cgat_jax.errors import InputError
-from cgat_jax.models.network_file import SUFFIX
 from cgat_jax.report import names
 from cgat_jax.report.provenance import public
 from cgat_jax.report.records import Record, Run, setting
 
 _SEEDS_OWN = {"seed", "pretrained"}  # a run's, of the same settings and another seed
+_FILE = ".safetensors"  # of a network; its own module needs JAX
 _START = "start"  # a network's file that is defended, which is nobody's other seed
 _MEASURES = ("data.", "evaluate.")  # what must be alike for numbers to compare
 _WORDS = {
@@ -89,7 +89,7 @@ def _started(run: Run) -> Settings:
     weights, given = setting(config, "model.weights"), config.get("pretrained")
     if weights and (digest := run.inputs.get("weights")):
         config["model"] = config["model"] | {"weights": _File(digest, weights)}
-    if given and given.endswith(SUFFIX):
+    if given and given.endswith(_FILE):
         config[_START] = _File(run.inputs.get("pretrained", given), given)
     return config
 
