@@ -58,6 +58,17 @@ def _damage(folder, how):
             path.write_bytes(content)
 
 
+@contextlib.contextmanager
+def files_of_at_most(size):
+    """As on a full disk, or with a quota."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["state", "meta"])
 @pytest.mark.parametrize("how", ["truncate", "flip", "remove"])
@@ -130,13 +141,9 @@ def test_another_runs_checkpoints_are_left_as_they_are(tmp_path):
 
 def test_a_checkpoint_that_cannot_be_written_is_one_line_with_its_folder(manager):
     checkpoint.save(manager, 1, _state(1.0))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
+    with files_of_at_most(0):
         with pytest.raises(OSError, match="checkpoints: the checkpoint of step 2") as e:
             checkpoint.save(manager, 2, _state(2.0))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "\n" not in str(e.value)
     checkpoint.save(manager, 3, _state(3.0))
     restored = checkpoint.restore_latest(manager, _state(0.0))
@@ -159,13 +166,9 @@ def test_with_none_usable_the_stage_begins_anew_but_for_another_run(manager, tmp
 def test_a_disk_that_fills_while_orbax_writes_prints_nothing(manager, capfd):
     """Past the comparison with the free space, as with a quota."""
     checkpoint.save(manager, 1, _state(1.0))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    try:
+    with files_of_at_most(100):
         with pytest.raises(OSError, match="step 2 is not written"):
             checkpoint.save(manager, 2, _state(2.0))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert capfd.readouterr().err == ""
 
 
@@ -200,13 +203,9 @@ def test_what_a_kill_left_of_a_checkpoint_is_removed_by_the_next_run(tmp_path):
     folder = tmp_path / "checkpoints"
     with contextlib.closing(checkpoint.open_checkpoints(folder)) as manager:
         checkpoint.save(manager, 1, _state(1.0))
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-        try:
+        with files_of_at_most(100):
             with pytest.raises(OSError, match="step 2 is not written"):
                 checkpoint.save(manager, 2, _state(2.0))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     left = {path.name for path in folder.iterdir()} - {"1", "metadata"}
     assert left  # the test would say nothing if Orbax removed it itself
     with contextlib.closing(checkpoint.open_checkpoints(folder, read_only=True)):
