@@ -1,7 +1,8 @@
 """What the programs share: one line and an exit code for whatever ends them early.
 
 A program ends with 0 done, 1 some of its parts failed, 2 refused (a line on what and
-where), or 130, 143 or 129 stopped by Ctrl-C, SIGTERM or SIGHUP (a line as well).
+where), 3 a number was not finite (a line as well), or 130, 143 or 129 stopped by
+Ctrl-C, SIGTERM or SIGHUP (a line as well).
 """
 
 import dis
@@ -16,11 +17,17 @@ from ml_collections import config_flags
 from cgat_jax.config import Config
 from cgat_jax.config.loading import load_config
 from cgat_jax.config.settings import settings
-from cgat_jax.errors import InputError, Stopped, ToldElsewhere, nearest
+from cgat_jax.errors import (
+    InputError,
+    NonFiniteError,
+    Stopped,
+    ToldElsewhere,
+    nearest,
+)
 from cgat_jax.reproduction.launchers import LOG
 from cgat_jax.training.interrupts import PATIENCE, StopSignal
 
-EXIT_FAILED, EXIT_REFUSED = 1, 2
+EXIT_FAILED, EXIT_REFUSED, EXIT_NOT_FINITE = 1, 2, 3
 _arguments: list[str] = []  # where the overrides of --config are looked for
 _signals: list[StopSignal] = []
 
@@ -150,6 +157,9 @@ def _guarded(program: str, main: Callable[[], int]) -> int:
         return EXIT_REFUSED
     except (InputError, OSError, MemoryError) as error:
         return refuse(program, error)
+    except NonFiniteError as error:
+        refuse(program, error)
+        return EXIT_NOT_FINITE
     except ValueError as error:
         if not _is_raised_by_us(error):
             raise

@@ -15,10 +15,13 @@ the logit is nearly 0 (1e-4 of the largest, or 1e-4). A file that fails is remov
 An OUT that this program has written before is replaced; any other file stays. ONNX
 needs the packages onnx and onnxruntime, StableHLO flatbuffers: the extra [export].
 
-Exit codes: 0 done, 1 the file gave other bits, 2 refused (a line on what and where).
+Exit codes: 0 done, 1 the file gave other bits, 2 refused (a line on what and where),
+3 a number was not finite.
 """
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,6 +94,16 @@ def compare(exported: ExportedNetwork, net: Network, count: int) -> Comparison:
     return Comparison(count, largest, int(differ.sum()), int(wrong))
 
 
+@contextlib.contextmanager
+def _kept_if_compared(path: Path) -> Iterator[None]:
+    """Removes a file that could not be compared: nobody knows what it gives."""
+    try:
+        yield
+    except BaseException:
+        path.unlink()
+        raise
+
+
 def main(values: flags.FlagValues) -> int:
     """Exports, compares, and prints both."""
     logging.set_verbosity(logging.WARNING)
@@ -102,7 +115,8 @@ def main(values: flags.FlagValues) -> int:
         check_export_out(path)
         net = load_network(values.workdir, values.network)
         net.export(path)
-        found = compare(load_exported(path), net, values.images)
+        with _kept_if_compared(path):
+            found = compare(load_exported(path), net, values.images)
     except (ValueError, OSError) as error:
         return cli.refuse("export", error)
     said = (

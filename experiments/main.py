@@ -31,7 +31,6 @@ from cgat_jax.training.interrupts import PARENT
 from experiments import cli
 from experiments.xla import prefer_fast_cpu_convolutions
 
-EXIT_NOT_FINITE = 3
 _CELL_PATIENCE = 40.0  # for the cell of a table whose earlier process is ending
 _NODE_PATIENCE = 120.0  # for the lock of a node that died: NFS gives it up in 90 s
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; created")
@@ -96,13 +95,23 @@ def settle(config: Config, workdir: Path) -> None:
     """Fills in the settings that are left open for photos, and says how and why.
 
     Raises:
-        ValueError, OSError: what is wrong with the photos.
+        ValueError, OSError: what is wrong with the photos, or with what is not open.
     """
     from cgat_jax import processes
     from cgat_jax.config.loading import override
-    from cgat_jax.evaluation import chosen
+    from cgat_jax.evaluation import chosen, preflight
+    from cgat_jax.files.ownership import check_folder
+    from cgat_jax.workdir import is_run
 
-    values, lines = processes.from_first(lambda: [*chosen.settle(config, workdir)])
+    if not chosen.open_settings(config):
+        return
+    with processes.together():  # the photos may be an archive of hours
+        check_folder(workdir, "run", is_own=is_run)
+        preflight.check_settings(chosen.plausible(config))
+    raised = cli.stop().raised
+    values, lines = processes.from_first(
+        lambda: [*chosen.settle(config, workdir, raised)]
+    )
     override(config, values)
     if lines and processes.is_first():
         print("\n".join(lines), flush=True)
@@ -156,7 +165,6 @@ def run(config: Config, workdir: Path) -> int:
     """The stages of a checked configuration, in a workdir that is ours."""
     from cgat_jax import processes, progress, sharding
     from cgat_jax.data import degeneracies
-    from cgat_jax.errors import NonFiniteError
     from cgat_jax.evaluation import preflight
     from cgat_jax.evaluation.provenance import provenance
     from cgat_jax.training import stages
@@ -175,14 +183,10 @@ def run(config: Config, workdir: Path) -> int:
     costs = opening.costs(config, dataset)
     if first:
         print("\n".join(opening.lines(config, dataset, workdir, costs)), flush=True)
-    try:
-        with progress.run(costs, shown=first):
-            networks = stages.train(config, dataset, mesh, workdir, stop, provenance())
-            with progress.stage("evaluate"):
-                results = measure(config, dataset, workdir, networks, stop)
-    except NonFiniteError as error:
-        print(f"main: {error}", file=sys.stderr)
-        return EXIT_NOT_FINITE
+    with progress.run(costs, shown=first):
+        networks = stages.train(config, dataset, mesh, workdir, stop, provenance())
+        with progress.stage("evaluate"):
+            results = measure(config, dataset, workdir, networks, stop)
     return finish(workdir, results)
 
 

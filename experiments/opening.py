@@ -10,7 +10,7 @@ from cgat_jax.attacks import ATTACKS, WORST_CASE
 from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.evaluation import workload
-from cgat_jax.evaluation.generators import generator_passes
+from cgat_jax.evaluation.generators import generator_passes, generator_steps
 from cgat_jax.evaluation.references import attacked_rows
 from cgat_jax.report import names
 from cgat_jax.training.loop import epoch_steps
@@ -91,9 +91,9 @@ def costs_left(
         if name == WORST_CASE or name in ATTACKS:
             left["evaluate"] -= workload.attack_passes(name, config) * sizes.query
     left["evaluate"] -= sum(sizes) * len([*workdir.glob("codes/*")])
-    left["evaluate"] -= generator_passes(config, sizes.train) * sum(
-        (folder / "checkpoints").is_dir() for folder in workdir.glob("prosgan/*")
-    )
+    steps = map(_last_step, workdir.glob("prosgan/*"))
+    trained = sum(steps) / generator_steps(config, dataset)
+    left["evaluate"] -= generator_passes(config, sizes.train) * trained
     return {name: max(cost, 0.0) for name, cost in left.items()}
 
 
@@ -105,12 +105,17 @@ def _steps(
     for stage, section in _SETTINGS.items():
         settings, folder = getattr(config, section), workdir / stage
         total = settings.epochs * epoch_steps(dataset, settings)
-        steps = [p.name for p in folder.glob("checkpoints/*") if p.name.isdigit()]
         if (folder / "network.safetensors").is_file():
             found[stage] = total, total
-        elif steps:
-            found[stage] = min(max(map(int, steps)), total), total
+        elif step := _last_step(folder):
+            found[stage] = min(step, total), total
     return found
+
+
+def _last_step(folder: Path) -> int:
+    """The newest checkpoint's; 0 where there is none."""
+    names = [path.name for path in folder.glob("checkpoints/*")]
+    return max((int(name) for name in names if name.isdigit()), default=0)
 
 
 def _done(config: Config, dataset: Dataset, workdir: Path) -> str:

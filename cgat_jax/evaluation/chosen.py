@@ -8,32 +8,21 @@ On a CPU, epochs and the photos' size follow ``time_budget``, so that 3,000 phot
 minutes on two cores. The choices for GPUs have not been measured.
 """
 
+import contextlib
 import copy
-import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
-from cgat_jax.config import Config
+from cgat_jax.config import Config, Model
 from cgat_jax.config.loading import override
 from cgat_jax.config.settings import settings
-from cgat_jax.data import SCANS
-from cgat_jax.data.dataset import Split
-from cgat_jax.data.datasets.photos import split_photos
-from cgat_jax.data.prepare.manifest import (
-    is_prepared,
-    read_arrays,
-    read_contents,
-    read_manifest,
-)
-from cgat_jax.data.prepare.opened import open_prepared
-from cgat_jax.data.prepare.stored import sizes_of
-from cgat_jax.data.preview import image_sizes
-from cgat_jax.data.sources.source_index import list_source
 from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.evaluation.costs import forward_flops, measured_speed
+from cgat_jax.evaluation.photo_sizes import Photos, look
 from cgat_jax.evaluation.time_budget import (
     ENOUGH,
     SAME_COST_SIDE,
@@ -53,22 +42,8 @@ _OPEN = {
 }
 _SIDES = {64: 72, 48: 54, 32: 32}  # what ``small`` sees, and the stored short side
 _LARGE = {224: 256, 112: 128}  # the same of larger networks
-_LOOKED_AT = 256
 _FIXED_SECONDS = 90.0  # compiling and the report
 _OVER_FORWARD = 1.7  # a run, against its passes at that speed: 3,000 photos, measured
-
-
-class Photos(NamedTuple):
-    """What settings are chosen by.
-
-    ``sizes`` are how many images train, are in the database and are queries; ``side``
-    is the median short side in pixels; ``stored`` the short side of images that are
-    prepared already, or 0.
-    """
-
-    sizes: Sizes
-    side: int
-    stored: int = 0
 
 
 class Machine(NamedTuple):
@@ -86,8 +61,18 @@ def open_settings(config: Config) -> list[str]:
     return [key for key, value in _OPEN.items() if values[key] == value]
 
 
-def settle(config: Config, workdir: Path) -> tuple[dict[str, Any], list[str]]:
+def settle(
+    config: Config,
+    workdir: Path,
+    looking: Callable[[], AbstractContextManager] = contextlib.nullcontext,
+) -> tuple[dict[str, Any], list[str]]:
     """Values for the open settings: those of the run in the workdir, or chosen ones.
+
+    Args:
+        config: with settings that may be open.
+        workdir: of the run.
+        looking: entered while photos are looked at, which may take long: an archive
+            is unpacked.
 
     Returns:
         The values by key, and lines on what was chosen, why, and how long it will take.
@@ -101,7 +86,8 @@ def settle(config: Config, workdir: Path) -> tuple[dict[str, Any], list[str]]:
         return values, [f"chosen before, see {workdir / CONFIG_FILE}"]
     if not keys:
         return {}, []
-    photos = look(config, workdir)
+    with looking():
+        photos = look(config, workdir)
     machine = Machine(jax.default_backend(), jax.device_count())
     values, lines = choose(config, photos, machine)
     settled = copy.deepcopy(config)
@@ -111,36 +97,24 @@ def settle(config: Config, workdir: Path) -> tuple[dict[str, Any], list[str]]:
     return values, [*lines, f"time: about {time}, at the speed measured now"]
 
 
-def look(config: Config, workdir: Path) -> Photos:
-    """Looks at the photos, prepared ones or those of the source.
+def plausible(config: Config) -> Config:
+    """The settings with values for the open ones that no check is against.
+
+    With it, the others can be checked before photos are looked at.
 
     Raises:
-        InputError: there are none, or what is wrong with them or their split.
+        InputError: weights are given, but not of which network they are.
     """
-    root = Path(config.data.root) if config.data.root else workdir / "data"
-    if is_prepared(root):
-        manifest = read_manifest(root)
-        stored = open_prepared(root, config.data.name, manifest.image_size)
-        sizes = sizes_of(root, manifest, read_arrays(root, manifest).get("sizes"))
-        split = split_photos(stored, config.data, read_contents(root, manifest))
-        return _photos(split, sizes, manifest.image_size)
-    if not config.data.source:
-        raise InputError("data.source is missing: expected the folder of your photos")
-    scan, source = SCANS[config.data.name], Path(config.data.source)
-    with tempfile.TemporaryDirectory(prefix="cgat_jax-") as unpacked:
-        listing = list_source(scan, source, Path(unpacked), progress=True)
-        count = len(listing.image_ids)
-        rows = range(0, count, max(1, count // _LOOKED_AT))
-        sizes, problems = image_sizes(listing, rows, config.data.threads, False)
-        split = split_photos(listing, config.data)
-    if not len(sizes):
-        raise InputError(f"{source}: no image is readable: {problems[0]}")
-    return _photos(split, sizes)
-
-
-def _photos(split: Split, sizes: np.ndarray, stored: int = 0) -> Photos:
-    counts = Sizes(*(len(part) for part in (split.train, split.database, split.query)))
-    return Photos(counts, int(np.median(np.min(sizes, axis=1))), stored)
+    _check_named(config.model)
+    data, filled = config.data, copy.deepcopy(config)
+    crop = data.crop_size or (_crop_of(data.image_size) if data.image_size else 224)
+    values = {"model.name": "small", "data.crop_size": crop}
+    values["data.image_size"] = max(crop, data.image_size)
+    for stage in (*STAGES, "evaluate"):
+        values[f"{stage}.epochs"] = 1
+        values[f"{stage}.batch_size"] = _divisible(32, jax.device_count())
+    override(filled, {key: values[key] for key in open_settings(config)})
+    return filled
 
 
 def choose(
@@ -152,8 +126,7 @@ def choose(
         InputError: weights are given, but not of which network they are.
     """
     given, train = config.model, photos.sizes.train
-    if not given.name and given.weights not in ("", "packed", "random"):
-        raise InputError(f"model.name: say which network {given.weights} is of")
+    _check_named(given)
     small = machine.platform == "cpu" or photos.side < min(_LARGE)
     name = given.name or ("small" if small else "resnet18")
     sides = _SIDES if name == "small" else _LARGE
@@ -164,20 +137,25 @@ def choose(
     stored = stored or sides.get(crop, crop)
     scale = _scale(config, photos, crop, machine)
     chosen = {"model.name": name, "data.image_size": stored, "data.crop_size": crop}
-    chosen["evaluate.batch_size"] = _divisible(100, machine)
+    chosen["evaluate.batch_size"] = _divisible(100, machine.devices)
     for stage, epochs in STAGES.items():
         chosen[f"{stage}.epochs"] = max(1, round(scale * epochs))
         batch = 64 if train >= 1_000 else 32
-        chosen[f"{stage}.batch_size"] = _divisible(batch, machine)
+        chosen[f"{stage}.batch_size"] = _divisible(batch, machine.devices)
     values = {key: chosen[key] for key in open_settings(config)}
     settled = copy.deepcopy(config)
     override(settled, values)
     return values, _reasons(settled, photos, machine, values)
 
 
-def _divisible(batch: int, machine: Machine) -> int:
+def _check_named(model: Model) -> None:
+    if not model.name and model.weights not in ("", "packed", "random"):
+        raise InputError(f"model.name: say which network {model.weights} is of")
+
+
+def _divisible(batch: int, devices: int) -> int:
     """A batch of at least that size, the same number of images for each device."""
-    return -(-batch // machine.devices) * machine.devices
+    return -(-batch // devices) * devices
 
 
 def _crop(

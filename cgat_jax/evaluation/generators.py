@@ -29,6 +29,7 @@ EPOCHS = {"paper": 100, "fast": 8}
 # Of an image in an epoch, at 224 pixels: 29.9 GMAC of the generator and 1.7 of the
 # discriminator, which sees three images, some of them every third step.
 _FLOPS = 196e9
+_TRAINING = Training(batch_size=BATCH_SIZE, augment=False)  # as released
 
 
 def generator_epochs(settings: Evaluate) -> int:
@@ -42,6 +43,11 @@ def generator_passes(config: Config, train: int) -> float:
     size = (config.data.crop_size / 224) ** 2 * settings.prosgan_width**2
     flops = _FLOPS * size * train * generator_epochs(settings)
     return flops / forward_flops(config)
+
+
+def generator_steps(config: Config, dataset: Dataset) -> int:
+    """Training steps of a generator."""
+    return generator_epochs(config.evaluate) * epoch_steps(dataset, _TRAINING)
 
 
 def check_generators(config: Config) -> None:
@@ -110,13 +116,13 @@ class Generators:
                 np.unique(labels, axis=0),
                 functools.partial(image_names, self.dataset),
             )
-            settings, training = self._settings()
+            settings = self._settings()
             cost = generator_passes(self.config, len(self.dataset.split.train))
             with self.saving(), progress.part(cost=cost):
                 self._known[name] = train_prosgan(
                     attacked,
                     lambda start, count: batches_of(
-                        *(self.dataset, self.config, training, self.mesh),
+                        *(self.dataset, self.config, _TRAINING, self.mesh),
                         range(start, start + count),
                         stage="prosgan",
                     ),
@@ -133,12 +139,11 @@ class Generators:
         made = make_targets(trained.prototypes, targets)
         return np.asarray(jnp.concatenate([made.codes, made.features], axis=1))
 
-    def _settings(self) -> tuple[GanSettings, Training]:
+    def _settings(self) -> GanSettings:
         given = self.config.evaluate
-        training = Training(batch_size=BATCH_SIZE, augment=False)  # as released
-        settings = GanSettings(
+        return GanSettings(
             image_size=self.config.data.crop_size,
-            steps_per_epoch=epoch_steps(self.dataset, training),
+            steps_per_epoch=epoch_steps(self.dataset, _TRAINING),
             epochs=generator_epochs(given),
             reconstruction=given.prosgan_reconstruction,
             learning_rate=given.prosgan_rate,
@@ -147,4 +152,3 @@ class Generators:
             log_steps=self.config.log_steps,
             checkpoint_seconds=self.config.checkpoint_seconds,
         )
-        return settings, training

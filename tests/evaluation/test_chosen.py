@@ -8,8 +8,9 @@ import pytest
 from cgat_jax.config.loading import override
 from cgat_jax.config.settings import validate
 from cgat_jax.errors import InputError
-from cgat_jax.evaluation import chosen
-from cgat_jax.evaluation.chosen import Machine, Photos
+from cgat_jax.evaluation import chosen, preflight
+from cgat_jax.evaluation.chosen import Machine
+from cgat_jax.evaluation.photo_sizes import Photos, look
 from cgat_jax.evaluation.workload import Sizes
 from cgat_jax.files.ownership import claim_folder
 from cgat_jax.workdir import remember
@@ -115,6 +116,31 @@ def test_weights_need_the_name_of_their_network():
     config.model.weights = "vgg11.safetensors"
     with pytest.raises(InputError, match="model.name: say which network vgg11"):
         chosen.choose(config, of(2_700, 400), CPU)
+    with pytest.raises(InputError, match="model.name: say which network vgg11"):
+        chosen.plausible(config)
+
+
+GIVEN = [
+    {},
+    {"data.crop_size": 48},
+    {"data.image_size": 72},
+    {"data.image_size": 40, "data.crop_size": 32, "pretrain.batch_size": 16},
+    {"model.name": "resnet18", "loss.name": "csq", "evaluate.attacks": "prosgan"},
+    {"model.weights": "packed"},
+    {"backbone.epochs": 0, "model.weights": "packed", "defense.epochs": 2},
+]
+
+
+@pytest.mark.parametrize("given", GIVEN, ids=lambda given: ", ".join(given) or "none")
+def test_before_photos_are_looked_at_only_what_is_given_is_refused(given):
+    config = photos.get_config()
+    override(config, given)
+    asked = copy.deepcopy(config)
+    preflight.check_settings(chosen.plausible(config))
+    assert config == asked
+    override(config, {"evaluate.attacks": "noise,cgta"})
+    with pytest.raises(InputError, match="unknown attack 'cgta'"):
+        preflight.check_settings(chosen.plausible(config))
 
 
 @pytest.fixture
@@ -127,13 +153,13 @@ def config(tmp_path):
 
 
 def test_the_photos_are_looked_at_where_they_lie(config, tmp_path):
-    assert chosen.look(config, tmp_path / "run") == Photos(Sizes(18, 18, 2), 40)
+    assert look(config, tmp_path / "run") == Photos(Sizes(18, 18, 2), 40)
     config.data.num_queries = 30
     with pytest.raises(InputError, match="num_queries=30: only 18 images"):
-        chosen.look(config, tmp_path / "run")
+        look(config, tmp_path / "run")
     config.data.source = ""
     with pytest.raises(InputError, match="data.source is missing"):
-        chosen.look(config, tmp_path / "run")
+        look(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -261,6 +261,10 @@ def _program(body, through=()):
         ("raise OSError('odd')", 2, "program: odd"),
         ("raise ValueError('two\\nlines')", 2, "program: two lines"),
         ("raise MemoryError", 2, "program: out of memory"),
+        (
+            "from cgat_jax.errors import NonFiniteError; raise NonFiniteError('a\\nb')",
+            *(3, "program: a b"),
+        ),
         ("return 7", 7, ""),
     ],
 )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from absl import flags
 
+from cgat_jax.errors import InputError, NonFiniteError
 from cgat_jax.evaluation.export import ExportedNetwork, load_exported
 from experiments import export
 from tests.evaluation.test_export import network_of
@@ -46,6 +47,23 @@ def test_a_file_with_other_bits_is_removed(saved, tmp_path, capsys, monkeypatch)
     code, printed, errors = run(capsys, f"--workdir={saved}", f"--out={out}")
     assert (code, printed) == (1, "") and not out.exists()
     assert errors.startswith(f"export: {out}: removed, it gives other codes: 16 images")
+
+
+@pytest.mark.parametrize("error", [NonFiniteError, InputError])
+def test_a_file_that_cannot_be_compared_is_removed(error, saved, tmp_path, monkeypatch):
+    def failing(*args):
+        raise error("net.onnx: no codes")
+
+    monkeypatch.setattr(export, "compare", failing)
+    out, values = tmp_path / "net.onnx", flags.FlagValues()
+    export.define_flags(values)
+    values(["export", f"--workdir={saved}", f"--out={out}"])
+    if error is NonFiniteError:  # the last lines of all programs tell it
+        with pytest.raises(NonFiniteError):
+            export.main(values)
+    else:
+        assert export.main(values) == 2
+    assert not out.exists()
 
 
 def test_it_refuses_in_one_line(saved, tmp_path, capsys):

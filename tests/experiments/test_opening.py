@@ -4,6 +4,7 @@ import pytest
 
 from cgat_jax.data import load_dataset
 from cgat_jax.evaluation import workload
+from cgat_jax.evaluation.generators import generator_passes, generator_steps
 from cgat_jax.training.loop import epoch_steps
 from experiments import opening
 from tests import tiny_config
@@ -49,6 +50,7 @@ def test_a_finished_run_has_nothing_left(run):
     config.evaluate.sanity_queries, config.evaluate.worst_case_queries = 4, 4
     costs = opening.costs(config, dataset)
     networks = ("none", "cgat")
+    total = generator_steps(config, dataset)
     for name, other in zip(networks, reversed(networks), strict=True):
         made = [f"{name}-{attack}" for attack in ("noise", "cgat", "prosgan")]
         for folder in (*made, f"{name}-cgat@{other}", f"{name}-sanity"):
@@ -58,9 +60,23 @@ def test_a_finished_run_has_nothing_left(run):
         (workdir / f"evaluate/{name}-worst_case").mkdir()
         (workdir / f"evaluate/{name}-worst_case/worst_case.json").write_text("{}")
         (workdir / "codes" / name).mkdir(parents=True)
-        (workdir / "prosgan" / name / "checkpoints").mkdir(parents=True)
+        last = workdir / "prosgan" / name / "checkpoints" / str(total)
+        last.mkdir(parents=True)
     left = opening.costs_left(config, dataset, workdir, costs)["evaluate"]
     assert left == pytest.approx(0, abs=1e-6 * costs["evaluate"])
+
+
+def test_a_generator_half_trained_is_half_done(run):
+    config, dataset, workdir, _ = run
+    config.evaluate.attacks, config.evaluate.prosgan_epochs = "prosgan", 2
+    costs = opening.costs(config, dataset)
+    saved = workdir / "prosgan/cgat/checkpoints"
+    saved.mkdir(parents=True)
+    assert opening.costs_left(config, dataset, workdir, costs) == costs
+    (saved / str(generator_steps(config, dataset) // 2)).mkdir()
+    left = opening.costs_left(config, dataset, workdir, costs)["evaluate"]
+    whole = generator_passes(config, len(dataset.split.train))
+    assert left == pytest.approx(costs["evaluate"] - whole / 2)
 
 
 def test_what_is_measured_costs_no_more(run):

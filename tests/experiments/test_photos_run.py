@@ -1,9 +1,14 @@
 """The whole command on a user's own photos: what is chosen, kept and refused."""
 
 import json
+import signal
 
 import pytest
 
+from cgat_jax.errors import Stopped
+from cgat_jax.evaluation import chosen
+from cgat_jax.training.interrupts import StopSignal
+from experiments.configs import photos
 from tests.data.sources import bytes_below, write_images
 from tests.programs import run_program
 from tests.runs import without_progress
@@ -64,3 +69,34 @@ def test_bad_photos_are_refused_before_anything_is_written(tmp_path, cache):
     assert done.stderr.startswith(f"main: {source}: one class alone, cat (")
     assert done.stderr.count("\n") == 1
     assert not workdir.exists()
+
+
+def test_settings_are_checked_before_an_archive_is_opened(tmp_path, cache):
+    source, workdir = tmp_path / "photos.zip", tmp_path / "run"
+    source.write_bytes(b"no archive")
+    done = run(workdir, source, cache, "--config.evaluate.attacks=noise,cgta")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "unknown attack 'cgta'" in done.stderr and "zip" not in done.stderr
+    workdir.mkdir()
+    (workdir / "thesis.tex").write_text("mine")
+    done = run(workdir, source, cache)
+    assert done.returncode == 2 and str(workdir) in done.stderr
+    assert "zip" not in done.stderr
+
+
+def test_a_signal_ends_the_look_at_the_photos(monkeypatch, tmp_path):
+    """An archive is unpacked for it, and removed again: minutes, with no JAX."""
+    stop, after = StopSignal("main"), []
+
+    def unpack(config, workdir):
+        signal.raise_signal(signal.SIGTERM)
+        after.append("went on")
+
+    monkeypatch.setattr(chosen, "look", unpack)
+    before = signal.signal(signal.SIGTERM, stop._ask)
+    try:
+        with pytest.raises(Stopped), stop.deferred():
+            chosen.settle(photos.get_config(), tmp_path / "run", stop.raised)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not after
