@@ -46,7 +46,7 @@ def define_flags(values: flags.FlagValues) -> None:
         "port", 8000, "0: any that is free", 0, 65535, flag_values=values
     )
     flags.DEFINE_float(
-        "rate", 20.0, "requests a second of a client; 0: any number", 0,
+        "rate", 20.0, "requests a second of a client; 0: any number, and all places", 0,
         flag_values=values,
     )  # fmt: skip
     flags.DEFINE_float(

@@ -8,10 +8,19 @@ from collections.abc import Awaitable, Callable, Iterator
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
-from cgat_jax.service.limits import Access, Limits, Rates, Refused, client_of
+from cgat_jax.service.limits import (
+    Access,
+    Limits,
+    Places,
+    Rates,
+    Refused,
+    client_of,
+)
 from cgat_jax.service.metrics import Metrics
 
 COOKIE = "cgat_jax_token"
+CLIENT = "cgat_jax_client"
+"""Of a request's scope: who asks, as ``client_of`` has it."""
 _FORM_BYTES = 65_536  # of a form around a photo
 _READING = ("GET", "HEAD")
 _WRITING = ("/images",)  # its POST, and the DELETE of what is below
@@ -39,7 +48,7 @@ class Guard:
         """Around ``app``."""
         self.app, self.access, self.limits = app, access, limits
         self.metrics, self.rates = metrics, Rates(limits)
-        self._running = 0
+        self._places = Places(limits.running, limits.of_one(limits.running))
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answers a request, or has it answered."""
@@ -76,8 +85,9 @@ class Guard:
         deadline = time.monotonic() + self.limits.seconds
         body = _Body(receive, deadline)
         try:
+            scope[CLIENT] = self._client(scope, headers)
             self._check_caller(scope, headers)
-            with self._room():
+            with self._room(scope[CLIENT]):
                 content = await body.read(self._most(), headers.get("content-length"))
                 await self.app(scope, _replay(content, receive), send)
         except Refused as refused:
@@ -87,6 +97,11 @@ class Guard:
 
     def _most(self) -> int:
         return self.limits.upload_bytes + _FORM_BYTES
+
+    def _client(self, scope: Any, headers: dict[str, str]) -> str:
+        peer = scope.get("client") or ("",)
+        forwarded = headers.get("x-forwarded-for", "")
+        return client_of(str(peer[0]), forwarded, self.access.proxy)
 
     def _check_caller(self, scope: Any, headers: dict[str, str]) -> None:
         """Names, rates and token.
@@ -102,10 +117,7 @@ class Guard:
             raise Refused(403, "this service answers to its own name alone")
         if not reading and headers.get("sec-fetch-site") == "cross-site":
             raise Refused(403, "a page of another site has no business here")
-        peer = scope.get("client") or ("",)
-        forwarded = headers.get("x-forwarded-for", "")
-        client = client_of(str(peer[0]), forwarded, self.access.proxy)
-        self.rates.take(client, _CHEAP if reading else 1.0)
+        self.rates.take(scope[CLIENT], _CHEAP if reading else 1.0)
         writing = not reading and path.startswith(_WRITING)
         if not writing and (not self.access.everything or path.startswith(_OPEN)):
             return
@@ -120,22 +132,21 @@ class Guard:
             raise Refused(401, text, {"WWW-Authenticate": "Bearer"})
 
     @contextlib.contextmanager
-    def _room(self) -> Iterator[None]:
+    def _room(self, client: str) -> Iterator[None]:
         """A place among the requests that run.
 
         Raises:
-            Refused: there is none.
+            Refused: there is none for this client.
         """
-        if self._running >= self.limits.running:
+        if not self._places.take(client):
             text = "too many requests are running; come again in a second"
             raise Refused(429, text, {"Retry-After": "1"})
-        self._running += 1
-        self.metrics.running.set(self._running)
+        self.metrics.running.inc()
         try:
             yield
         finally:
-            self._running -= 1
-            self.metrics.running.set(self._running)
+            self.metrics.running.dec()
+            self._places.give_back(client)
 
 
 class _Body:

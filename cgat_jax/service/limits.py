@@ -3,8 +3,9 @@
 import dataclasses
 import hmac
 import ipaddress
+import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 
 from cgat_jax.errors import InputError
@@ -38,6 +39,8 @@ class Limits:
             0: any number.
         burst: as many at once.
         running: requests at the same time, of all.
+        share: of what may run at the same time, requests and attacks, what one client
+            may have, unless its rate is any.
         seconds: within which a request must have arrived, whole, and within which what
             is sent must be taken.
     """
@@ -48,7 +51,12 @@ class Limits:
     rate: float | int = 20.0
     burst: float | int = 60.0
     running: int = 96
+    share: float = 0.5
     seconds: float | int = 10.0
+
+    def of_one(self, places: int) -> int:
+        """How many of so many places one client may have."""
+        return max(int(self.share * places), 1) if self.rate else places
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,6 +136,29 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     except ValueError:
         return None
     return getattr(found, "ipv4_mapped", None) or found
+
+
+class Places:
+    """What may run at the same time: so much of all, and so much of each client."""
+
+    def __init__(self, most: int, each: int):
+        """All are free."""
+        self._most, self._each = most, each
+        self._taken: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def take(self, client: str) -> bool:
+        """Takes a place, if there is one; ``give_back`` is to follow then."""
+        with self._lock:
+            free = self._taken.total() < self._most and self._taken[client] < self._each
+            self._taken[client] += free
+            self._taken += Counter()  # forgets clients that have none
+        return free
+
+    def give_back(self, client: str) -> None:
+        """Gives a place back that was taken."""
+        with self._lock:
+            self._taken -= Counter([client])
 
 
 class Rates:

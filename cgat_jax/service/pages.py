@@ -13,8 +13,8 @@ from starlette.concurrency import run_in_threadpool
 
 from cgat_jax.service.attacking import MOST_LEVELS, Attacks
 from cgat_jax.service.collection import Collection, pixels_of
-from cgat_jax.service.guard import COOKIE
-from cgat_jax.service.limits import Access, Refused
+from cgat_jax.service.guard import CLIENT, COOKIE
+from cgat_jax.service.limits import Access, Places, Refused
 from cgat_jax.service.metrics import Metrics
 from cgat_jax.service.schema import ATTACK_BODY, PROBLEMS
 from cgat_jax.service.streams import Streams, Tell
@@ -39,7 +39,8 @@ def add_pages(
     _add_static(app)
     _add_login(app, access)
     if attacks is not None:
-        _add_attacks(app, indexes, attacks, Streams(_AT_ONCE, metrics.attacks))
+        places = Places(_AT_ONCE, indexes.limits.of_one(_AT_ONCE))
+        _add_attacks(app, indexes, attacks, Streams(places, metrics.attacks))
     states = [served.state() for served in indexes.served.values()]
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
@@ -89,7 +90,7 @@ def _add_attacks(
             ):
                 tell({"result": result})
 
-        return streams.answer(run, "POST /attack")
+        return streams.answer(run, "POST /attack", request.scope[CLIENT])
 
 
 async def given(

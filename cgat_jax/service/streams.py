@@ -9,7 +9,7 @@ from typing import Any
 from fastapi.responses import StreamingResponse
 from prometheus_client import Gauge
 
-from cgat_jax.service.limits import Refused
+from cgat_jax.service.limits import Places, Refused
 from cgat_jax.service.problems import problem_of
 
 Tell = Callable[[dict[str, Any]], None]
@@ -22,11 +22,13 @@ class Gone(Exception):
 class Streams:
     """Work of clients that listen to it; few run or wait at a time."""
 
-    def __init__(self, most: int, running: Gauge):
+    def __init__(self, places: Places, running: Gauge):
         """With so many places; the gauge has how many are taken."""
-        self._places, self._running = threading.Semaphore(most), running
+        self._places, self._running = places, running
 
-    def answer(self, run: Callable[[Tell], None], request: str) -> StreamingResponse:
+    def answer(
+        self, run: Callable[[Tell], None], request: str, client: str
+    ) -> StreamingResponse:
         """Starts work and answers with what it tells, as lines of JSON.
 
         Its place is taken until the work has ended, with or without its client; telling
@@ -35,11 +37,12 @@ class Streams:
         Args:
             run: the work; is given what tells.
             request: its method and path, for the log.
+            client: who asks.
 
         Raises:
-            Refused: every place is taken.
+            Refused: every place that this client may have is taken.
         """
-        if not self._places.acquire(blocking=False):
+        if not self._places.take(client):
             raise Refused(429, "too many attacks are running", {"Retry-After": "3"})
         self._running.inc()
         loop, gone = asyncio.get_running_loop(), threading.Event()
@@ -61,7 +64,7 @@ class Streams:
                     put({"error": problem_of(error, request).text})
             finally:
                 self._running.dec()
-                self._places.release()
+                self._places.give_back(client)
                 put(None)
 
         # The loop's own threads: it does not end before they have.

@@ -1,5 +1,6 @@
 """What the service answers: the index's own answers, and refusals that say why."""
 
+import asyncio
 import contextlib
 import json
 import re
@@ -14,7 +15,9 @@ from cgat_jax.errors import EngineError
 from cgat_jax.search import Index
 from cgat_jax.search.engines import EngineSettings, NumpyEngine
 from cgat_jax.service import collection, problems
-from cgat_jax.service.limits import Limits
+from cgat_jax.service.guard import Guard
+from cgat_jax.service.limits import Access, Limits, Places
+from cgat_jax.service.metrics import Metrics
 from tests.service.conftest import client_of
 from tests.service.toy import (
     CLASSES,
@@ -243,6 +246,55 @@ def test_more_requests_than_may_run_are_refused(folders):
         answer = search(client)
     assert answer.status_code == 429
     assert "too many requests are running" in answer.json()["error"]
+
+
+def test_one_client_leaves_room_for_others():
+    """Whose requests arrive slowly keeps its places for as long as it may."""
+    limits = Limits(running=4)
+    places = Places(limits.running, limits.of_one(limits.running))
+    assert [places.take("a") for _ in range(3)] == [True, True, False]
+    assert [places.take("b") for _ in range(3)] == [True, True, False]
+    assert not places.take("c")
+    places.give_back("a")
+    assert not places.take("b")
+    assert places.take("c") and not places.take("a")
+    assert Limits(rate=0).of_one(96) == 96
+
+
+def test_a_slow_client_leaves_room_at_the_door():
+    """It keeps its places while its requests do not arrive."""
+    statuses: dict[str, list[int]] = {"slow": [], "other": []}
+    never = asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def ask(guard, client, arrives):
+        async def receive():
+            if not arrives:
+                await never.wait()
+            return {"type": "http.request", "body": b""}
+
+        async def send(message):
+            if message["type"] == "http.response.start":
+                statuses[client].append(message["status"])
+
+        scope = {"type": "http", "method": "POST", "path": "/search", "headers": []}
+        await guard(scope | {"client": (client, 1)}, receive, send)
+
+    async def fill():
+        guard = Guard(app, Access(token="x"), Limits(running=4), Metrics())
+        held = [asyncio.create_task(ask(guard, "slow", False)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await ask(guard, "slow", True)
+        for _ in range(3):
+            await ask(guard, "other", True)
+        never.set()
+        await asyncio.gather(*held)
+        await ask(guard, "slow", True)
+
+    asyncio.run(fill())
+    assert statuses == {"slow": [429, 200, 200, 200], "other": [200] * 3}
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/login", "/static/page.css", "/no"])

@@ -58,7 +58,7 @@ def slow(made):
         yield app, attacks, metrics
 
 
-async def ask(app, leaves: asyncio.Event, attack="noise"):
+async def ask(app, leaves: asyncio.Event, attack="noise", client="127.0.0.1"):
     """Status and body of the answer to a client that listens until it leaves."""
     body = json.dumps({"query": 1, "attack": attack}).encode()
     sent, coming = [], [{"type": "http.request", "body": body}]
@@ -80,7 +80,7 @@ async def ask(app, leaves: asyncio.Event, attack="noise"):
         "path": "/attack",
         "query_string": b"",
         "headers": HEADERS,
-        "client": ("127.0.0.1", 1),
+        "client": (client, 1),
     }
     await app(scope, receive, send)
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
@@ -114,6 +114,31 @@ def test_a_place_is_taken_until_the_work_has_ended(slow):
     assert status == 429 and b"too many attacks are running" in body
     assert taken == PLACES
     assert running(metrics) == 0
+
+
+def test_one_client_has_half_of_the_places(made):
+    limits, metrics, attacks = Limits(), Metrics(), Slow()
+
+    async def fill(app):
+        stays = asyncio.Event()
+        clients = ["10.0.0.1", "10.0.0.1", "2001:db8::1", "2001:db8::2"]
+        asked = []
+        for client in clients:
+            asked.append(asyncio.create_task(ask(app, stays, client=client)))
+            await asyncio.to_thread(attacks.begun.acquire)
+            if len(asked) == PLACES // 2:
+                refused = await asyncio.wait_for(
+                    ask(app, stays, client="10.0.0.1"), PATIENCE
+                )
+        attacks.on.set()
+        answers = await asyncio.gather(*asked)
+        again = await asyncio.wait_for(ask(app, stays, client="10.0.0.1"), PATIENCE)
+        return [status for status, _ in answers], refused[0], again[0]
+
+    with opened([made / "cgat"], limits, metrics) as indexes:
+        hosts = Access(token=TOKEN)
+        app = make_app(indexes, hosts, limits, metrics, attacks)
+        assert asyncio.run(fill(app)) == ([200] * PLACES, 429, 200)
 
 
 def test_work_ends_once_its_client_has_left(slow):
