@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from cgat_jax.attacks.inputs import LogitsFn
+from cgat_jax.errors import is_out_of_memory
 from cgat_jax.files.arrays import digest_of
 from cgat_jax.types import Images
 
@@ -24,6 +25,9 @@ def behavior_digest(encode: LogitsFn, images: Images) -> str:
     Args:
         encode: images to logits.
         images: float32 [n, S, S, 3] in [0, 1]; the gradient is looked at on the first.
+
+    Raises:
+        Exception: what the function raises, but not of a gradient that it lacks.
     """
     rng = np.random.default_rng(0)
     noise = rng.random(images.shape, np.float32)
@@ -50,7 +54,9 @@ def _slopes(
 
     try:
         gradient = jax.grad(total)(images)
-    except Exception:  # whatever a function raises that has none, as for Square alone
+    except Exception as error:  # whatever one that has none raises: it is for Square
+        if is_out_of_memory(error):
+            raise
         return np.zeros(0, np.int8)
     flat = np.asarray(gradient, np.float64).reshape(len(images), -1)
     return np.sign(flat @ directions.T).astype(np.int8)

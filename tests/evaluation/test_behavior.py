@@ -49,6 +49,19 @@ def test_the_same_function_is_the_same():
     assert known == behavior_digest(without_gradient, IMAGES)
 
 
+def test_a_gradient_without_memory_is_not_one_that_is_lacking():
+    @jax.custom_jvp
+    def hungry(images):
+        return encode(images)
+
+    @hungry.defjvp
+    def _no_room(primals, tangents):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        behavior_digest(hungry, IMAGES)
+
+
 def test_functions_with_one_code_for_each_photo_are_told_apart():
     """Records of the first were given as the second's."""
     np.testing.assert_array_equal(encode(IMAGES), rounded(IMAGES))
