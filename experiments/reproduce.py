@@ -1,6 +1,7 @@
 r"""Reproduces a table or figure of the CgAT paper: runs it, and sets it beside ours.
 
-    python -m experiments.reproduce --table=1 --bits=32 --data=data --workdir=runs/paper
+    python -m experiments.reproduce --table=1 --bits=32 --data=data --weights=weights \
+        --workdir=runs/paper
     python -m experiments.reproduce --table=4 --dataset=quickstart --preset=fast \
         --workdir=runs/small
 

@@ -12,7 +12,8 @@ split is --config.data.num_queries=10000 --config.data.num_train=50000
 
 Measured on 2026-11-24, seeds 0 and 1, two CPU cores, on photos that had been kept as
 JPEG: MAP@5000 31.10 clean and 1.37 under CgAT's own attack undefended, 21.94 and 6.20
-with CgAT (commits aff8875, a5851fd); chance is 10.0. A run takes 4 minutes of one core.
+with CgAT (commits aff8875, a5851fd); chance is 10.0. It took 4 minutes
+of one core, without the worst case and sanity checks of today's runs.
 """
 
 from cgat_jax.config import Config, Data, Defense, Evaluate, Model, Training

@@ -6,7 +6,8 @@
 
 The 50,000 training photos train and are the database, 1,000 of the test photos (100 a
 class) are the queries. Not a data set of the paper: a setting in which its defense is
-to work, for two CPU cores. What is measured of it is in docs/robust.md.
+to work, for two CPU cores. docs/robust.md has what was measured of it, on JPEG copies
+of the photos, whose digest is not that of the archives.
 """
 
 from cgat_jax.config import Config, Data, Defense, Evaluate, Model, Training

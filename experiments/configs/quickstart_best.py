@@ -4,7 +4,7 @@
         --workdir=runs/quickstart_best
 
 What differs from CgAT is in ``RECIPE``. Its inner attack has three larger steps in the
-same ball: an epoch takes five passes through the network, and one of CgAT's nine.
+same ball: an epoch takes five passes forward and back, and one of CgAT's nine.
 docs/robust.md has how it was found and what was measured.
 """
 
