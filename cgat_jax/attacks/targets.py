@@ -6,6 +6,7 @@ import numpy as np
 
 from cgat_jax.errors import InputError
 from cgat_jax.retrieval import average_precision_at
+from cgat_jax.retrieval.label_sets import sets_meet
 
 ANCHORS = 9
 
@@ -42,7 +43,7 @@ def draw_targets(
             "no image of the database has a label: targeted attacks need label sets "
             "to move to; check the labels, or leave targeted attacks out"
         )
-    disjoint = query_labels.astype(np.int64) @ sets.T.astype(np.int64) == 0
+    disjoint = ~sets_meet(query_labels, sets)
     targets = np.zeros(query_labels.shape, np.uint8)
     for row, candidates in enumerate(disjoint):
         frequent = np.flatnonzero(candidates & (counts > ANCHORS))
@@ -119,8 +120,11 @@ def hardest_codes(
         Codes in {-1, +1}, float32 [Q, K].
     """
     sets, set_of = np.unique(database_labels, axis=0, return_inverse=True)
-    members = [np.flatnonzero(set_of == number) for number in range(len(sets))]
-    disjoint = query_labels.astype(np.int64) @ sets.T.astype(np.int64) == 0
+    set_of = set_of.reshape(-1)
+    members = np.split(
+        np.argsort(set_of, kind="stable"), np.cumsum(np.bincount(set_of))[:-1]
+    )
+    disjoint = ~sets_meet(query_labels, sets)
     disjoint[~disjoint.any(axis=1)] = True
     anchors = np.zeros((len(query_labels), ANCHORS, database_codes.shape[1]), np.int8)
     for row, allowed in enumerate(disjoint):

@@ -8,6 +8,7 @@ from jaxtyping import Float64
 from cgat_jax.attacks import ATTACKS
 from cgat_jax.evaluation.references import CodesBySplit, References
 from cgat_jax.retrieval import RetrievalScores, average_precision_at, evaluate_retrieval
+from cgat_jax.retrieval.label_sets import relevant_shares
 
 EVERY_ROW = slice(None)
 
@@ -54,9 +55,7 @@ class Scorer:
 
     def chances(self, rows=EVERY_ROW) -> Float64[np.ndarray, " n"]:
         """Share of the database that is relevant to each query."""
-        labels = self._references.labels[rows].astype(np.int64)
-        shared = labels @ self._database_labels.T.astype(np.int64)
-        return (shared > 0).mean(axis=1)
+        return relevant_shares(self._references.labels[rows], self._database_labels)
 
     def map_bound(
         self, attack: str, goals, codes: CodesBySplit, found

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from cgat_jax.data.dataset import Split
+from cgat_jax.retrieval.label_sets import relevant_shares
 
 
 class Bounds(NamedTuple):
@@ -25,20 +26,13 @@ def map_bounds(
     """Chance and ceiling of MAP, from the labels alone.
 
     Chance is the share of relevant images, averaged over queries, as
-    ``evaluate_retrieval`` reports it. Equal label rows are counted together, so that
-    the largest split takes seconds.
+    ``evaluate_retrieval`` reports it.
     """
-    queries, times = np.unique(query_labels, axis=0, return_counts=True)
-    kinds, sizes = np.unique(database_labels, axis=0, return_counts=True)
-    kinds, sizes = kinds.astype(np.float32), sizes.astype(np.float64)
-    shares = np.array(
-        [sizes[(kinds @ query.astype(np.float32)) > 0].sum() for query in queries]
-    ) / len(database_labels)
-    answerable = np.average(shares > 0, weights=times)
+    shares = relevant_shares(query_labels, database_labels)
     return Bounds(
-        chance=float(np.average(shares, weights=times)),
-        ceiling=float(answerable),
-        unanswerable=int(times[shares == 0].sum()),
+        chance=float(shares.mean()),
+        ceiling=float((shares > 0).mean()),
+        unanswerable=int((shares == 0).sum()),
     )
 
 
