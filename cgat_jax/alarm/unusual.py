@@ -6,6 +6,7 @@ from jaxtyping import Float, Float64
 
 from cgat_jax.alarm.views import MOVED
 from cgat_jax.centers import center_codes
+from cgat_jax.errors import InputError
 from cgat_jax.retrieval.hamming import PackedCodes, distance_keys, key_scale, pack_codes
 from cgat_jax.types import Bank
 
@@ -78,11 +79,16 @@ def label_set_centers(
         codes: binary codes [N, K] of the training images, in {-1, 0, +1}.
         labels: their labels, multi-hot [N, C]; images without a label stand for none.
 
+    Raises:
+        InputError: no image has a label.
+
     References:
         CgAT, WWW 2023, Eq. 5.
     """
     sets = np.unique(labels, axis=0)
     sets = sets[sets.any(axis=1)].astype(np.float32)
+    if not len(sets):
+        raise InputError("labels: no image has a label, so that there is no center")
     bank = Bank(jnp.asarray(codes, jnp.float32), jnp.asarray(labels, jnp.float32))
     found = [
         center_codes(jnp.asarray(sets[start : start + _BLOCK]), bank, binary=True)

@@ -21,6 +21,7 @@ from cgat_jax.evaluation.evaluator import Evaluator, Record
 from cgat_jax.evaluation.given_network import check_outputs, given_network
 from cgat_jax.evaluation.measurement import measure
 from cgat_jax.evaluation.other_runs import other_networks
+from cgat_jax.evaluation.preflight import check_same
 from cgat_jax.files.claimed import claimed_folder
 from cgat_jax.files.io import write_bytes, write_sealed
 from cgat_jax.files.kept import belongs
@@ -179,7 +180,8 @@ def benchmark(
 
     Raises:
         InputError: the network, the data or a setting cannot be used; or the workdir is
-            of another network, other data or other settings.
+            of another network, other data or other settings; or the processes do not
+            hold the same data.
         ForeignFilesError: the workdir holds something else.
         InUseError: another process works in the workdir.
     """
@@ -189,7 +191,10 @@ def benchmark(
     dataset, given = array_dataset(data) if whole else data, given_network(encode)
     side = benchmark_settings.crop_of(settings, given, dataset, whole=whole)
     config = benchmark_settings.config_of(settings, given, dataset, side)
+    if not whole:
+        benchmark_settings.check_view(given, dataset)
     benchmark_settings.check(config, dataset)
+    check_same(dataset)
     check_outputs(given, dataset, side)
     inputs = {"data": dataset.digest.to_json()}
     with _folder(workdir, config) as folder:

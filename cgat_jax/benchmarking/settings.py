@@ -1,10 +1,11 @@
 """What a benchmark of a given network can be told, as a run's configuration."""
 
 import dataclasses
+from typing import Any
 
 from cgat_jax.config import Config, Data, Defense, Evaluate, Loss, Model, Training
 from cgat_jax.config.schema import setting
-from cgat_jax.config.settings import validate
+from cgat_jax.config.settings import typed, validate
 from cgat_jax.data import check_sizes
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.errors import InputError
@@ -35,12 +36,17 @@ class BenchmarkSettings(Evaluate):
 
 
 def changed(
-    settings: BenchmarkSettings, epsilon: float | None, attacks: str | None
+    settings: BenchmarkSettings, epsilon: Any, attacks: Any
 ) -> BenchmarkSettings:
-    """The settings with another budget or other attacks, where they are given."""
+    """The settings with another budget or other attacks, where they are given.
+
+    Raises:
+        InputError: one is of another type.
+    """
     given = {"epsilon": epsilon, "attacks": attacks}
     given = {key: value for key, value in given.items() if value is not None}
-    return dataclasses.replace(settings, **given)
+    values, usual = vars(settings) | given, vars(BenchmarkSettings())
+    return BenchmarkSettings(**{k: typed(k, v, usual[k]) for k, v in values.items()})
 
 
 def crop_of(
@@ -72,6 +78,25 @@ def crop_of(
     return side
 
 
+def check_view(given: GivenNetwork, dataset: Dataset) -> None:
+    """Finds that a crop of stored images is the view that a trained network has.
+
+    Raises:
+        InputError: they have another short side than it resizes images to.
+    """
+    if not given.image_size or dataset.sizes is None:
+        return
+    shorts = dataset.sizes().min(axis=1)
+    low, high = int(shorts.min()), int(shorts.max())
+    if high > given.image_size or (given.enlarge and low < given.image_size):
+        stored = f"{low}" if low == high else f"{low} to {high}"
+        raise InputError(
+            f"this network sees the center of images whose short side is "
+            f"{given.image_size} pixels, and that of these is {stored}: load them "
+            f"with data.image_size={given.image_size}"
+        )
+
+
 def config_of(
     settings: BenchmarkSettings, given: GivenNetwork, dataset: Dataset, side: int
 ) -> Config:
@@ -92,7 +117,7 @@ def config_of(
             num_database=len(split.database),
             threads=settings.threads,
         ),
-        model=Model(name=given.backbone, weights=UNKNOWN),
+        model=Model(name=given.backbone, weights=UNKNOWN, dtype=given.dtype),
         loss=Loss(name=given.loss),
         backbone=Training(epochs=0),
         pretrain=Training(epochs=0),

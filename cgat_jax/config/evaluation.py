@@ -64,7 +64,11 @@ class Evaluate:
         64, "images at once, over all devices (photos: 0 is chosen)", low=1
     )
     num_queries: int = setting(0, "attack only the first queries; 0: all")
-    gallery: int = setting(6, "queries shown in the report's galleries")
+    gallery: int = setting(
+        6,
+        "queries shown in the report's galleries, of attacks that are yet to be run",
+        affects_results=False,
+    )
     transfer: str = setting(
         "",
         "attacks whose images are tried on the other networks, comma separated",

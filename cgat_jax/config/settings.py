@@ -60,11 +60,19 @@ def _fill(part: Any, values: Any, prefix: str) -> None:
         if dataclasses.is_dataclass(getattr(part, key)):
             _fill(getattr(part, key), value, f"{prefix}{key}.")
         else:
-            setattr(part, key, _typed(f"{prefix}{key}", value, getattr(part, key)))
+            setattr(part, key, typed(f"{prefix}{key}", value, getattr(part, key)))
 
 
-def _typed(key: str, value: Any, default: Any) -> Any:
-    """The value, if it is of its default's type; a whole number may be a fraction."""
+def typed(key: str, value: Any, default: Any) -> Any:
+    """The value, if it is of its default's type; a whole number may be a fraction.
+
+    A number of NumPy's or JAX's becomes Python's.
+
+    Raises:
+        InputError: it is not.
+    """
+    if getattr(value, "shape", None) == ():
+        value = value.item()
     if type(value) is int and type(default) is float:
         return float(value)
     if type(value) is not type(default):

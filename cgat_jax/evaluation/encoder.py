@@ -54,7 +54,8 @@ class Encoder:
             InputError: codes of another network or other data are kept there.
         """
         folder = self.workdir / "codes" / name
-        digest = self._digest(model, network, foreign=foreign)
+        own = self._digest(model, network, foreign=foreign)
+        digest = from_first(lambda: own)  # of a function, by its sums on one machine
         origin = {"network": digest, "data": self.dataset.digest.whole}
         by_arrays = jax.tree.leaves(network) and not foreign
         earlier = self._earlier_digest(network) if by_arrays else ""

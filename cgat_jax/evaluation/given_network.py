@@ -23,7 +23,8 @@ _LOOKED_AT = 4  # images
 class GivenNetwork(NamedTuple):
     """A network with what is known of it.
 
-    ``crop_size`` is the side of the images that it takes, 0 where it does not say. One
+    ``crop_size`` is the side of the images that it takes and ``image_size`` the short
+    side of those that it sees the center of, 0 where it does not say. One
     is ``foreign`` that is no ``Network``: its arrays do not say what it does.
     """
 
@@ -32,7 +33,10 @@ class GivenNetwork(NamedTuple):
     backbone: str = UNKNOWN
     loss: str = UNKNOWN
     defense: str = UNKNOWN
+    dtype: str = "float32"
     crop_size: int = 0
+    image_size: int = 0
+    enlarge: bool = True
     foreign: bool = True
 
 
@@ -51,8 +55,13 @@ def given_network(encode: Any) -> GivenNetwork:
         card = getattr(encode, "card", {})
         words = {key: _word(card.get(key)) for key in ("backbone", "loss", "defense")}
         network = encode.params, encode.stats
-        side, foreign = card.get("crop_size", 0), type(encode) is not TrainedNetwork
-        return GivenNetwork(model, network, **words, crop_size=side, foreign=foreign)
+        foreign = type(encode) is not TrainedNetwork
+        if not foreign:
+            known = ("dtype", "crop_size", "image_size", "enlarge")
+            words |= {key: card[key] for key in known}
+        elif "crop_size" in card:
+            words["crop_size"] = card["crop_size"]
+        return GivenNetwork(model, network, **words, foreign=foreign)
 
     def apply(params, stats, images, *, key=None, mask=None):
         return function(images).astype(jnp.float32), stats

@@ -224,7 +224,10 @@ class Network:
         return path
 
     def _own_card(self) -> dict[str, Any]:
-        return self.card | {"network_sha256": self.sha256}
+        card, own = dict(self.card), self.sha256
+        if records := card.get("records"):  # also of weights that were changed since
+            card["records"] = [r for r in records if r.get("network_sha256") == own]
+        return card | {"network_sha256": own}
 
     def _write(self, path: Path) -> Path:
         check_network_out(path)

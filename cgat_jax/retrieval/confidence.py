@@ -26,9 +26,14 @@ def bootstrap_interval(
     >>> 0.4 < low < 0.5 < high < 0.6
     True
 
+    Raises:
+        ValueError: there are no values.
+
     References:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, Ch. 13.
     """
+    if not len(values):
+        raise ValueError("values: expected one or more; got none")
     rng, means = host_stream(seed, "bootstrap"), []
     for _ in range(RESAMPLES // _BLOCK):
         drawn = rng.integers(0, len(values), (_BLOCK, len(values)))

@@ -81,7 +81,9 @@ def load_alarm(index: Index, training: Training | None) -> Alarm | None:
                 return found
         except (InputError, DamagedFileError):
             pass  # of another database, or damaged: there is all to make it again
-    centers = training and label_set_centers(training.codes, training.labels)
+    centers = None
+    if training and training.labels.any():
+        centers = label_set_centers(training.codes, training.labels)
     photos = [decode(image, "a query of the index") for image in images]
     alarm = Alarm.calibrate(
         index.network, photos, codes, centers, false_alarms=FALSE_ALARMS

@@ -139,6 +139,8 @@ def test_centers_are_those_of_the_label_sets_that_occur(rng):
     bank = Bank(jnp.array(codes, jnp.float32), jnp.array(labels, jnp.float32))
     wanted = center_codes(jnp.array(sorted(sets), jnp.float32), bank, binary=True)
     found = label_set_centers(codes, labels)
+    with pytest.raises(InputError, match="labels: no image has a label"):
+        label_set_centers(codes, np.zeros_like(labels))
     assert {*map(tuple, found.tolist())} == {*map(tuple, np.asarray(wanted).tolist())}
 
 

@@ -1,5 +1,6 @@
 """A benchmark of a given function: the evaluator's numbers, kept, saved and refused."""
 
+import copy as copying
 import dataclasses
 import doctest
 import json
@@ -20,10 +21,11 @@ from cgat_jax.config import Data
 from cgat_jax.data import load_dataset
 from cgat_jax.data.arrays import ArrayData, array_dataset
 from cgat_jax.errors import ForeignFilesError, InputError, InUseError
-from cgat_jax.evaluation import transfer, worst_case
+from cgat_jax.evaluation import preflight, transfer, worst_case
 from cgat_jax.evaluation.evaluator import Evaluator
 from cgat_jax.evaluation.given_network import UNKNOWN, given_network
 from cgat_jax.evaluation.measurement import measure
+from cgat_jax.evaluation.network import Network
 from cgat_jax.evaluation.sanity_measures import Curve
 from cgat_jax.evaluation.worst_case import ENSEMBLE, EnsembleResult, WorstCase
 from cgat_jax.files.io import read_sealed
@@ -32,6 +34,7 @@ from cgat_jax.files.ownership import claim_folder
 from cgat_jax.report.names import GIVEN
 from cgat_jax.training import checkpoint
 from cgat_jax.types import HashModel
+from tests.service import toy
 
 RNG = np.random.default_rng(0)
 LABELS = np.eye(3, dtype=np.uint8)[RNG.integers(0, 3, 40)]
@@ -173,6 +176,63 @@ def test_another_network_other_data_or_settings_are_refused(copy):
     foreign = copy / "evaluate"
     with pytest.raises(ForeignFilesError, match="not empty"):
         again(workdir=foreign)
+
+
+def with_values(**values):
+    """Settings as a user can make them, without the type checks of tests."""
+    settings = copying.copy(SETTINGS)
+    vars(settings).update(values)
+    return settings
+
+
+def test_numbers_of_arrays_are_settings_and_other_types_are_not():
+    settings = with_values(seed=np.int64(3), threads=jnp.int32(1))
+    made = benchmark_settings.changed(settings, np.float32(0.5), None)
+    assert (made.epsilon, made.seed, made.threads) == (0.5, 3, 1)
+    assert {type(made.epsilon), type(made.seed)} == {float, int}
+    assert benchmark_settings.changed(settings, jnp.float32(1), None).epsilon == 1.0
+    wrong = {"attacks": ["noise", "cgat"], "epsilon": "8/255", "top_k": "50"}
+    for key, value in (wrong | {"num_queries": 10.0, "round_images": 1}).items():
+        with pytest.raises(InputError, match=f"^{key}: expected [a-z]+, got"):
+            benchmark(encode, DATA, settings=with_values(**{key: value}))
+
+
+def test_processes_with_other_data_are_refused(tmp_path, monkeypatch):
+    """Each gave its rows of a batch, and the mixture counted as the first one's."""
+    monkeypatch.setattr(preflight, "from_first", lambda make: "the first one's")
+    with pytest.raises(InputError, match="other data"):
+        benchmark(encode, DATA, workdir=tmp_path / "run", **GIVEN_ARGUMENTS)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_is_measured_as_its_card_says(tmp_path):
+    toys = toy.network()
+    net = Network(toys.params, toys.stats, toys.card | {"image_size": 40})
+    sizes = Data(name="quickstart", num_queries=4, num_train=20, num_database=20)
+    for stored in (40, 44):
+        dataset = load_dataset(
+            dataclasses.replace(sizes, image_size=stored),
+            tmp_path / str(stored),
+            progress=False,
+        )
+        if stored == 40:
+            benchmark_settings.check_view(given_network(net), dataset)
+            continue
+        said = r"short side is 40 pixels, and that of these is 44: .*image_size=40"
+        with pytest.raises(InputError, match=said):
+            benchmark(net, dataset, attacks="noise", settings=SETTINGS)
+
+
+def test_another_arithmetic_is_another_configuration():
+    """Its records were those of the network in float32, without a word."""
+    net = toy.network()
+    half = Network(net.params, net.stats, net.card | {"dtype": "bfloat16"})
+    dataset, dtypes = array_dataset(DATA), []
+    for each in (net, half):
+        given = given_network(each)
+        made = benchmark_settings.config_of(SETTINGS, given, dataset, 32)
+        dtypes.append(made.model.dtype)
+    assert dtypes == ["float32", "bfloat16"] and net.sha256 == half.sha256
 
 
 def test_the_same_arrays_in_another_program_are_another_network(tmp_path):

@@ -49,6 +49,23 @@ def test_the_same_function_is_the_same():
     assert known == behavior_digest(without_gradient, IMAGES)
 
 
+def test_the_last_bits_of_a_sum_are_no_other_function():
+    """Another machine, or an accelerator's next call, adds in another order."""
+
+    def reversed_sum(images):
+        pixels = (images - 0.5).reshape(len(images), -1)
+        return pixels[:, ::-1] @ WEIGHTS[::-1]
+
+    assert (np.asarray(reversed_sum(IMAGES)) != np.asarray(encode(IMAGES))).any()
+    assert behavior_digest(reversed_sum, IMAGES) == behavior_digest(encode, IMAGES)
+
+    def slightly_other(images):
+        return encode(images + 0.02 * images**2)
+
+    found = behavior_digest(slightly_other, IMAGES)
+    assert found != behavior_digest(encode, IMAGES)
+
+
 def test_a_gradient_without_memory_is_not_one_that_is_lacking():
     @jax.custom_jvp
     def hungry(images):

@@ -144,6 +144,17 @@ def test_what_is_saved_is_loaded(net, photos, tmp_path, name):
     assert path.read_bytes() == content
 
 
+def test_records_stay_with_the_weights_that_they_are_of(net, tmp_path):
+    """A network that was trained on had those of the one before."""
+    record = {"attack": "clean", "map": 0.5, "network_sha256": net.sha256}
+    card = net.card | {"records": [record]}
+    same = Network(net.params, net.stats, card).save(tmp_path / "same.safetensors")
+    assert load_network(same).card["records"] == [record]
+    tuned = jax.tree.map(lambda array: array + 0.125, net.params)
+    other = Network(tuned, net.stats, card).save(tmp_path / "other.safetensors")
+    assert load_network(other).card["records"] == []
+
+
 def test_nothing_foreign_is_overwritten(net, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ForeignFilesError, match="not empty, and not a saved network"):

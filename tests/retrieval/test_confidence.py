@@ -25,6 +25,8 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(rng):
 
 def test_equal_values_have_no_interval():
     assert bootstrap_interval(np.full(7, 0.3)) == (pytest.approx(0.3),) * 2
+    with pytest.raises(ValueError, match="values: expected one or more"):
+        bootstrap_interval(np.empty(0))
 
 
 def test_the_same_seed_gives_the_same_interval(rng):
