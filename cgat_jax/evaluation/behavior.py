@@ -20,8 +20,9 @@ _SIGNS = 10_000
 def behavior_digest(encode: LogitsFn, images: Images) -> str:
     """A digest of a function by its outputs and gradients at images and at noise.
 
-    Both are looked at by their signs in random directions alone: an accelerator, and
-    another machine, sum in another order, and the last bits of a number differ.
+    Both are looked at in random directions, by their sign and by whether they exceed a
+    random number alone: another machine sums in another order, an accelerator at each
+    call, and the last bits of a number differ.
 
     Two that agree on images of 256 levels may differ between the levels, as one that
     rounds its input does, or in their gradients alone, as one with a straight-through
@@ -40,17 +41,22 @@ def behavior_digest(encode: LogitsFn, images: Images) -> str:
     for inputs in (images, jnp.asarray(noise)):
         logits = np.asarray(encode(inputs), np.float64)
         across = rng.normal(size=(-(-_SIGNS // len(logits)), logits.shape[1]))
-        whole.update(str(logits.shape).encode())
-        whole.update(np.sign(logits @ across.T).astype(np.int8).tobytes())
+        whole.update(_coarse(logits @ across.T, rng))
+        slopes = _slopes(encode, inputs[:_LOOKED_AT])
         directions = rng.normal(size=(_DIRECTIONS, inputs[0].size))
-        whole.update(_slopes(encode, inputs[:_LOOKED_AT], directions).tobytes())
+        whole.update(b"" if slopes is None else _coarse(slopes @ directions.T, rng))
     return whole.hexdigest()
 
 
-def _slopes(
-    encode: LogitsFn, images: Images, directions: Float[np.ndarray, "d n"]
-) -> np.ndarray:
-    """Signs of the gradient in some directions, int8; empty if there is no gradient."""
+def _coarse(numbers: Float[np.ndarray, "n d"], rng: np.random.Generator) -> bytes:
+    """What the last bits of numbers do not change, but their scale does."""
+    sizes = 10 ** rng.uniform(-6, 6, numbers.shape)
+    seen = numbers > 0, numbers < 0, abs(numbers) > sizes
+    return str(numbers.shape).encode() + np.packbits(np.stack(seen)).tobytes()
+
+
+def _slopes(encode: LogitsFn, images: Images) -> Float[np.ndarray, "n pixels"] | None:
+    """The gradient in the images' pixels; None where there is no gradient."""
 
     def total(inputs):
         logits = encode(inputs).astype(jnp.float32)
@@ -62,6 +68,5 @@ def _slopes(
     except Exception as error:  # whatever one that has none raises: it is for Square
         if is_out_of_memory(error):
             raise
-        return np.zeros(0, np.int8)
-    flat = np.asarray(gradient, np.float64).reshape(len(images), -1)
-    return np.sign(flat @ directions.T).astype(np.int8)
+        return None
+    return np.asarray(gradient, np.float64).reshape(len(images), -1)
