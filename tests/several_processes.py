@@ -4,13 +4,17 @@ python -m tests.several_processes HOST:PORT PROCESS_ID
 """
 
 import json
+import shutil
 import sys
+import tempfile
+from pathlib import Path
 
 import jax
 import numpy as np
 
 from cgat_jax import processes, sharding
-from cgat_jax.errors import InputError, Stopped
+from cgat_jax.errors import DamagedFileError, InputError, Stopped
+from cgat_jax.training import checkpoint
 
 
 class Asked:
@@ -46,8 +50,37 @@ def nested():
     return processes.from_first(lambda: processes.greatest(3 + jax.process_index()))
 
 
+def restored(number, folder, error):
+    """What comes of a checkpoint that the second process cannot restore."""
+    mesh = sharding.make_mesh()
+    state = sharding.put_whole(mesh, {"w": np.arange(3)})
+    manager = checkpoint.open_checkpoints(folder)
+    checkpoint.save(manager, 1, state)
+    restore = manager.restore
+
+    def fail(*arguments, **options):
+        found = restore(*arguments, **options)
+        if number:
+            raise error
+        return found
+
+    manager.restore = fail
+    told = raised(lambda: checkpoint.restore_latest(manager, state))
+    manager.close()
+    return [told, sorted(path.name for path in folder.glob("1*"))]
+
+
 def findings(number):
     mesh = sharding.make_mesh()
+    folder = Path(processes.from_first(tempfile.mkdtemp))
+    errors = {
+        "no memory": MemoryError("no memory"),
+        "not there": FileNotFoundError(2, "No such file"),
+        "other bytes": DamagedFileError("other bytes"),
+    }
+    for name, error in errors.items():
+        yield f"restored, {name}", restored(number, folder / name, error)
+    processes.from_first(lambda: shutil.rmtree(folder))
     yield "greatest", processes.greatest(5 - 3 * number)
     yield "told", processes.from_first(lambda: {"number": number, "x": 0.1})
     yield "long", processes.from_first(lambda: "x" * 5_000) == "x" * 5_000

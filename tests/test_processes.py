@@ -35,17 +35,25 @@ TOLD = {
     "whole": [0, 0, 1, 1],
     "held": [0, 1, 2],
     "compiled themselves": True,
+    "restored, other bytes": ["None", ["1.damaged-1"]],
 }
 APART = [
     {
         "first fails": "InputError: no such file",
         "second fails": "ToldElsewhere: process 1: [Errno 28] No space left",
+        "restored, no memory": ["ToldElsewhere: process 1: no memory", ["1"]],
+        "restored, not there": [
+            "ToldElsewhere: process 1: [Errno 2] No such file",
+            ["1"],
+        ],
         "own": [0, 0],
         "split": [0, 1],
     },
     {
         "first fails": "ToldElsewhere: process 0: no such file",
         "second fails": "OSError: [Errno 28] No space left",
+        "restored, no memory": ["MemoryError: no memory", ["1"]],
+        "restored, not there": ["FileNotFoundError: [Errno 2] No such file", ["1"]],
         "own": [1, 1],
         "split": [2, 3],
     },

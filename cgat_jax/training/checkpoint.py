@@ -6,7 +6,6 @@ untouched; it never reads a file that is not as it was written.
 """
 
 import contextlib
-import errno
 import functools
 import hashlib
 import logging
@@ -19,16 +18,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from cgat_jax import processes
-from cgat_jax.errors import DamagedFileError, is_out_of_memory
-from cgat_jax.files.io import read_sealed, set_aside, write_sealed
+from cgat_jax.errors import DamagedFileError
+from cgat_jax.files.io import set_aside
+from cgat_jax.training import damage
 from cgat_jax.training.orbax_noise import quiet, reason_of, sweep
 
 _log = logging.getLogger(__name__)
 _MARGIN = 10**6  # bytes that a checkpoint takes besides its arrays
-_FILES = "files.json"  # in a checkpoint
 _UNFINISHED = "[0-9]*.orbax-checkpoint-tmp*"
-# Of the system's errors, those of files that are absent or of another kind.
-_DAMAGE = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 
 
 def open_checkpoints(
@@ -80,11 +77,8 @@ def save(manager: ocp.CheckpointManager, step: int, state: Any) -> None:
             sweep()
     if text:
         raise _not_written(manager.directory, step, text)
-    processes.from_first(lambda: _note_files(Path(manager.directory) / str(step)))
-
-
-def _note_files(folder: Path) -> None:
-    write_sealed(folder / _FILES, {"files": _digests(folder)})
+    folder = Path(manager.directory) / str(step)
+    processes.from_first(lambda: damage.note_files(folder))
 
 
 def _check_room(folder: Path, step: int, size: int) -> None:
@@ -123,23 +117,26 @@ def restore_latest(
         DamagedFileError: there are checkpoints, but none can be read, and they are
             another run's.
         OSError, MemoryError, JaxRuntimeError: they cannot be read now.
+        ToldElsewhere: by another process, which may have other reasons.
     """
     steps = processes.from_first(lambda: sorted(manager.all_steps(), reverse=True))
     problems: dict[int, str] = {}
     for step in steps:
         with quiet():
+            state = problem = None
             try:
                 state = _restore(manager, step, like)
             except Exception as error:  # whatever a damaged file makes Orbax raise
-                if not _is_damage(error):
-                    raise
-                problems[step] = reason_of(error)
-                state = None
-            if state is None:
+                problem = error
+            if damaged := damage.are_damaged(problem):
+                problems[step] = reason_of(problem)
+                problem = None  # with its traceback, before the sweep
                 sweep()
-                continue
-        _pass_over(manager, problems, mend)
-        return state
+            elif problem is not None:
+                raise problem
+        if not damaged:
+            _pass_over(manager, problems, mend)
+            return state
     if mend:
         _pass_over(manager, problems, mend)
     elif problems:
@@ -149,13 +146,6 @@ def restore_latest(
             "command again, which makes them anew"
         )
     return None
-
-
-def _is_damage(error: Exception) -> bool:
-    """Whether it says that files are damaged, not that they cannot be read now."""
-    if is_out_of_memory(error):
-        return False
-    return not isinstance(error, OSError) or error.errno in _DAMAGE
 
 
 def stored_shapes(manager: ocp.CheckpointManager) -> dict[str, Any]:
@@ -194,34 +184,9 @@ def _pass_over(manager, problems: dict[int, str], mend: bool) -> None:
             _log.warning("%s is not usable, the one before is taken (%s)", *problem)
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a checkpoint, by its path under the folder."""
-    found = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        found[path.relative_to(folder).as_posix()] = digest
-    found.pop(_FILES, None)
-    return found
-
-
-def _check_files(folder: Path) -> None:
-    """Finds all files as they were written, unless a kill came before their digests.
-
-    Raises:
-        DamagedFileError: names one that is not.
-    """
-    if not (folder / _FILES).exists():
-        return
-    found = _digests(folder)
-    for name, digest in read_sealed(folder / _FILES)["files"].items():
-        if found.get(name) != digest:
-            raise DamagedFileError(f"{name} is not as it was written")
-
-
 def _restore(manager, step: int, like: Any) -> Any:
     folder = Path(manager.directory) / str(step)
-    processes.from_first(lambda: _check_files(folder))
+    processes.from_first(lambda: damage.check_files(folder))
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _leaves(like))
     args = ocp.args.Composite(
         state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()
@@ -230,7 +195,7 @@ def _restore(manager, step: int, like: Any) -> Any:
         restored = manager.restore(step, args=args)
         leaves = restored["state"]
         if _digest(leaves) != restored["meta"]["sha256"]:
-            raise ValueError("its bytes do not match their digest")
+            raise DamagedFileError("its bytes do not match their digest")
     ordered = [leaves[key] for key in _leaves(like)]
     return jax.tree.unflatten(jax.tree.structure(like), ordered)
 

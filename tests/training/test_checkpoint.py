@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cgat_jax.errors import DamagedFileError
+from cgat_jax.errors import DamagedFileError, ToldElsewhere
 from cgat_jax.training import checkpoint, orbax_noise
 from cgat_jax.types import Bank, TrainState
 
@@ -179,8 +179,9 @@ def test_a_disk_that_fills_while_orbax_writes_prints_nothing(manager, capfd):
         MemoryError(),
         OSError(errno.ESTALE, "Stale file handle"),
         OSError(errno.ETIMEDOUT, "Connection timed out"),
+        ToldElsewhere("process 1: Stale file handle"),
     ],
-    ids=["device", "host", "stale", "timed out"],
+    ids=["device", "host", "stale", "timed out", "elsewhere"],
 )
 @pytest.mark.parametrize("mend", [True, False])
 def test_what_is_no_damage_leaves_every_checkpoint(
