@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from cgat_jax.progress.overall import Cost, Overall
+from cgat_jax.progress.stream import QuietStream
 
 Item = TypeVar("Item")
 QUIET_SECONDS = 30.0
@@ -20,7 +21,7 @@ _REDRAW = 0.2  # seconds between two states of the overall line
 _MANY = 100_000  # from so many on, they are shown in thousands
 
 
-def _has_rows(stream: TextIOBase) -> bool:
+def _has_rows(stream: QuietStream) -> bool:
     """Whether a terminal has a size; one without shows no bar, and gets lines."""
     try:
         size = os.get_terminal_size(stream.fileno())
@@ -61,7 +62,8 @@ class Bar:
 class Screen:
     """Where progress is shown: a terminal is drawn on, anything else gets lines.
 
-    Of bars within bars the outermost is shown and watched.
+    Of bars within bars the outermost is shown and watched. What cannot be written is
+    not shown, and ends nothing.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Screen:
             clock: seconds.
         """
         self._stream, self._clock, self._last = stream, clock, 0.0
+        self._quiet = QuietStream(stream)
         self._overall: Overall | None = None
         self._line: tqdm | None = None
         self._bar: Bar | None = None
@@ -176,8 +179,11 @@ class Screen:
         return f"{first}: {', '.join(others)}" if others else first
 
     @property
-    def _file(self) -> TextIOBase:
-        return sys.stderr if self._stream is None else self._stream
+    def _file(self) -> QuietStream:
+        stream = sys.stderr if self._stream is None else self._stream
+        if stream is not self._quiet.stream:
+            self._quiet = QuietStream(stream)
+        return self._quiet
 
     def _is_terminal(self) -> bool:
         return self._file.isatty() and _has_rows(self._file)

@@ -118,12 +118,15 @@ def run_loop(
             due, asked, slow = poll.heard(ahead) or (0, 0, not ahead)
             ahead = 0 if slow else AHEAD
             ends = due or asked or step + 1 == course.total
-            if ends or course.logs(step + 1):
+            told = ends or course.logs(step + 1)
+            if told:
                 loop.flush(state)
             if ends:
                 checkpoint.save(manager, step + 1, state)
                 poll.forget()
                 saved = time.monotonic()
+            if told:
+                loop.show()
             if asked:
                 raise Stopped(128 + asked)
     return state
@@ -134,6 +137,7 @@ class _Steps:
 
     def __init__(self, course: Course, start: int, bar: progress.Bar):
         self.course, self.bar = course, bar
+        self.done, self.loss = start, 0.0
         self.pending: list[tuple[int, Any, dict]] = []
         self.clock = StepClock()
         self.log = MetricsLog(course.path, start) if processes.is_first() else None
@@ -155,9 +159,13 @@ class _Steps:
                 values |= course.measure(state, before, step)
                 times = self.clock.read(len(indices))
                 self.log.append(entry | values | {"learning_rate": rate} | times)
-        self.bar.note(f"loss {values['loss']:.4f}")
-        self.bar.update(self.pending[-1][0] - self.bar.done)
+        self.done, self.loss = step, values["loss"]
         self.pending.clear()
+
+    def show(self) -> None:
+        """Draws how far it is, and the loss, as of the last flush."""
+        self.bar.note(f"loss {self.loss:.4f}")
+        self.bar.update(self.done - self.bar.done)
 
     def _check(self, step: int, indices: jax.Array, values: dict[str, float]) -> None:
         bad = [name for name, value in values.items() if not np.isfinite(value)]

@@ -241,6 +241,34 @@ def test_other_processes_show_nothing(screen, log, clock):
     assert log.getvalue() == ""
 
 
+class Gone(io.StringIO):
+    """A pipe without a reader, or a closed file."""
+
+    def __init__(self, error, terminal):
+        super().__init__()
+        self.error, self.terminal, self.tried = error, terminal, 0
+
+    def isatty(self):
+        return self.terminal
+
+    def write(self, text):
+        self.tried += 1
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), ValueError("I/O on closed file")])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_cannot_be_written_is_tried_once_and_ends_nothing(clock, error, terminal):
+    stream = Gone(error, terminal)
+    _run(Screen(stream, clock), clock)
+    assert stream.tried == 1
+
+
+def test_without_a_stream_nothing_is_shown(clock, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    _run(Screen(clock=clock), clock)
+
+
 TERMINAL = """
 import time
 from cgat_jax import progress
