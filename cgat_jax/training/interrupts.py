@@ -25,7 +25,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE, SAVING_PATIENCE = 9.0, 28.0
 """Seconds from the first signal to the end, whatever runs; the latter where there is
 something to save (a cluster kills after 30)."""
-_SAME = 2.0  # seconds within which a signal that comes twice was sent to a group
+_SAME = 2.0  # seconds within which SIGTERM and SIGHUP are one request
 PARENT = "CGAT_JAX_PARENT"
 """Environment variable: the process whose end asks this one to stop."""
 
@@ -110,29 +110,25 @@ class StopSignal:
         self._said = True
         name = signal.Signals(self.asked or number).name
         text = f"{self.program}: stopped by {name}; the same command goes on from here"
-        print(text, file=sys.stderr, flush=True)
+        # The terminal may be gone, or closed; the process is to end all the same.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            print(text, file=sys.stderr, flush=True)
 
     def _ask(self, number, frame) -> None:
         if self.asked:
-            if self._is_new(number):
+            if _is_again(number, self._since):
                 os._exit(128 + number)
             return
         self.asked, self._since = number, time.monotonic()
         if not self._deferred:
             raise Stopped(128 + number)
 
-    def _is_new(self, number: int) -> bool:
-        """Whether a further signal asks again: of SIGTERM, groups get it twice."""
-        again = number != self.asked or number == signal.SIGINT
-        return again or time.monotonic() - self._since > _SAME
-
     def _watch(self, reading: int, patience: float) -> None:
         """Ends the process where the main thread does not, and with its parent."""
         parent, first, since = int(os.environ.get(PARENT, 0)), 0, 0.0
         while True:
             for number in _arrived(reading):
-                again = number != first or number == signal.SIGINT
-                if first and (again or time.monotonic() - since > _SAME):
+                if first and _is_again(number, since):
                     os._exit(128 + number)
                 if not first:
                     first, since = number, time.monotonic()
@@ -145,6 +141,14 @@ class StopSignal:
                 parent = 0
                 if not first:
                     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _is_again(number: int, since: float) -> bool:
+    """Whether a further signal asks again: of the others, groups and sessions get two.
+
+    A queue sends SIGTERM to parent and child; the end of a session, SIGHUP behind it.
+    """
+    return number == signal.SIGINT or time.monotonic() - since > _SAME
 
 
 def start_deaf(

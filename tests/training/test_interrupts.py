@@ -112,6 +112,14 @@ def test_a_main_thread_that_does_not_come_back_is_ended():
     _end(process, 143)
 
 
+def test_it_is_ended_though_nobody_reads_its_line():
+    process = _start(STUCK.replace(".sleep(60)", ".pause()") + "    time.sleep(60)")
+    process.stderr.close()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 143
+    process.stdout.close()
+
+
 def test_a_second_signal_ends_at_once():
     process = _start(LOOP.replace("not stop.asked", "True"), patience=600.0)
     process.send_signal(signal.SIGTERM)
@@ -121,12 +129,16 @@ def test_a_second_signal_ends_at_once():
     assert process.returncode == 130 and out == errors == ""
 
 
-def test_a_signal_to_a_group_that_comes_twice_is_one():
-    """A queue signals parent and child, and the parent its child once more."""
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_a_group_that_comes_twice_is_one(second):
+    """A queue signals parent and child, and the parent its child once more.
+
+    The end of a session is SIGTERM and at once SIGHUP.
+    """
     process = _start(LOOP.replace("not stop.asked", "not stop.asked or time.sleep(1)"))
     process.send_signal(signal.SIGTERM)
     time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(second)
     _end(process, 143, "saved\n")
 
 
