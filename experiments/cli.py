@@ -5,6 +5,7 @@ where), 3 a number was not finite (a line as well), or 130, 143 or 129 stopped b
 Ctrl-C, SIGTERM or SIGHUP (a line as well).
 """
 
+import contextlib
 import dis
 import os
 import sys
@@ -106,7 +107,7 @@ def check_overrides(arguments: Sequence[str]) -> None:
     known = [key for key, _, _ in settings(Config())]
     sections = [key.split(".")[0] for key in known if "." in key]
     for argument in arguments:
-        name = argument.lstrip("-").split("=", 1)[0]
+        name = argument.lstrip("-").split("=", 1)[0] if argument[:1] == "-" else ""
         for prefix in ("config.", "noconfig."):
             key = name.removeprefix(prefix)
             if name.startswith(prefix) and key not in known:
@@ -134,6 +135,8 @@ def run(
             refused.
     """
     _signals.append(StopSignal(program))
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names that are bytes
     try:
         stop().listen(patience=patience)
         app.run(
@@ -142,7 +145,8 @@ def run(
     except Stopped as stopped:
         if speaks():
             stop().say(stopped.code - 128)
-        sys.stdout.flush()
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stdout.flush()  # its reader may be gone, or it is closed
         _leave()
         # Not sys.exit: threads of a compilation may still run, and crash at the end.
         os._exit(stopped.code)
@@ -153,8 +157,8 @@ def _guarded(program: str, main: Callable[[], int]) -> int:
         code = main()
         stop().rest()
         return code
-    except ToldElsewhere:
-        return EXIT_REFUSED
+    except ToldElsewhere as error:  # the first says it for all: queues show its end
+        return refuse(program, error) if speaks() else EXIT_REFUSED
     except (InputError, OSError, MemoryError) as error:
         return refuse(program, error)
     except NonFiniteError as error:
@@ -185,6 +189,8 @@ def _parser(
             check_overrides(arguments)
             _check_config(arguments)
             rest = flags.FLAGS([_underscored(argument) for argument in arguments])
+        except Stopped:
+            raise
         except SystemExit:  # absl has shown the help, and would exit with 1
             sys.exit(0)
         except (flags.Error, ValueError, KeyError, TypeError, OSError) as error:

@@ -13,7 +13,7 @@ import pytest
 from cgat_jax.config import Config
 from cgat_jax.config.loading import call, load_config, override
 from cgat_jax.config.settings import to_json
-from cgat_jax.errors import InputError
+from cgat_jax.errors import InputError, Stopped
 from experiments import cli
 from experiments.configs import coco
 from tests.programs import ROOT, run_program
@@ -276,6 +276,43 @@ def test_what_reaches_the_top_is_one_line(body, code, said):
 
 
 @pytest.mark.parametrize(
+    ("rank", "code", "said"),
+    [(0, 2, "program: process 1: no memory\n"), (1, 2, "")],
+)
+def test_what_ended_another_process_is_said_by_the_first(rank, code, said):
+    body = "from cgat_jax import errors, processes; "
+    body += f"processes.is_first = lambda: {not rank}; "
+    body += "raise errors.ToldElsewhere('process 1: no memory')"
+    with _program(body) as process:
+        _, error = process.communicate(timeout=600)
+    assert (process.returncode, error) == (code, said)
+
+
+def test_a_signal_while_flags_are_parsed_is_no_help(monkeypatch):
+    def stopped(arguments):
+        raise Stopped(143)
+
+    monkeypatch.setattr(cli, "check_overrides", stopped)
+    with pytest.raises(Stopped) as caught:
+        cli._parser("program", None)(["program"])
+    assert caught.value.code == 143
+
+
+def test_only_flags_are_overrides():
+    cli.check_overrides(["program", "config.jpg", "noconfig.txt", "--config.seed=1"])
+    for flag in ("-config.sead=1", "--config.sead=1"):
+        with pytest.raises(ValueError, match="unknown setting 'sead'"):
+            cli.check_overrides([flag])
+
+
+def test_a_name_that_is_no_utf8_is_printed_with_escapes():
+    body = "print(__import__('os').fsdecode(b'caf' + bytes([233])))"
+    with _program(body) as process:
+        out, error = process.communicate(timeout=600)
+    assert (process.returncode, out, error) == (0, "caf\\udce9\n", "")
+
+
+@pytest.mark.parametrize(
     ("body", "kind"),
     [
         ("{}['nothing']", "KeyError"),
@@ -315,6 +352,15 @@ def test_a_signal_ends_a_program_with_one_line_and_its_code(number, code):
     name = signal.Signals(number).name
     line = f"program: stopped by {name}; the same command goes on from here\n"
     assert error == line
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_a_signal_ends_a_program_that_nobody_reads(closed):
+    with _program(BUSY.replace("\n", "; print('unread')\n")) as process:
+        assert process.stdout.readline() == "go\n"
+        getattr(process, closed).close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(600) == 143
 
 
 @pytest.mark.slow

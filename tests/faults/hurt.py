@@ -74,7 +74,7 @@ def _end(process: subprocess.Popen, number: signal.Signals, subject: Subject) ->
         return
     seconds = time.monotonic() - began
     lines = [line for line in errors.splitlines() if "stopped by" in line]
-    finished = process.returncode == 0 and not lines
+    finished = process.returncode == 0 and not lines and subjects.is_there(subject)
     expected = process.returncode == STOPS[number] and len(lines) == 1
     if not (finished or expected) or "Traceback" in errors or seconds > IN_TIME:
         raise Unexpected(

@@ -37,6 +37,13 @@ _TINY = {
 }
 
 
+LAST = {
+    "main": "results.json",
+    "prepare": "prepared.json",
+    "reproduce": "table4/index.html",
+}
+
+
 class Subject(NamedTuple):
     """A command, the folder that it fills, and how long it takes alone, seconds."""
 
@@ -98,6 +105,11 @@ def reproduce_subject(folder: Path) -> Subject:
     flags += [f"--set={key}={value}" for key, value in _TINY.items()]
     flags.append("--jobs=2")
     return Subject("reproduce", program("reproduce", *flags), folder, 40.0)
+
+
+def is_there(subject: Subject) -> bool:
+    """Whether a program has left what it writes last."""
+    return (subject.folder / LAST[subject.name]).is_file()
 
 
 def result_of(subject: Subject) -> dict[str, object]:

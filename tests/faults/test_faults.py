@@ -1,6 +1,8 @@
 """A few of the faults of ``python -m tests.faults`` in every run of the tests."""
 
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,22 @@ def test_a_damaged_run_ends_the_same_or_is_refused_by_name(tmp_path):
 )
 def test_files_have_kinds(path, kind):
     assert hurt.kind_of(Path(path)) == kind
+
+
+def test_an_end_without_a_word_and_a_result_is_noticed(tmp_path):
+    subject = subjects.Subject("main", [], tmp_path, 1.0)
+
+    def end():
+        process = subprocess.Popen(
+            ["true"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        process.wait()
+        hurt._end(process, signal.SIGTERM, subject)
+
+    with pytest.raises(hurt.Unexpected, match="main, SIGTERM: 0 after"):
+        end()
+    (tmp_path / "results.json").write_text("{}")
+    end()
 
 
 def test_another_number_is_noticed(tmp_path):
