@@ -69,7 +69,8 @@ def check_out_file(path: Path, *marks: str) -> None:
 
     Args:
         path: of the file.
-        marks: beginnings of lines, in the head of every file that the program writes.
+        marks: beginnings of lines, in the head of every file that the program writes;
+            without them, no file with content is its own, and no link is replaced.
 
     Raises:
         ForeignFilesError: something else is there.
@@ -80,10 +81,11 @@ def check_out_file(path: Path, *marks: str) -> None:
         raise ForeignFilesError(f"{path}: {ancestor} is a file; expected a folder")
     if not os.path.lexists(path):
         return
-    if not path.is_file():
+    if not path.is_file() or (path.is_symlink() and not marks):
         raise ForeignFilesError(f"{path}: is no file; choose another name")
     lines = _head_of(path)[:_LINES]
-    if lines and not all(any(x.startswith(m.encode()) for x in lines) for m in marks):
+    own = all(any(x.startswith(m.encode()) for x in lines) for m in marks)
+    if lines and not (marks and own):
         raise ForeignFilesError(
             f"{path}: exists and was not made by this program for this; choose another"
         )

@@ -60,6 +60,17 @@ def test_only_packed_codes_are_replaced(suffix, codes, tmp_path):
         assert foreign.read_bytes() == content
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_link_is_not_replaced(suffix, codes, tmp_path):
+    path, link = tmp_path / f"c{suffix}", tmp_path / f"link{suffix}"
+    save_packed(path, codes[:9])
+    before = path.read_bytes()
+    link.symlink_to(path)
+    with pytest.raises(ForeignFilesError, match="is no file"):
+        save_packed(link, codes)
+    assert link.is_symlink() and path.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("ids", "text"),
     [
