@@ -15,6 +15,7 @@ from experiments import cli
 
 STOP_PATIENCE = PATIENCE + 5.0
 """Seconds in which a program that runs cells ends: it waits for them."""
+_UNREAD = contextlib.suppress(OSError)  # that nobody reads a line ends no cell
 
 
 def check_root(root: Path) -> None:
@@ -58,14 +59,17 @@ def run_missing(
     numbers = {job.name: n for n, job in enumerate(missing, start=1)}
 
     def started(job: Job) -> None:
-        print(f"cell {numbers[job.name]} of {len(missing)}: {job.name}", flush=True)
+        with _UNREAD:
+            print(f"cell {numbers[job.name]} of {len(missing)}: {job.name}", flush=True)
 
     def ended(job: Job, code: int) -> None:
-        print(f"{'failed' if code else 'done'}: {job.name}", flush=True)
+        with _UNREAD:
+            print(f"{'failed' if code else 'done'}: {job.name}", flush=True)
         try:
             after_each()
         except (ValueError, OSError) as error:  # the cells that run go on
-            cli.refuse(program, error)
+            with _UNREAD:
+                cli.refuse(program, error)
 
     failed = run_jobs(
         missing,

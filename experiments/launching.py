@@ -1,7 +1,7 @@
 """Where the cells of a table run: here, or in a cluster's queue; and how they stand."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from absl import flags
@@ -50,6 +50,10 @@ _OPTION = flags.DEFINE_multi_string(
     "further option of sbatch, such as account=vision; again for more",
 )
 _LOOK_EVERY = 2.0  # seconds between two looks at what the jobs left
+_OTHERWISE = (
+    "ended without all that is asked for, as where it was queued with other settings; "
+    "the same command queues it again"
+)
 
 
 def is_asked_for_status() -> bool:
@@ -95,8 +99,18 @@ def run_missing(
     missing: list[Job],
     root: Path,
     after_each: Callable[[], object] = lambda: None,
+    left: Callable[[], list[Job]] = lambda: [],
 ) -> dict[str, str]:
     """Runs cells here, or has the queue run those that are not in it already.
+
+    A cell that lives in the queue is waited for whatever it was queued with.
+
+    Args:
+        program: its name.
+        missing: those that have not measured all that is wanted.
+        root: the folder of the cells.
+        after_each: called after the end of each.
+        left: those that, after all of it, still have not.
 
     Returns:
         As ``run_jobs``: why cells did not end well. Those that are left in the queue
@@ -107,8 +121,9 @@ def run_missing(
         return cells.run_missing(program, missing, root, _JOBS.value or 1, after_each)
     with cli.stop().deferred():  # what is in the queue is written down
         failed = submission.submit(missing, root, _resources())
-    names = [job.name for job in missing]
-    print(_summary(states.states_of(names, root)), flush=True)
+    found = _states(program, [job.name for job in missing], root)
+    if found is not None:
+        print(_summary(found), flush=True)
     if not _WAIT.value:
         return failed
     try:
@@ -130,11 +145,24 @@ def run_missing(
             file=sys.stderr,
         )
         raise
-    for name, found in states.states_of(failed, root).items():
-        if found.state == states.FAILED:
-            why = cells.with_folder(found.why, root / name)
-            failed[name] = found._replace(why=why).line
+    for name, state in (_states(program, failed, root) or {}).items():
+        if state.state == states.FAILED:
+            why = cells.with_folder(state.why, root / name)
+            failed[name] = state._replace(why=why).line
+    for job in left():
+        failed.setdefault(job.name, _OTHERWISE)
     return failed
+
+
+def _states(
+    program: str, names: Iterable[str], root: Path
+) -> dict[str, states.CellState] | None:
+    """How cells stand; a line and None where the queue does not answer."""
+    try:
+        return states.states_of(names, root)
+    except InputError as error:
+        cli.refuse(program, error)
+        return None
 
 
 def _check_none_is_queued(missing: list[Job], root: Path) -> None:

@@ -127,7 +127,9 @@ def _run(found: dict[str, Study], root: Path) -> dict[str, str]:
 
     check()
     missing = jobs_of(found, root)
-    return launching.run_missing("reproduce", missing, root, check)
+    return launching.run_missing(
+        "reproduce", missing, root, check, lambda: jobs_of(found, root)
+    )
 
 
 def wanted_cells() -> tuple[str, list[paper_cells.PaperCell]]:

@@ -119,7 +119,11 @@ def _run(studies: list[Study], root: Path) -> int:
     check_same_data([(study, root) for study in studies])
     missing = jobs_of(studies, root, done=False)
     failed = launching.run_missing(
-        "study", missing, root, lambda: _write(studies, root)
+        "study",
+        missing,
+        root,
+        lambda: _write(studies, root),
+        lambda: jobs_of(studies, root, done=False),
     )
     print(_write(studies, root))
     return cli.failures("study", failed, root)

@@ -170,9 +170,11 @@ def start_deaf(
     handler = before if callable(before) else lambda number, frame: None
     asked: list[int] = []
     signal.pthread_sigmask(signal.SIG_BLOCK, [number])
-    started = start()
-    signal.signal(number, lambda number, frame: asked.append(number))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+    try:
+        started = start()
+        signal.signal(number, lambda number, frame: asked.append(number))
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
     return started, asked, handler
 
 

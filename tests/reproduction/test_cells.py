@@ -1,5 +1,7 @@
 """Folders of many runs: ours or refused, one program at a time, no orphans."""
 
+import errno
+import io
 import os
 import re
 import signal
@@ -79,6 +81,24 @@ def test_a_refused_cell_says_which_folder_to_move(tmp_path, code, said, more):
     assert why == f"exit code {code}: {said}{end}"
 
 
+class _Gone(io.StringIO):
+    """A pipe without a reader."""
+
+    def write(self, text):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_cells_run_though_nobody_reads_of_them(tmp_path, monkeypatch):
+    def fail():
+        raise ValueError("no table")
+
+    job = Job("a-seed0", [sys.executable, "-c", "print(1)"], "")
+    monkeypatch.setattr(sys, "stdout", _Gone())
+    monkeypatch.setattr(sys, "stderr", _Gone())
+    assert run_missing("study", [job], tmp_path, 1, fail) == {}
+    assert (tmp_path / "a-seed0" / "log.txt").read_text() == "1\n"
+
+
 def test_a_second_program_is_told_who_works_there(tmp_path):
     root = tmp_path / "runs"
     ownership.claim_folder(root, "runs")
@@ -141,6 +161,18 @@ def test_files_to_write_are_new_or_empty_or_our_own(tmp_path):
         ownership.check_out_file(tmp_path, mark)
     with pytest.raises(ForeignFilesError, match="is a file; expected a folder"):
         ownership.check_out_file(path / "below" / "out.md", mark)
+
+
+def test_without_a_mark_no_content_and_no_link_is_our_own(tmp_path):
+    path, link = tmp_path / "out.bin", tmp_path / "link.bin"
+    path.write_bytes(b"")
+    ownership.check_out_file(path)
+    link.symlink_to(path)
+    with pytest.raises(ForeignFilesError, match="is no file"):
+        ownership.check_out_file(link)
+    path.write_bytes(b"theirs")
+    with pytest.raises(ForeignFilesError, match="was not made by this program"):
+        ownership.check_out_file(path)
 
 
 def test_every_mark_of_a_file_begins_one_of_its_lines(tmp_path):

@@ -8,17 +8,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.files.io import write_sealed
-from cgat_jax.files.ownership import claim_folder
+from cgat_jax.files.ownership import claim_folder, kind_of
 from cgat_jax.reproduction.launchers import Job, run_jobs
 from cgat_jax.reproduction.slurm import ledger, states, submission
 from cgat_jax.reproduction.slurm.cell import CellJob
 from cgat_jax.reproduction.slurm.ledger import Entry, Note
 from cgat_jax.reproduction.slurm.submission import Resources
+from experiments import launching
 from tests.programs import ROOT, run_program
 
 submitit = pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
@@ -341,6 +343,37 @@ def test_a_queue_that_is_restarted_is_waited_for(slurm, root):
     assert handle.poll() == 1
 
 
+@pytest.fixture
+def waits(monkeypatch):
+    """As with the flags ``--launcher=slurm --wait``."""
+    monkeypatch.setattr(launching, "_LAUNCHER", SimpleNamespace(value="slurm"))
+    monkeypatch.setattr(launching, "_WAIT", SimpleNamespace(value=True))
+    monkeypatch.setattr(launching, "_LOOK_EVERY", 0.01)
+    monkeypatch.setattr(launching, "_resources", Resources)
+
+
+def test_a_queue_that_does_not_answer_loses_no_reason(
+    slurm, root, waits, monkeypatch, capsys
+):
+    def fail(names, root):
+        raise InputError("squeue failed")
+
+    monkeypatch.setattr(states, "states_of", fail)
+    failed = launching.run_missing("study", JOBS[:2], root)
+    assert failed["b"] == "needs a, which failed" and "exit code 1" in failed["a"]
+    assert capsys.readouterr().err == "study: squeue failed\n" * 2
+
+
+def test_a_cell_that_ended_well_with_less_than_is_asked_for_is_named(
+    slurm, root, waits
+):
+    slurm.has("accounts", "10|COMPLETED\n20|COMPLETED\n")
+    job = JOBS[0]
+    assert launching.run_missing("study", [job], root, left=lambda: []) == {}
+    failed = launching.run_missing("study", [job], root, left=lambda: [job])
+    assert set(failed) == {"a"} and "queued with other settings" in failed["a"]
+
+
 def _cell(root, job, tag="t"):
     ledger.write_entries(root, {job.name: Entry("t", 0, "1")})
     return CellJob(job, root, tag, 0)
@@ -369,6 +402,21 @@ def test_a_cell_whose_need_failed_says_so_and_runs_if_it_is_trained(root):
         "exit code 1: disk full",
     )
     assert (root / "b" / "log.txt").read_text() == "disk full\n"
+    assert kind_of(root / "b") == "run"  # it was moved away since it was submitted
+
+
+def test_a_cell_that_cannot_be_started_says_so_and_leaves_the_folder(root):
+    claim_folder(root / "cluster", "queue")
+    (root / "b").mkdir()
+    (root / "b" / "diary.txt").write_text("mine")
+    for name, said in (("a", "No such file.*/no/such/program"), ("b", "not empty")):
+        job = Job(name, ["/no/such/program"], "")
+        with pytest.raises(RuntimeError, match=f"not started: .*{said}"):
+            _cell(root, job)()
+        note = ledger.read_note(root, Entry("t", 0, ""))
+        assert note.code == 1 and note.why.startswith("not started: ")
+    assert [path.name for path in (root / "b").iterdir()] == ["diary.txt"]
+    assert signal.SIGUSR2 not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 _NODE = """
@@ -434,6 +482,23 @@ def test_when_its_time_is_up_a_cell_saves_and_is_begun_again(
     assert out == ("into the queue\n" if code == 143 else "")
     left = ledger.read_note(root, Entry("t", 0, "1"))
     assert left.code == note and why in left.why
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("job_name", "'job-name' is set by the launcher"),
+        ("chdir", "'chdir' is set by the launcher"),
+        ("ntasks", "'ntasks' is set by the launcher"),
+        ("nodes", "'nodes' has a flag here: --slurm_nodes"),
+        ("ntasks_per_node", "'ntasks-per-node' has a flag here: --slurm_tasks"),
+        ("time", "'time' has a flag here: --slurm_time"),
+    ],
+)
+def test_options_that_are_the_launchers_are_refused(slurm, option, said):
+    submission.check_resources(Resources(options={"mail_type": "END"}))
+    with pytest.raises(InputError, match=said):
+        submission.check_resources(Resources(options={option: "2"}))
 
 
 def test_without_submitit_or_slurm_one_line_says_what_is_missing(slurm, monkeypatch):

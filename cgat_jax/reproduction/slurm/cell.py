@@ -15,6 +15,7 @@ from cgat_jax.reproduction.launchers import (
     Job,
     last_line,
     start_process,
+    start_run,
 )
 from cgat_jax.reproduction.slurm.ledger import (
     Note,
@@ -75,13 +76,16 @@ class CellJob(NamedTuple):
 
     def _run(self, path: Path, rank: int) -> tuple[int, str]:
         """Runs the program; its exit code and, if that is not 0, why."""
-        log = self.root / self.job.name / LOG
+        log, start = self.root / self.job.name / LOG, start_run
         if rank:  # two hosts do not write to one file
-            log = path.with_suffix(".log")
+            log, start = path.with_suffix(".log"), start_process
         os.environ.setdefault("JAX_CPU_COLLECTIVES_IMPLEMENTATION", "gloo")
-        program, asked, begin_again = start_deaf(
-            SIGNAL, lambda: start_process(self.job, log)
-        )
+        try:
+            program, asked, begin_again = start_deaf(
+                SIGNAL, lambda: start(self.job, log)
+            )
+        except (ValueError, OSError) as error:
+            return 1, f"not started: {error}"
         if not (code := _wait(program, asked)):
             return 0, ""
         why = f"exit code {code}: {last_line(log)}"

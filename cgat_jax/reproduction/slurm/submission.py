@@ -24,7 +24,20 @@ from cgat_jax.reproduction.slurm.queue import PREFIX, ask_queue, depend
 from cgat_jax.workdir import is_run
 
 _NOTICE = 60  # seconds from the signal to the end of the time; saving takes 30
-_OURS = {"array", "dependency", "error", "job-name", "output", "requeue", "signal"}
+_OURS = {
+    *("array", "chdir", "dependency", "error", "job-name", "no-requeue", "ntasks"),
+    *("open-mode", "output", "parsable", "requeue", "signal", "test-only", "wait"),
+}
+_FLAGS = {
+    "cpus-per-task": "slurm_cpus",
+    "gpus-per-node": "slurm_gpus",
+    "mem": "slurm_mem",
+    "nodes": "slurm_nodes",
+    "ntasks-per-node": "slurm_tasks",
+    "partition": "slurm_partition",
+    "time": "slurm_time",
+}
+"""Options of sbatch that have a flag of their own."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,8 +69,11 @@ def check_resources(resources: Resources) -> None:
         InputError: says what is missing or wrong.
     """
     _executor(Path(FOLDER), resources)
-    if wrong := sorted(resources.options.keys() & _OURS):
-        raise InputError(f"sbatch's {wrong[0]!r} is set by the launcher itself")
+    for name in sorted(key.replace("_", "-") for key in resources.options):
+        if name in _FLAGS:
+            raise InputError(f"sbatch's {name!r} has a flag here: --{_FLAGS[name]}")
+        if name in _OURS:
+            raise InputError(f"sbatch's {name!r} is set by the launcher itself")
 
 
 def submit(jobs: Iterable[Job], root: Path, resources: Resources) -> dict[str, str]:
