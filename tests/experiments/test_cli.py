@@ -355,7 +355,8 @@ def test_a_signal_ends_a_program_with_one_line_and_its_code(number, code):
 
 
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
-def test_a_signal_ends_a_program_that_nobody_reads(closed):
+def test_a_signal_ends_a_program_that_nobody_reads(closed, monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     with _program(BUSY.replace("\n", "; print('unread')\n")) as process:
         assert process.stdout.readline() == "go\n"
         getattr(process, closed).close()

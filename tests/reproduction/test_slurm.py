@@ -471,7 +471,8 @@ def test_when_its_time_is_up_a_cell_saves_and_is_begun_again(
         text=True,
     )
     log, deadline = root / "a" / "log.txt", time.monotonic() + 60
-    while not (log.is_file() and log.read_text()) and time.monotonic() < deadline:
+    while not (log.is_file() and log.read_text() == "begun\n"):
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     children = Path(f"/proc/{node.pid}/task/{node.pid}/children").read_text().split()
     for pid in [*map(int, children), node.pid]:
