@@ -40,7 +40,7 @@ class Stopped(SystemExit):
 
 
 class NonFiniteError(ArithmeticError):
-    """Training met a number that is not finite; the message says which and where."""
+    """A number is not finite; the message says which and where."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

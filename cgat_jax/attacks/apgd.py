@@ -41,6 +41,7 @@ class _Search(NamedTuple):
     num_decreases: PerImage  # iterations since then that lowered the objective
     checked_value: PerImage  # best value at the last checkpoint
     halved: Bool[Array, " B"]  # whether the step halved there
+    lost: Bool[Array, " B"]  # whether a gradient was NaN, which has no sign
 
 
 def adaptive_descent(
@@ -51,7 +52,8 @@ def adaptive_descent(
     The step starts at 2 epsilon. At a checkpoint it halves, and the search goes back to
     the best point, where the objective fell in less than 75 % of the iterations since
     the last one, or where neither step nor best value changed. ``budget.step_size`` is
-    not used.
+    not used. An image on whose way a gradient was NaN becomes NaN: the search would go
+    nowhere from there, and give its start without a word.
 
     References:
         Croce and Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble
@@ -84,9 +86,11 @@ def adaptive_descent(
     value, gradient = evaluate(start, 0)
     step = jnp.full(len(images), 2 * budget.epsilon, images.dtype)
     none = jnp.zeros_like(value), value, jnp.zeros(len(images), bool)
-    search = _Search(start, start, start, gradient, value, value, step, *none)
+    lost = _has_nan(gradient)
+    search = _Search(start, start, start, gradient, value, value, step, *none, lost)
     search = jax.lax.fori_loop(0, budget.steps, descend, search)
-    return jax.lax.stop_gradient(search.best)
+    best = _where(search.lost, jnp.full_like(images, jnp.nan), search.best)
+    return jax.lax.stop_gradient(best)
 
 
 def _next_point(search: _Search, iteration, lower: Images, upper: Images) -> Images:
@@ -109,7 +113,12 @@ def _recorded(search: _Search, point: Images, value: PerImage, gradient: Images)
         best_value=jnp.where(better, value, search.best_value),
         num_decreases=search.num_decreases
         + (value < search.value).astype(search.num_decreases.dtype),
+        lost=search.lost | _has_nan(gradient),
     )
+
+
+def _has_nan(gradient: Images) -> Bool[Array, " B"]:
+    return jnp.isnan(gradient).any(axis=(1, 2, 3))
 
 
 def _no_progress(search: _Search, span) -> Bool[Array, " B"]:

@@ -42,7 +42,7 @@ class NetworkUnderTest(Protocol):
     def zero_gradients(self, relaxation: str) -> float:
         """Share of exact zeros in the gradient of what the attack lowers.
 
-        At the clean images, through a relaxation.
+        At the clean images, through a relaxation. What is not finite counts as zero.
         """
 
     def transferred(self, name: str, **changes: Any) -> np.ndarray | None:

@@ -97,6 +97,21 @@ def test_it_ends_nearer_to_the_optimum_than_steps_of_one_size(rng):
     assert (adaptive - best < 0.1 * (plain - best)).all()
 
 
+@pytest.mark.parametrize("edge", [0.6, 0.45])
+def test_an_image_with_a_gradient_that_is_no_number_is_lost(edge):
+    """One of two, whose values are finite; at the start or only on the way."""
+    images = jnp.full((2, 2, 2, 3), 0.5)
+    edges = jnp.array([edge, 0.0]).reshape(2, 1, 1, 1)  # below it, sqrt(0)
+
+    def value(x, iteration):
+        steep = jnp.sqrt(jnp.maximum(x[:, :1, :1, :1] - edges, 0))
+        return (x + steep / 12).sum(axis=(1, 2, 3))
+
+    found = adaptive_descent(value, images, images, Budget(epsilon=EPSILON, steps=5))
+    assert jnp.isnan(found[0]).all()
+    np.testing.assert_allclose(found[1], 0.5 - EPSILON, atol=1e-6)
+
+
 def test_the_best_point_is_never_worse_than_the_start(rng):
     """Even where the objective is noise."""
     images = jnp.array(rng.random((4, 2, 2, 3)), jnp.float32)

@@ -8,6 +8,7 @@ import pytest
 from cgat_jax import sharding
 from cgat_jax.claims.form import blind
 from cgat_jax.data import load_dataset
+from cgat_jax.errors import NonFiniteError
 from cgat_jax.evaluation.evaluator import Evaluator
 from cgat_jax.evaluation.sanity import CHECKS
 from cgat_jax.evaluation.sanity_measures import Curve
@@ -87,6 +88,7 @@ BROKEN = [
     ("zero gradients", {"scale": 1e5}),
     ("zero gradients", {"change_images": lambda x: jnp.round(8 * x) / 8}),
     ("zero gradients", {"change_images": _hidden}),
+    ("zero gradients", {"change_images": lambda x: x + jnp.sqrt(0 * x)}),
     ("batch", {"change_images": lambda x: x - 0.9 * x.mean(axis=0, keepdims=True)}),
     ("noise", {"change_images": _hidden}),
     ("saturation", {"scale": 1e5}),
@@ -100,6 +102,20 @@ def test_a_broken_network_is_caught(evaluator, case):
     name, changes = BROKEN[case]
     value, passed = _value(_subject(evaluator, f"broken{case}", **changes), name)
     assert not passed, value
+
+
+@pytest.mark.slow
+def test_an_evaluation_whose_gradients_are_no_numbers_ends(evaluator):
+    """APGD gave its random start, and the network passed for a robust one."""
+
+    def one_pixel(images):
+        return images.at[:, 0, 0, 0].add(jnp.sqrt(0 * images[:, 0, 0, 0]))
+
+    made = evaluator("no gradient")
+    model, weights = _model(change_images=one_pixel)
+    encoded = made.encoded("none", model, (weights, {}))
+    with pytest.raises(NonFiniteError, match="apgd: attacked images are not finite"):
+        made.attacker.run("apgd", encoded)
 
 
 @pytest.mark.slow
