@@ -33,7 +33,7 @@ from cgat_jax.attacks.inputs import (
 )
 from cgat_jax.attacks.pgd import round_to_8_bits
 from cgat_jax.attacks.references import GENERATED, LABELS, NOTHING, OWN
-from cgat_jax.errors import InputError, lookup
+from cgat_jax.errors import InputError, NonFiniteError, lookup
 from cgat_jax.rng import device_stream
 from cgat_jax.types import Bank, Images
 
@@ -97,6 +97,8 @@ def attack(
     Raises:
         InputError: an argument has another shape, range or type than above; or the
             attack is none of these.
+        NonFiniteError: the images found are not finite, as where a gradient of the
+            network is NaN; not within a trace, where they have no values.
     """
     settings = settings or AttackSettings()
     entry = _entry(name)
@@ -110,11 +112,14 @@ def attack(
     bank = _bank(name, entry, bank, bits, rows.shape[1])
     key, radius = _key(name, key), np.float32(epsilon)
     program = _program(entry, budget, encode, settings.round_images)
-    return _in_batches(
+    found = _in_batches(
         lambda part: program(bank, part, key, radius),
         (pixels, rows),
         settings.batch_size,
     )
+    if not isinstance(found, jax.core.Tracer) and not jnp.isfinite(found).all():
+        raise NonFiniteError(f"{name}: attacked images are not finite")
+    return found
 
 
 def _key(name: str, key: Array | None) -> PRNGKeyArray:

@@ -23,6 +23,7 @@ from cgat_jax.attacks import ATTACKS, AttackContext, resolve_budget
 from cgat_jax.attacks.pgd import round_to_8_bits
 from cgat_jax.attacks.references import CENTER
 from cgat_jax.centers import center_codes
+from cgat_jax.errors import NonFiniteError
 from cgat_jax.report import names
 from cgat_jax.rng import device_stream
 from cgat_jax.search.items import packed_codes
@@ -144,7 +145,11 @@ class Attacks:
         labels: Sequence[str],
         levels: int,
     ) -> np.ndarray:
-        """The attacked image, uint8."""
+        """The attacked image, uint8.
+
+        Raises:
+            NonFiniteError: it is not finite, as where the network's gradient is NaN.
+        """
         network, model = served.network, served.network.model
         if (model, name) not in self._programs:
             self._programs[model, name] = self._program(model, name)
@@ -157,6 +162,8 @@ class Attacks:
             (device_stream(0, name), np.float32(levels / 255)),
         )
         jax.effects_barrier()
+        if not np.isfinite(made).all():
+            raise NonFiniteError(f"{name}: the attacked image is not finite")
         return np.rint(np.asarray(made[0]) * 255).astype(np.uint8)
 
     def _center(self, served: Served, labels: Sequence[str]) -> jax.Array:

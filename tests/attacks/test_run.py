@@ -15,7 +15,7 @@ from cgat_jax.attacks import references as kinds
 from cgat_jax.attacks.run import AttackSettings, attack
 from cgat_jax.data import load_dataset
 from cgat_jax.data.images import center_crop
-from cgat_jax.errors import InputError
+from cgat_jax.errors import InputError, NonFiniteError
 from cgat_jax.evaluation.evaluator import Evaluator
 from cgat_jax.rng import device_stream
 from cgat_jax.training.initial_state import build_network, fresh_weights
@@ -158,6 +158,42 @@ def test_a_trained_network_is_taken_as_one():
     model = HashModel(None, lambda params, stats, images: (encode(images), stats))
     found = attack("cgat", Trained(model, {}, {}), IMAGES, CODES, steps=2)
     np.testing.assert_array_equal(found, attack("cgat", encode, IMAGES, CODES, steps=2))
+
+
+def without_gradient(images):
+    """Finite logits; the gradient of one pixel is NaN."""
+    return encode(images.at[:, 0, 0, 0].add(jnp.sqrt(0 * images[:, 0, 0, 0])))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, entry in ATTACKS.items()
+        if name != "noise" and not entry.black_box and not name.startswith("prosgan")
+    ],
+)
+def test_no_attack_by_gradients_passes_over_one_that_is_no_number(name):
+    """APGD gave its start in silence, the others images that were NaN."""
+    rows, bank = CODES, None
+    if ATTACKS[name].references == kinds.NOTHING:
+        rows = None
+    if ATTACKS[name].references == kinds.LABELS:
+        rows, bank = LABELS, BANK
+    with pytest.raises(NonFiniteError, match=f"{name}: attacked images are not"):
+        attack(name, without_gradient, IMAGES, rows, bank=bank, steps=2)
+
+
+def test_images_that_are_not_finite_are_refused_outside_of_a_trace():
+    pixels = np.round(IMAGES * 255).astype(np.uint8)
+
+    def found(images):
+        return attack("cgat", without_gradient, images, CODES, steps=1)
+
+    with pytest.raises(NonFiniteError, match="cgat: attacked images are not finite"):
+        found(pixels)
+    assert jnp.isnan(jax.jit(found)(pixels)).any()
 
 
 def _given(**changes):

@@ -11,6 +11,7 @@ import cgat_jax as cj
 from cgat_jax.attacks import resolve_budget
 from cgat_jax.centers import center_codes
 from cgat_jax.data.images import decode
+from cgat_jax.errors import NonFiniteError
 from cgat_jax.search.beside import load_alarm
 from cgat_jax.service.attacking import WORST, Attacks
 from cgat_jax.service.collection import opened
@@ -65,6 +66,16 @@ def test_an_attack_is_the_librarys_own(attacks, name):
 
 
 @pytest.mark.parametrize("levels", [0, 1, 16])
+def test_an_image_that_is_not_finite_is_not_shown(attacks, monkeypatch):
+    """It was a black one."""
+    served, crop = attacks.served[1], attacks.served[1].crop(photo(77))
+    lost = np.full((1, *crop.shape), np.nan, np.float32)
+    programs = {(served.network.model, "cgat"): lambda *given: lost}
+    monkeypatch.setattr(attacks, "_programs", programs)
+    with pytest.raises(NonFiniteError, match="cgat: the attacked image is not finite"):
+        attacks._attack(served, "cgat", crop, ["dog"], LEVELS)
+
+
 def test_the_ball_is_kept(attacks, levels):
     results, _ = run(attacks, "cgat", levels=levels)
     assert [result["levels"] for result in results] == [levels, levels]
