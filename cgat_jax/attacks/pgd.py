@@ -33,7 +33,8 @@ class Budget:
 
     ``relaxation`` ``tanh`` lets the objective see tanh(alpha * logits), ``logits`` the
     logits themselves, a gradient that saturated codes do not stop, and ``unit`` the
-    logits scaled to the length of a code, sqrt(K): no gradient goes into their scale.
+    logits scaled to the length of a code, sqrt(K): no gradient goes into their scale
+    (a code of one bit is its scale alone, and is z / (1 + |z|)).
     ``alpha`` ``one`` is 1, ``annealed`` grows from 0.1 to 1 over the iterations. Other
     words are an ``InputError``.
     """
@@ -77,6 +78,8 @@ def _of_unit_length(logits: Logits) -> Codes:
 
     A power of two, which rounds nothing, takes their scale out before they are squared.
     """
+    if logits.shape[1] == 1:  # the sign, of which there is no gradient
+        return logits / (1 + jnp.abs(logits))
     peak = jax.lax.stop_gradient(jnp.abs(logits).max(axis=1, keepdims=True))
     _, exponent = jnp.frexp(peak)
     scale = jnp.ldexp(jnp.ones_like(peak), -jnp.clip(exponent, *_EXPONENTS))

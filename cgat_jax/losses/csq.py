@@ -23,14 +23,16 @@ def hash_centers(num_classes: int, bits: int, rng: np.random.Generator) -> np.nd
     until all are more than K/4 apart, and K/2 on average; the 20th draw stays.
 
     Raises:
-        ValueError: the code length is not a power of two.
+        ValueError: the code length is not a power of two, from 2 on.
 
     References:
         Yuan et al., Central Similarity Quantization for Efficient Image and Video
         Retrieval, CVPR 2020, Sec. 3.2 and Algorithm 1.
     """
     if bits < 2 or bits & (bits - 1):
-        raise ValueError(f"csq needs model.bits to be a power of two, got {bits}")
+        raise ValueError(
+            f"csq needs model.bits to be a power of two from 2 on, got {bits}"
+        )
     rows = hadamard(bits, dtype=float)
     centers = np.concatenate([rows, -rows])[:num_classes]
     for _ in range(DRAWS if num_classes > 2 * bits else 0):

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from cgat_jax.errors import InputError
 from cgat_jax.losses.precise import precise_loss
 from cgat_jax.types import Bank, Batch, HashLoss, Logits, masked_mean, similarity
 
@@ -43,11 +44,19 @@ def make_dch() -> HashLoss:
     >>> [round(float(value), 3) for value in values]
     [2.398, 7.602]
 
+    Codes of one bit are refused by ``init`` with an ``InputError``: their cosines are
+    1 or -1, and have no gradient.
+
     References:
         Cao et al., Deep Cauchy Hashing for Hamming Space Retrieval, CVPR 2018, Eq. 7
         and 8. Cosines stop at 0.99 and their denominators at 1e-4, and an image is a
         pair with itself, as in the released code of CgAT.
     """
+
+    def init(key, bank: Bank):
+        if (bits := bank.codes.shape[1]) < 2:
+            raise InputError(f"dch needs model.bits to be 2 or more, got {bits}")
+        return {}, {}
 
     def apply(params, constants, logits: Logits, batch: Batch, bank: Bank, key):
         codes = jnp.tanh(logits)
@@ -68,4 +77,4 @@ def make_dch() -> HashLoss:
         value = (weights * entropy).sum() / count
         return value + WEIGHT * masked_mean(rounding, batch.mask)
 
-    return HashLoss(init=lambda key, bank: ({}, {}), apply=apply, min_batch=2)
+    return HashLoss(init=init, apply=apply, min_batch=2)

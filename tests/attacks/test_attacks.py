@@ -14,7 +14,12 @@ from cgat_jax.attacks import (
     objectives,
     ordered_attacks,
 )
-from cgat_jax.attacks.pgd import away_from_references, relax, uniform_noise
+from cgat_jax.attacks.pgd import (
+    RELAXATIONS,
+    away_from_references,
+    relax,
+    uniform_noise,
+)
 from cgat_jax.attacks.references import GENERATED, LABELS
 from cgat_jax.config import Evaluate
 from cgat_jax.config.fields import listed
@@ -235,6 +240,19 @@ def test_the_unit_relaxation_of_zeros_has_a_gradient():
 
     slope = jax.grad(total)(jnp.zeros((2, 6)).at[1, 0].set(1.0))
     assert np.isfinite(slope).all() and (slope[0] > 0).all()
+
+
+@pytest.mark.parametrize("relaxation", RELAXATIONS)
+def test_a_code_of_one_bit_has_a_gradient(relaxation):
+    """Of unit length it was its sign, and the gradient rounding noise."""
+
+    def total(logits):
+        return relax(logits, 0, Budget(relaxation=relaxation)).sum()
+
+    logits = jnp.array([[-5.0], [-0.1], [0.0], [0.1], [5.0]])
+    assert (jax.grad(total)(logits) > 1e-4).all()
+    found = relax(jnp.array([[1e6], [-1e6]]), 0, Budget(relaxation="unit"))
+    np.testing.assert_allclose(found, [[1.0], [-1.0]], atol=1e-5)
 
 
 def test_saturated_codes_stop_the_tanh_relaxation_but_not_the_logits(problem):

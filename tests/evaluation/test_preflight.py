@@ -48,6 +48,14 @@ def test_a_code_length_that_a_loss_has_no_centers_for_is_refused(name):
         check_settings(config)
 
 
+def test_codes_of_one_bit_are_refused_where_a_loss_cannot_train_them():
+    config = config_of("loss", name="dch")
+    check_settings(config)
+    config.model.bits = 1
+    with pytest.raises(InputError, match="dch needs model.bits to be 2 or more, got 1"):
+        check_settings(config)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_takes_its_own_defaults(name):
     check_options(config_of("loss", name=name))

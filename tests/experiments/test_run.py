@@ -105,7 +105,10 @@ def test_the_network_of_another_run_is_defended_as_if_it_were_its_own(
         (["--config.model.bits=16"], "model.bits: 8 -> 16"),
         (["--config.pretrained=nowhere"], "nowhere/config.json does not exist"),
         (["--config.pretrained=no.safetensors"], "no weights file: no.safetensors"),
-        (["--config.loss.name=csq", "--config.model.bits=12"], "power of two, got 12"),
+        (
+            ["--config.loss.name=csq", "--config.model.bits=12"],
+            "power of two from 2 on, got 12",
+        ),
         (["--config.loss.name=dch", "--config.defense.batch_size=1"], "at least 2"),
     ],
 )

@@ -88,7 +88,7 @@ def test_centers_follow_their_generator():
 
 @pytest.mark.parametrize("bits", [0, 1, 12, 48])
 def test_other_code_lengths_are_refused(rng, bits):
-    message = f"csq needs model.bits to be a power of two, got {bits}"
+    message = f"csq needs model.bits to be a power of two from 2 on, got {bits}"
     with pytest.raises(ValueError, match=message):
         hash_centers(3, bits, rng)
 

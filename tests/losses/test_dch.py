@@ -3,7 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cgat_jax.errors import InputError
 from cgat_jax.losses.dch import cauchy_distance, make_dch
+from cgat_jax.types import Bank
 from tests.losses import toy
 
 
@@ -27,6 +29,13 @@ def test_distance_has_no_gradient_past_the_largest_cosine(x64):
     for other, at_rest in zip(others, (True, False), strict=True):
         gradient = jax.grad(lambda x, y=other: cauchy_distance(x, y[None]).sum())(first)
         assert (jnp.abs(gradient).max() == 0) == at_rest
+
+
+def test_codes_of_one_bit_are_refused():
+    """Their cosines are 1 or -1: the loss had no gradient."""
+    bank = Bank(jnp.zeros((4, 1)), jnp.zeros((4, 2)))
+    with pytest.raises(InputError, match="dch needs model.bits to be 2 or more, got 1"):
+        make_dch().init(toy.KEY, bank)
 
 
 def test_distance_by_hand():
