@@ -68,6 +68,7 @@ def make_dsdh(*, quantization: float = 0.0) -> HashLoss:
         mean(softplus(theta) - S * theta) + mu * mean((y - W^T b)^2) + nu * mean(W^2)
         + quantization * mean((b - u)^2),      theta = u U^T / 2, mu = nu = 1.
 
+    The last term leaves out bits of B that are 0, as all are until codes are recorded.
     B and W are refreshed at the start of each epoch and are constants of a step. So,
     with ``quantization`` 0 the gradient is that of DPSH with eta = 0: the released code
     of CgAT lost the term that ties u to b, and the default here is what it computes.
@@ -102,6 +103,7 @@ def make_dsdh(*, quantization: float = 0.0) -> HashLoss:
         error = (batch.labels - own @ classifier) ** 2
         value = masked_mean(pairs, batch.mask) + MU * masked_mean(error, batch.mask)
         value += NU * (classifier**2).mean()
-        return value + quantization * masked_mean((own - codes) ** 2, batch.mask)
+        gap = jnp.where(own == 0, 0.0, own - codes)  # B is empty in the first epoch
+        return value + quantization * masked_mean(gap**2, batch.mask)
 
     return HashLoss(init=init, apply=apply, refresh=refresh)

@@ -71,6 +71,27 @@ def test_gradient_is_that_of_dpsh_without_quantization(rng, x64):
     np.testing.assert_allclose(*gradients, rtol=1e-12, atol=1e-16)
 
 
+def test_without_binary_codes_quantization_pulls_nowhere(rng, x64):
+    """With B = 0 it drew all codes to 0."""
+    data = toy.random_toy(rng)
+    inputs, bank = (data.logits(), data.batch()), data.bank()
+    empty = bank._replace(codes=jnp.zeros_like(bank.codes))
+    losses = make_dsdh(), make_dsdh(quantization=0.5)
+    plain, pulled = (
+        toy.value_and_gradient(loss, toy.tables(loss, empty), *inputs, bank)
+        for loss in losses
+    )
+    assert pulled[0] == pytest.approx(plain[0], rel=1e-12)
+    np.testing.assert_allclose(pulled[1], plain[1], rtol=1e-12, atol=1e-16)
+    start = toy.tables(losses[1], bank)
+    plain, pulled = (
+        toy.value_and_gradient(loss, start, *inputs, bank)[0] for loss in losses
+    )
+    own = np.asarray(start[1]["codes"])[data.index]
+    added = 0.5 * ((own - data.codes) ** 2).mean()
+    assert pulled == pytest.approx(plain + added, rel=1e-12)
+
+
 def test_before_the_first_epoch_binary_codes_are_as_empty_as_the_bank():
     """As in the released code: B and W stay 0 until codes have been recorded."""
     bank = golden.bank()
