@@ -53,7 +53,14 @@ def rows(text):
         ("00 00 00 00 10 01 10 01", ["no training image has a label"]),
         (
             "100 010 100 010 100 010 100 001",
-            ["1 of 2 queries with no label that a database image has, so that no"],
+            [
+                "1 of 2 queries with no label that a database image has, so that no",
+                "1 of 2 queries with no label that a training image has, so that their",
+            ],
+        ),
+        (
+            "100 010 100 010 001 001 000 001",
+            ["1 of 2 queries with no label that a training image has, so that their"],
         ),
     ],
 )

@@ -6,6 +6,7 @@ from cgat_jax.data.checks.chance import map_bounds
 from cgat_jax.data.checks.contents import copied_queries
 from cgat_jax.data.dataset import Split
 from cgat_jax.data.sources.source_file import counted
+from cgat_jax.retrieval.label_sets import relevant_shares
 
 _LISTS = {"database": "in the database", "train": "among the training images"}
 
@@ -20,7 +21,10 @@ def degeneracies(
         split: positions of queries, database and training images.
         contents: uint64 [M], digests of the images' contents, where they are known.
     """
-    found = meaningless(labels, split) or _unanswered(labels, split)
+    found = meaningless(labels, split) or [
+        *_unanswered(labels, split),
+        *_without_center(labels, split),
+    ]
     if contents is None:
         return found
     everyone = np.unique(np.concatenate([split.query, split.database]))
@@ -56,6 +60,20 @@ def _unanswered(labels: np.ndarray, split: Split) -> list[str]:
     return [
         f"{lost:,} of {counted(len(split.query), 'query', 'queries')} with no label "
         "that a database image has, so that no answer to them is right"
+    ]
+
+
+def _without_center(labels: np.ndarray, split: Split) -> list[str]:
+    """A sentence on queries with labels that no training image has, if there are."""
+    query = labels[split.query]
+    query = query[query.any(axis=1)]
+    shares = relevant_shares(query, labels[np.unique(split.train)])
+    if not (lost := int((shares == 0).sum())):
+        return []
+    return [
+        f"{lost:,} of {counted(len(split.query), 'query', 'queries')} with no label "
+        "that a training image has, so that their center codes are 0 and attacks on "
+        "centers (cgat, apgd, square) are weak for them"
     ]
 
 
