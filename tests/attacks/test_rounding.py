@@ -54,7 +54,7 @@ def test_images_between_the_levels_stay_in_their_ball(rng, reach):
     found = np.asarray(
         round_to_8_bits(jnp.clip(images + moved, 0, 1), images, epsilon), np.float64
     )
-    assert np.abs(found - np.asarray(images)).max() <= epsilon + 2e-3 / 255
+    assert np.abs(found - np.asarray(images)).max() <= epsilon + 1.5e-4 / 255
     levels = found * 255
     is_level = np.abs(levels - np.round(levels)) < 1e-4
     own = np.asarray(images, np.float64) * 255
@@ -62,6 +62,14 @@ def test_images_between_the_levels_stay_in_their_ball(rng, reach):
     near = np.abs(own + reach - np.round(own + reach)) < 1e-2
     near |= np.abs(own - reach - np.round(own - reach)) < 1e-2
     np.testing.assert_array_equal(is_level[~near], ~lacks[~near])
+
+
+def test_a_radius_just_below_a_level_does_not_reach_it():
+    """0.03137 is 7.9994 levels; the eighth was taken for the end of the ball."""
+    images = to_images(jnp.full((1, 2, 2, 3), 100, jnp.uint8))
+    moved = images + jnp.float32(0.03137)
+    found = round_to_8_bits(moved, images, 0.03137)
+    np.testing.assert_array_equal(np.round(np.asarray(found) * 255), 107)
 
 
 def test_images_of_8_bits_stay_as_they_are(rng):
