@@ -138,7 +138,7 @@ class Subject:
             self.network,
             self.pixels,
             None if kind == NOTHING else self.given[name],
-            steps=steps,
+            steps=None if name == "noise" else steps,
             settings=AttackSettings(round_images=True, batch_size=self.batch),
             **arguments,
         )

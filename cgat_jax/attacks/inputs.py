@@ -1,7 +1,7 @@
 """What the attacks' public face is given, checked: one clear line on what is wrong."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -15,6 +15,10 @@ from cgat_jax.errors import InputError
 from cgat_jax.types import HashModel, Images, Logits
 
 LogitsFn = Callable[[Images], Logits]
+_UNUSED = {
+    "noise": ("steps", "step_size", "relaxation", "random_start"),
+    "square": ("step_size", "random_start"),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,7 +30,7 @@ class AttackSettings:
     True
 
     Attributes:
-        step_size: of attacks by signs, of images in [0, 1].
+        step_size: of attacks by signs, of images in [0, 1]; above 0, at most 1.
         relaxation: what the objective sees: ``tanh``, ``logits`` or ``unit``, see
             ``Budget``.
         random_start: from noise in the ball, or from the images.
@@ -66,12 +70,24 @@ def resolved_budget(
             f"settings.relaxation: {name} compares codes of about 1, so it takes tanh "
             "or unit, not logits"
         )
-    given = {key: getattr(settings, key) for key in ("relaxation", "random_start")}
-    given["steps"] = steps
-    if ATTACKS[name].signs:
-        given["step_size"] = settings.step_size
+    if settings.step_size is not None and not 0 < settings.step_size <= 1:
+        raise InputError(
+            "settings.step_size: expected a step above 0 and at most 1, of images in "
+            f"[0, 1], got {settings.step_size:g}"
+        )
+    keys = ("step_size", "relaxation", "random_start")
+    given = {"steps": steps} | {key: getattr(settings, key) for key in keys}
     given = {key: value for key, value in given.items() if value is not None}
+    _check_used(name, given)
     return dataclasses.replace(ATTACKS[name].budget, epsilon=epsilon, **given)
+
+
+def _check_used(name: str, given: Iterable[str]) -> None:
+    unused = _UNUSED.get(name, () if ATTACKS[name].signs else ("step_size",))
+    for key in given:
+        if key in unused:
+            where = key if key == "steps" else f"settings.{key}"
+            raise InputError(f"{where} is not used by {name}: leave it out")
 
 
 def logits_function(network: Any) -> LogitsFn:

@@ -85,7 +85,7 @@ def attack(
         bank: of sdha and apgd_ap alone: ``(codes [N, K], labels [N, C])`` of the
             training images, or a ``Bank``.
         epsilon: radius of the L-infinity ball, of images in [0, 1].
-        steps: iterations; None takes the attack's own.
+        steps: iterations; None takes the attack's own. Noise has none.
         key: of random starts and noise; image i gets ``fold_in(key, i)``. None takes
             that of an evaluation with seed 0, which makes the same images to the bit
             of uint8 images, in batches of the same size.

@@ -65,7 +65,7 @@ def test_images_are_the_evaluations_to_the_bit(evaluation, name):
         pixels,
         None if name == "noise" else given,
         bank=evaluator.references.bank(encoded.codes) if labels else None,
-        steps=evaluator.config.evaluate.steps,
+        steps=None if name == "noise" else evaluator.config.evaluate.steps,
         key=device_stream(evaluator.config.seed, name),
         settings=AttackSettings(batch_size=evaluator.config.evaluate.batch_size),
     )
@@ -243,6 +243,41 @@ REFUSED = {
     "saat compares codes of about 1": {
         "name": "saat",
         "settings": AttackSettings(relaxation="logits"),
+    },
+    "steps is not used by noise: leave it out": {
+        "name": "noise",
+        "references": None,
+        "steps": 3,
+    },
+    "settings.step_size is not used by apgd: leave": {
+        "name": "apgd",
+        "settings": AttackSettings(step_size=0.01),
+    },
+    "settings.step_size is not used by hag: leave": {
+        "name": "hag",
+        "references": None,
+        "settings": AttackSettings(step_size=0.01),
+    },
+    "settings.random_start is not used by square: leave": {
+        "name": "square",
+        "settings": AttackSettings(random_start=False),
+    },
+    "settings.relaxation is not used by noise: leave": {
+        "name": "noise",
+        "references": None,
+        "settings": AttackSettings(relaxation="tanh"),
+    },
+    "step_size: expected a step above 0.*, got 0$": {
+        "settings": AttackSettings(step_size=0.0)
+    },
+    "step_size: expected a step above 0.*, got -0.01$": {
+        "settings": AttackSettings(step_size=-0.01)
+    },
+    "step_size: expected a step above 0.*, got nan$": {
+        "settings": AttackSettings(step_size=float("nan"))
+    },
+    "step_size: expected .* at most 1, .* got 2$": {
+        "settings": AttackSettings(step_size=2.0)
     },
     "batch_size: expected 1 or more": {"settings": AttackSettings(batch_size=0)},
 }
