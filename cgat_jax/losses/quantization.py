@@ -39,6 +39,9 @@ def swdc(codes: Codes, balanced: Codes, mask: Mask) -> Scalar:
 def with_swdc(loss: HashLoss) -> HashLoss:
     """A loss plus 0.1 * SWDC to signs drawn anew for each batch (the -C variants).
 
+    An image alone, as the last batch of an epoch may be, has no distribution, and adds
+    nothing.
+
     >>> from cgat_jax.losses import make_csq, with_swdc
     >>> csq_c = with_swdc(make_csq(quantization=0.0))
     >>> csq_c.min_batch  # a batch of one has no distribution
@@ -49,6 +52,7 @@ def with_swdc(loss: HashLoss) -> HashLoss:
         value = loss.apply(params, constants, logits, batch, bank, key)
         codes = jnp.tanh(logits)
         signs = jax.random.rademacher(key, codes.shape, codes.dtype)
-        return value + SWDC_WEIGHT * swdc(codes, signs, batch.mask)
+        distance = swdc(codes, signs, batch.mask)
+        return value + SWDC_WEIGHT * jnp.where(batch.mask.sum() > 1, distance, 0.0)
 
     return loss._replace(apply=apply, min_batch=max(loss.min_batch, 2))

@@ -68,6 +68,18 @@ def test_signs_follow_the_key(rng):
     assert first != other
 
 
+@pytest.mark.parametrize("real", [1, 2])
+def test_an_image_alone_is_not_pulled_to_random_signs(rng, real):
+    data = toy.random_toy(rng)
+    batch = data.batch()._replace(mask=jnp.arange(toy.ROWS) < real)
+    inputs = ({}, {}), data.logits(), batch, data.bank()
+    plain, pulled = (
+        toy.value_and_gradient(loss, *inputs)[1]
+        for loss in (make_dph(), with_swdc(make_dph()))
+    )
+    assert np.allclose(plain, pulled, rtol=1e-5, atol=1e-8) == (real == 1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "settings", "lost"),
