@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from cgat_jax.errors import lookup
+from cgat_jax.errors import InputError, lookup
 from cgat_jax.losses.csq import make_csq
 from cgat_jax.losses.dch import make_dch
 from cgat_jax.losses.dsdh import make_dsdh
@@ -58,15 +58,18 @@ def make_loss(name: str, **options: Any) -> HashLoss:
 
     Args:
         name: a key of ``LOSSES``.
-        **options: of any loss; those that this one does not have are left out.
+        **options: of this loss; one of another loss must have its default.
 
     Raises:
-        InputError: the name or an option is unknown; lists the known ones.
+        InputError: the name or an option is unknown, and lists the known ones; or this
+            loss does not use an option that was changed.
     """
     factory = lookup("loss", name, LOSSES)
     takes = {key: inspect.signature(make).parameters for key, make in LOSSES.items()}
-    known = dict.fromkeys(key for taken in takes.values() for key in taken)
-    for option in options:
-        lookup("option of a loss", option, known)
+    known = {key: entry for taken in takes.values() for key, entry in taken.items()}
+    for option, value in options.items():
+        default = lookup("option of a loss", option, known).default
+        if option not in takes[name] and value != default:
+            raise InputError(f"{option}={value} is not used by {name}: leave it out")
     own = {key: value for key, value in options.items() if key in takes[name]}
     return factory(**own)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,9 @@ from cgat_jax import sharding
 from cgat_jax.config import Config
 from cgat_jax.config.settings import changed_settings, to_json
 from cgat_jax.data.dataset import Dataset
-from cgat_jax.errors import DamagedFileError, InputError
+from cgat_jax.errors import DamagedFileError, InputError, lookup
 from cgat_jax.files.io import read_sealed, set_aside
-from cgat_jax.losses import make_loss
+from cgat_jax.losses import LOSSES, make_loss
 from cgat_jax.models import make_model
 from cgat_jax.models.torch_import.weights import SOURCES
 from cgat_jax.models.weights import (
@@ -46,9 +47,10 @@ def build_loss(config: Config) -> HashLoss:
     Raises:
         InputError: an unknown name; lists the known ones.
     """
-    options = vars(config.loss).items()
-    # When its centers are drawn again is the stage's business, not the loss's.
-    return make_loss(**{key: value for key, value in options if key != "redraw"})
+    name, options = config.loss.name, vars(config.loss)
+    taken = inspect.signature(lookup("loss", name, LOSSES)).parameters
+    # What it does not take is refused where a run begins; runs of before may have it.
+    return make_loss(name, **{key: options[key] for key in taken if key in options})
 
 
 def build_network(config: Config, outputs: int) -> HashModel:

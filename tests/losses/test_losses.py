@@ -156,6 +156,16 @@ def test_a_misspelled_word_of_an_option_is_refused(make, option, word, meant):
         make(**{option: word})
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_an_option_of_another_loss_must_have_its_default(name):
+    """It was left out in silence: "csq" with quantization=0.05 had 1e-4."""
+    make_loss(name, eta=0.001, rule="multi", quantization=0.0, continuation=False)
+    changed = {"eta": 0.5} if name != "dpsh" else {"quantization": 0.05}
+    message = f"{'='.join(map(str, *changed.items()))} is not used by {name}: leave"
+    with pytest.raises(InputError, match=message):
+        make_loss(name, **changed)
+
+
 def test_an_unknown_loss_names_the_nearest():
     with pytest.raises(
         ValueError, match=r"unknown loss 'hasnet'.*did you mean 'hashnet'"

@@ -71,5 +71,6 @@ def test_a_file_of_pytorch_is_to_be_converted(tmp_path):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_is_built_from_the_settings(name):
-    config = dataclasses.replace(Config(), loss=Loss(name=name, redraw=True))
+    loss = Loss(name=name, redraw=True, eta=0.5, quantization=0.05)
+    config = dataclasses.replace(Config(), loss=loss)
     assert callable(build_loss(config).apply)
