@@ -19,8 +19,7 @@ def test_the_number_of_devices_changes_no_step(tmp_path, monkeypatch, devices):
     alone = Generators(*parts)._settings()
     monkeypatch.setattr(jax, "device_count", lambda: devices)
     assert Generators(*parts)._settings() == alone
-    settings, training = alone
-    rows = sharding.shared_rows(training.batch_size)
+    rows = sharding.shared_rows(BATCH_SIZE)
     assert rows % devices == 0 and BATCH_SIZE <= rows < BATCH_SIZE + devices
-    assert settings.steps_per_epoch == -(-88 // BATCH_SIZE)
-    assert settings.log_steps == config.log_steps
+    assert alone.steps_per_epoch == -(-88 // BATCH_SIZE)
+    assert alone.log_steps == config.log_steps

@@ -373,7 +373,8 @@ def test_who_takes_no_answer_is_cut_off_and_has_no_place(monkeypatch, requests):
             with socket.create_connection(address) as client:
                 client.sendall(requests)
                 assert lost.wait(PATIENCE)
-                assert guard._running == 0
+                running = guard.metrics.registry.get_sample_value
+                assert running("cgat_jax_running") == 0
         finally:
             end.set()
             thread.join()
