@@ -180,7 +180,7 @@ REFUSED = {
     ),
     "a study's cell": (
         ["experiments.study", "--study={tmp}/study.py", "--workdir={tmp}/w"],
-        "study: {tmp}/bad.py, line 1: Syntax",
+        "study: T, row 'a': {tmp}/bad.py, line 1: Syntax",
     ),
     "report": (
         ["experiments.report", "--workdir={tmp}"],
