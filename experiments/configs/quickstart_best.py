@@ -5,7 +5,7 @@
 
 What differs from CgAT is in ``RECIPE``. Its inner attack has three larger steps in the
 same ball: an epoch takes five passes forward and back, and one of CgAT's nine.
-The weight is that of DPSH; with CSQ and HashNet 1 is better (--config.defense.weight=1).
+The weight is DPSH's; with CSQ and HashNet, 1 keeps CgAT's clean MAP.
 docs/robust.md has how it was found and what was measured.
 """
 
