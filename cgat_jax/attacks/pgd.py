@@ -34,7 +34,7 @@ class Budget:
     ``relaxation`` ``tanh`` lets the objective see tanh(alpha * logits), ``logits`` the
     logits themselves, a gradient that saturated codes do not stop, and ``unit`` the
     logits scaled to the length of a code, sqrt(K): no gradient goes into their scale
-    (a code of one bit is its scale alone, and is z / (1 + |z|)).
+    (a code of one bit is its scale alone, and is ``z / (1 + |z|)``).
     ``alpha`` ``one`` is 1, ``annealed`` grows from 0.1 to 1 over the iterations. Other
     words are an ``InputError``.
     """
