@@ -37,6 +37,10 @@ TOLD = {
     "compiled themselves": True,
     "restored, other bytes": ["None", ["1.damaged-1"]],
 }
+UNSEEN = (
+    "[Errno 2] this process does not see it; give a folder that all hosts see: "
+    "'F/unseen/1/elsewhere'"
+)
 APART = [
     {
         "first fails": "InputError: no such file",
@@ -46,6 +50,7 @@ APART = [
             "ToldElsewhere: process 1: [Errno 2] No such file",
             ["1"],
         ],
+        "restored, unseen": [f"ToldElsewhere: process 1: {UNSEEN}", ["1"]],
         "own": [0, 0],
         "split": [0, 1],
     },
@@ -54,6 +59,7 @@ APART = [
         "second fails": "OSError: [Errno 28] No space left",
         "restored, no memory": ["MemoryError: no memory", ["1"]],
         "restored, not there": ["FileNotFoundError: [Errno 2] No such file", ["1"]],
+        "restored, unseen": [f"FileNotFoundError: {UNSEEN}", ["1"]],
         "own": [1, 1],
         "split": [2, 3],
     },

@@ -187,6 +187,8 @@ def _pass_over(manager, problems: dict[int, str], mend: bool) -> None:
 def _restore(manager, step: int, like: Any) -> Any:
     folder = Path(manager.directory) / str(step)
     processes.from_first(lambda: damage.check_files(folder))
+    with processes.together():  # in Orbax, the others would wait for one that fails
+        damage.check_seen(folder)
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _leaves(like))
     args = ocp.args.Composite(
         state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()

@@ -57,6 +57,17 @@ def check_files(folder: Path) -> None:
             raise DamagedFileError(f"{name} is not as it was written")
 
 
+def check_seen(folder: Path) -> None:
+    """Finds a checkpoint where this process looks for it.
+
+    Raises:
+        FileNotFoundError: it is not there, as where a folder is not that of all hosts.
+    """
+    if not folder.is_dir():
+        why = "this process does not see it; give a folder that all hosts see"
+        raise FileNotFoundError(errno.ENOENT, why, str(folder))
+
+
 def _digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a checkpoint, by its path under the folder."""
     found = {}
