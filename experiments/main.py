@@ -99,18 +99,14 @@ def settle(config: Config, workdir: Path) -> None:
     """
     from cgat_jax import processes
     from cgat_jax.config.loading import override
-    from cgat_jax.evaluation import chosen, preflight
-    from cgat_jax.files.ownership import check_folder
-    from cgat_jax.workdir import is_run
+    from cgat_jax.evaluation import chosen
 
     if not chosen.open_settings(config):
         return
-    with processes.together():  # the photos may be an archive of hours
-        check_folder(workdir, "run", is_own=is_run)
-        preflight.check_settings(chosen.plausible(config))
-    raised = cli.stop().raised
+    with processes.together():
+        chosen.check_others(config, workdir)
     values, lines = processes.from_first(
-        lambda: [*chosen.settle(config, workdir, raised)]
+        lambda: [*chosen.settle(config, workdir, cli.stop().raised)]
     )
     override(config, values)
     if lines and processes.is_first():

@@ -71,8 +71,7 @@ def restored(number, folder, error):
     return [told, sorted(path.name for path in folder.glob("1*"))]
 
 
-def findings(number):
-    mesh = sharding.make_mesh()
+def restorations(number):
     folder = Path(processes.from_first(tempfile.mkdtemp))
     errors = {
         "no memory": MemoryError("no memory"),
@@ -88,6 +87,11 @@ def findings(number):
     yield "restored, unseen", [told.replace(str(folder), "F"), left]
     damage.check_seen = check_seen
     processes.from_first(lambda: shutil.rmtree(folder))
+
+
+def findings(number):
+    mesh = sharding.make_mesh()
+    yield from restorations(number)
     yield "greatest", processes.greatest(5 - 3 * number)
     yield "told", processes.from_first(lambda: {"number": number, "x": 0.1})
     yield "long", processes.from_first(lambda: "x" * 5_000) == "x" * 5_000

@@ -46,7 +46,7 @@ def changed(
     given = {"epsilon": epsilon, "attacks": attacks}
     given = {key: value for key, value in given.items() if value is not None}
     values, usual = vars(settings) | given, vars(BenchmarkSettings())
-    return BenchmarkSettings(**{k: typed(k, v, usual[k]) for k, v in values.items()})
+    return BenchmarkSettings(**{k: typed(k, values[k], usual[k]) for k in usual})
 
 
 def crop_of(

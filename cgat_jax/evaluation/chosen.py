@@ -23,6 +23,7 @@ from cgat_jax.config.settings import settings
 from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.evaluation.costs import forward_flops, measured_speed
 from cgat_jax.evaluation.photo_sizes import Photos, look
+from cgat_jax.evaluation.preflight import check_settings
 from cgat_jax.evaluation.time_budget import (
     ENOUGH,
     SAME_COST_SIDE,
@@ -31,8 +32,8 @@ from cgat_jax.evaluation.time_budget import (
 )
 from cgat_jax.evaluation.workload import Sizes, num_networks, run_passes
 from cgat_jax.files.io import read_sealed
-from cgat_jax.files.ownership import kind_of
-from cgat_jax.workdir import CONFIG_FILE, has_begun
+from cgat_jax.files.ownership import check_folder, kind_of
+from cgat_jax.workdir import CONFIG_FILE, has_begun, is_run
 
 _OPEN = {
     "model.name": "",
@@ -95,6 +96,16 @@ def settle(
     minutes = expected_seconds(settled, photos.sizes) / 60
     time = f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
     return values, [*lines, f"time: about {time}, at the speed measured now"]
+
+
+def check_others(config: Config, workdir: Path) -> None:
+    """Checks what is not open before photos are looked at, an archive for hours.
+
+    Raises:
+        ValueError, OSError: what is wrong with other settings or the workdir.
+    """
+    check_folder(workdir, "run", is_own=is_run)
+    check_settings(plausible(config))
 
 
 def plausible(config: Config) -> Config:

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from cgat_jax import progress
 from cgat_jax.attacks import ATTACKS, WORST_CASE, ordered_attacks
 from cgat_jax.config import Config
+from cgat_jax.data import degeneracies
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.errors import InputError
 from cgat_jax.evaluation import records
@@ -214,12 +215,18 @@ class Evaluator:
             goals,
         )
 
-    def describe(self, defense: str, attack: str, encoded: EncodedNetwork) -> Record:
-        """The head of a record."""
-        count = len(self.references.positions)
-        return records.describe(
+    @functools.cached_property
+    def _data_warnings(self) -> list[str]:
+        data = self.dataset
+        return degeneracies(data.labels, data.split, data.contents)
+
+    def describe(self, defense, attack, encoded, count: int = 0) -> Record:
+        """The head of a record, of all attacked queries or the first ``count``."""
+        count = count or len(self.references.positions)
+        record = records.describe(
             self.config, self.dataset, encoded, defense, attack, count
         )
+        return record | {"warnings": [*self._data_warnings, *record["warnings"]]}
 
     def write(self, path: Path, content: Record) -> None:
         """Writes a record, with its digest."""

@@ -76,14 +76,7 @@ def _measure(
     size = attacker.small_size(queries)
     found = attack_first(attacker, scorer, encoded, np.arange(queries), size)
     result = found.worst.result
-    record = records.describe(
-        evaluator.config,
-        evaluator.dataset,
-        encoded,
-        defense,
-        WORST_CASE,
-        queries,
-    )
+    record = evaluator.describe(defense, WORST_CASE, encoded, queries)
     scores = scorer.scores(result.codes, encoded.codes, rows=rows)
     clean = evaluator.references.own(encoded.codes)[rows]
     record |= records.retrieval_measures(scores)

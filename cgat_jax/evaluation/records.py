@@ -9,7 +9,6 @@ import numpy as np
 from cgat_jax.attacks import ATTACKS
 from cgat_jax.attacks.references import GENERATED, PROTOTYPE
 from cgat_jax.config import Config
-from cgat_jax.data import degeneracies
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.evaluation.attack_runner import AttackResult, EncodedNetwork
 from cgat_jax.evaluation.budgets import budget_of
@@ -37,6 +36,8 @@ def describe(
 ) -> dict[str, Any]:
     """What a record is about: data, network, attack and settings.
 
+    What is wrong with the data is the evaluator's to add, which knows it once.
+
     Args:
         config: the run's settings.
         dataset: its data.
@@ -46,10 +47,8 @@ def describe(
         count: of the attacked queries.
     """
     split = dataset.split
-    contents = dataset.contents
-    warnings = degeneracies(dataset.labels, split, contents)
     return {
-        "warnings": [*warnings, *code_warnings(encoded.codes)],
+        "warnings": code_warnings(encoded.codes),
         "dataset": dataset.name,
         "data_sha256": dataset.digest.whole,
         "network_sha256": encoded.digest,

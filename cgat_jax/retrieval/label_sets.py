@@ -1,5 +1,7 @@
 """Which label sets meet: computed by the sets that there are, not by their images."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Bool, Float64, Num
 
@@ -18,11 +20,8 @@ def sets_meet(
            [ True,  True, False]])
     """
     found = np.empty((len(labels), len(others)), bool)
-    columns = others.T.astype(np.float32)  # exact: sums of ones
-    step = max(1, _CELLS // max(len(others), 1))
-    for start in range(0, len(labels), step):
-        rows = slice(start, start + step)
-        found[rows] = labels[rows].astype(np.float32) @ columns > 0
+    for rows, meet in _blocks(labels, others):
+        found[rows] = meet
     return found
 
 
@@ -32,9 +31,16 @@ def relevant_shares(
     """Share of the database that has a label in common with each query."""
     queries, which = np.unique(query_labels, axis=0, return_inverse=True)
     sets, counts = np.unique(database_labels, axis=0, return_counts=True)
-    relevant = np.empty(len(queries))
-    step = max(1, _CELLS // max(len(sets), 1))
-    for start in range(0, len(queries), step):
-        rows = slice(start, start + step)
-        relevant[rows] = sets_meet(queries[rows], sets) @ counts
+    relevant, images = np.empty(len(queries)), counts.astype(np.float64)
+    for rows, meet in _blocks(queries, sets):
+        relevant[rows] = meet @ images
     return (relevant / len(database_labels))[which.reshape(-1)]
+
+
+def _blocks(labels, others) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows of the first list, and where they meet the second."""
+    columns = others.T.astype(np.float32)  # exact: sums of ones
+    step = max(1, _CELLS // max(len(others), 1))
+    for start in range(0, len(labels), step):
+        rows = slice(start, start + step)
+        yield rows, labels[rows].astype(np.float32) @ columns > 0
