@@ -56,7 +56,7 @@ def main(values: flags.FlagValues, paths: list[str]) -> int:
     for path, photo in zip(paths, photos, strict=True):
         check_size(photo, Path(path), index.network.card)
     size = index.catalogue.count(values.label)
-    k = values.k if values.label else min(values.k, size)
+    k = min(values.k, max(size, 1))  # an index of none, or without the label, says so
     more = index.search(photos, k + (k < size), label=values.label)
     found = first(more, k)
     names = [os.fsencode(path).decode("utf-8", "backslashreplace") for path in paths]

@@ -3,14 +3,16 @@
     python -m experiments.serve --index=index
     python -m experiments.serve --index=index_none --index=index_cgat --port=8080
     python -m experiments.serve --index=index --host=0.0.0.0 --token=a-long-secret
-    python -m experiments.serve --index=index --token=a-long-secret --proxy=127.0.0.1
+    python -m experiments.serve --index=index --token=a-long-secret --proxy=127.0.0.1 \
+        --name=search.example.org
 
 Without --token only this machine can reach it, everybody on it may search, and a token
 for adding and removing is drawn and printed. With one (or with CGAT_JAX_TOKEN in the
 environment, which other users of the machine cannot see) everything needs it. Two
 indexes are shown side by side. Behind a proxy, whose address --proxy is, a client is
-the last entry of its X-Forwarded-For. The folders are this process's own while it runs.
-docs/image_search.md has the addresses and the limits.
+the last entry of its X-Forwarded-For, and --name, the host that its clients ask for, is
+answered beside the service's own names. The folders are this process's own while it
+runs. docs/image_search.md has the addresses and the limits.
 
 Exit codes: 0 done, 2 refused (a line on what and where); 130, 143 and 129: stopped by
 Ctrl-C, SIGTERM or SIGHUP, with what ran finished.
@@ -42,6 +44,10 @@ def define_flags(values: flags.FlagValues) -> None:
         "proxy", "", "address of the proxy in front, whose X-Forwarded-For is believed",
         flag_values=values,
     )  # fmt: skip
+    flags.DEFINE_multi_string(
+        "name", [], "host to answer to, beside its own; in public, by default any",
+        flag_values=values,
+    )  # fmt: skip
     flags.DEFINE_integer(
         "port", 8000, "0: any that is free", 0, 65535, flag_values=values
     )
@@ -70,13 +76,7 @@ def main(values: flags.FlagValues) -> int:
     check_installed()
     prefer_fast_cpu_convolutions()
     from cgat_jax.service.collection import opened
-    from cgat_jax.service.limits import (
-        LOOPBACK_HOSTS,
-        Access,
-        Limits,
-        check_proxy,
-        check_public,
-    )
+    from cgat_jax.service.limits import Access, Limits, check_proxy, check_public
     from cgat_jax.service.metrics import Metrics
     from cgat_jax.service.server import addresses_of, bound, serve, token_of
 
@@ -85,7 +85,7 @@ def main(values: flags.FlagValues) -> int:
     access = Access(
         token=given or secrets.token_urlsafe(24),
         everything=bool(given),
-        hosts=frozenset() if public else LOOPBACK_HOSTS | {values.host},
+        hosts=names_of(values, public),
         proxy=check_proxy(values.proxy),
     )
     limits = Limits(
@@ -104,8 +104,25 @@ def main(values: flags.FlagValues) -> int:
         with cli.stop().deferred(), opened(folders, limits, metrics) as indexes:
             app = make(values, indexes, access, limits, metrics)
             stop = cli.stop()
-            serve(app, listening, limits, asked=lambda: stop.asked, ready=ready)
+            serve(
+                app,
+                listening,
+                limits,
+                asked=lambda: stop.asked,
+                ready=ready,
+                proxy=access.proxy,
+            )
     return 0
+
+
+def names_of(values: flags.FlagValues, public: bool) -> frozenset[str]:
+    """The hosts that requests may ask for; none: any."""
+    from cgat_jax.service.limits import LOOPBACK_HOSTS
+
+    own = {name.lower() for name in values.name}
+    if public and not own:
+        return frozenset()
+    return LOOPBACK_HOSTS | {values.host.lower()} | own
 
 
 def make(values: flags.FlagValues, indexes, access, limits, metrics):

@@ -29,6 +29,7 @@ CHUNK = 256
 QUERIES, CLEAN = 200, 300
 """Queries of a run that come with its index, and further ones for its alarm."""
 _SEED = 0  # of which ones these are
+_TAKEN = "an image that is of no file has this id; remove that, or rename the file"
 
 
 class Built(NamedTuple):
@@ -52,8 +53,8 @@ def add_photos(
 
     New files are added and changed ones encoded again, under their paths below the
     folder; what is gone is removed. Items that did not come from files stay. Files
-    that cannot be read, whose names are no UTF-8, or that are too small for a network
-    that does not enlarge are left out.
+    that cannot be read, whose names are no UTF-8 or ids of such items, or that are too
+    small for a network that does not enlarge are left out.
 
     Args:
         index: lies in a folder, so that it goes on where it was interrupted.
@@ -66,10 +67,16 @@ def add_photos(
         OSError: the folder cannot be read, or the index not be written.
     """
     photos, known = find_photos(folder), index.catalogue.origins()
-    todo = [path for path in photos.paths if known.get(path) != _origin(photos, path)]
     from_files = {path for path, origin in known.items() if origin}
+    taken = known.keys() - from_files
+    failed = {path: f"{path}: {_TAKEN}" for path in photos.paths if path in taken}
+    todo = [
+        path
+        for path in photos.paths
+        if path not in taken and known.get(path) != _origin(photos, path)
+    ]
     gone = from_files.difference(photos.paths)
-    changed, failed, added = from_files.intersection(todo), {}, 0
+    changed, added = from_files.intersection(todo), 0
     index.remove(sorted(gone))
     read = readable(photos, todo, failed, index.network.card)
     with progress.bar("index", len(todo), unit="img") as bar:

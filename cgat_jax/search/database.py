@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cgat_jax.errors import DamagedFileError
+from cgat_jax.errors import DamagedFileError, InputError
 
 _AT_ONCE = 500  # parameters of a statement
 _MAPPED = 2**28  # bytes of the file that are read through memory
@@ -89,10 +89,15 @@ class Database:
 
         Raises:
             DamagedFileError: the file is not as it was written.
+            InputError: it was closed.
             OSError: it cannot be read or written.
         """
         try:
             yield
+        except sqlite3.ProgrammingError as error:
+            if "closed" not in str(error):
+                raise
+            raise InputError(f"{self.path or 'the index'}: was closed") from error
         except sqlite3.DatabaseError as error:
             text = f"{self.path or 'the index in memory'}: {error}"
             if isinstance(error, sqlite3.OperationalError):

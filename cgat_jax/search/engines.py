@@ -5,6 +5,7 @@ An engine knows items by number, an int64 that grows, and labels by number as we
 ``pack_bits`` makes them.
 """
 
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -32,13 +33,14 @@ class EngineSettings(NamedTuple):
     Attributes:
         name: a key of ``ENGINES``; ``auto`` is FAISS, or NumPy where that is missing.
         uri: of Milvus, ``http://HOST:PORT`` or a local file ending in ``.db``.
-        collection: its name there.
+        collection: its name there, which one index alone may use; empty: a new one,
+            which is removed when the index is closed.
         folder: where an engine that is slow to make may keep what it made; or None.
     """
 
     name: str = "auto"
     uri: str = ""
-    collection: str = "cgat_jax"
+    collection: str = ""
     folder: Path | None = None
 
 
@@ -197,6 +199,11 @@ ENGINES: dict[str, Callable[[int, EngineSettings], Engine]] = {
     "numpy": NumpyEngine,
 }
 """``faiss`` chooses among the three by the number of codes; ``auto`` is the default."""
+
+
+def new_collection() -> str:
+    """A name that no other index has."""
+    return f"cgat_jax_{uuid.uuid4().hex[:16]}"
 
 
 def make_engine(bits: int, settings: EngineSettings) -> Engine:

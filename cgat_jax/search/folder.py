@@ -1,7 +1,6 @@
 """The folder of an index: its files, and which network and engine it is of."""
 
 import contextlib
-import uuid
 from pathlib import Path
 
 from cgat_jax.errors import DamagedFileError, InputError
@@ -12,7 +11,7 @@ from cgat_jax.files.locks import locked
 from cgat_jax.files.ownership import check_folder, claim_folder, kind_of
 from cgat_jax.models.network_file import NETWORK_FILE
 from cgat_jax.search.catalogue import Catalogue
-from cgat_jax.search.engines import EngineSettings, make_engine
+from cgat_jax.search.engines import EngineSettings, make_engine, new_collection
 
 INDEX_FILE, CATALOGUE_FILE = "index.json", "catalogue.sqlite"
 FORMAT = 1
@@ -33,7 +32,7 @@ def create_folder(
     Args:
         path: of the folder.
         network: that made the codes.
-        settings: of the engine.
+        settings: of the engine; of a server's, a collection of this folder's own.
         catalogue: is copied; by default there is no image yet.
 
     Raises:
@@ -44,8 +43,8 @@ def create_folder(
     """
     check_folder(path, "index")
     _check_no_index(path)
-    if settings.uri and settings.collection == EngineSettings().collection:
-        settings = settings._replace(collection=f"cgat_jax_{uuid.uuid4().hex[:16]}")
+    if settings.uri:  # two indexes of one collection would mix
+        settings = settings._replace(collection=new_collection())
     make_engine(network.bits, settings).close()  # what is missing is said now
     claim_folder(path, "index")
     engine = settings._replace(folder=None)._asdict()

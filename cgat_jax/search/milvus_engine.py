@@ -4,13 +4,21 @@ The codes lie in a collection of binary vectors, compared one by one (``BIN_FLAT
 the labels beside them as numbers. Milvus gives at most 16,384 items a query.
 """
 
+import contextlib
 import logging
 import warnings
 
 import numpy as np
 
 from cgat_jax.errors import EngineError, InputError, install
-from cgat_jax.search.engines import EngineSettings, Labels, Neighbors, Numbers, Packed
+from cgat_jax.search.engines import (
+    EngineSettings,
+    Labels,
+    Neighbors,
+    Numbers,
+    Packed,
+    new_collection,
+)
 
 MOST = 16_384
 _MOST_LABELS, _AT_ONCE = 1024, 5000
@@ -35,7 +43,8 @@ class MilvusEngine:
                 f"Milvus's client is not installed: {install('milvus')}"
             ) from error
         self._pymilvus, self._dim = pymilvus, -(-bits // 8) * 8
-        self._name, self._uri = settings.collection, settings.uri
+        self._name = settings.collection or new_collection()
+        self._uri, self._is_kept = settings.uri, bool(settings.collection)
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # we say it ourselves
         self._failures = (pymilvus.exceptions.MilvusException, OSError)
         try:
@@ -101,6 +110,9 @@ class MilvusEngine:
 
     def close(self) -> None:
         """See ``Engine``."""
+        if not self._is_kept:
+            with contextlib.suppress(EngineError):  # which the log has
+                self._call(self._client.drop_collection, self._name)
         self._client.close()
 
     def _nearest(self, code: np.ndarray, k: int, label: int | None):
@@ -157,7 +169,7 @@ class MilvusEngine:
         if found != {"number": None, "code": self._dim, "labels": None}:
             raise InputError(
                 f"{self._uri}: its collection {self._name!r} is no index of "
-                f"{self._dim} bits of this program; choose another --collection"
+                f"{self._dim} bits of this program; name another, or none"
             )
 
     def _call(self, function, *arguments, **options):

@@ -22,9 +22,10 @@ COOKIE = "cgat_jax_token"
 CLIENT = "cgat_jax_client"
 """Of a request's scope: who asks, as ``client_of`` has it."""
 _FORM_BYTES = 65_536  # of a form around a photo
+_LOGIN, _LOGIN_BYTES = "/login", 4096  # which everybody may send
 _READING = ("GET", "HEAD")
 _WRITING = ("/images",)  # its POST, and the DELETE of what is below
-_OPEN = ("/healthz", "/login", "/static/")
+_OPEN = ("/healthz", _LOGIN, "/static/")
 _CHEAP = 0.1
 _DRAINED = 8  # bodies of the largest size: what is read of one that is refused
 HEADERS = {
@@ -83,19 +84,22 @@ class Guard:
             k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]
         }
         deadline = time.monotonic() + self.limits.seconds
-        body = _Body(receive, deadline)
+        body, most = _Body(receive, deadline), self._most(scope["path"])
         try:
             scope[CLIENT] = self._client(scope, headers)
             self._check_caller(scope, headers)
             with self._room(scope[CLIENT]):
-                content = await body.read(self._most(), headers.get("content-length"))
+                content = await body.read(most, headers.get("content-length"))
                 await self.app(scope, _replay(content, receive), send)
         except Refused as refused:
             if "100-continue" not in headers.get("expect", "").lower():
                 await body.drain(_DRAINED * self._most())
             await answer(refused, send)
 
-    def _most(self) -> int:
+    def _most(self, path: str = "") -> int:
+        """Bytes of a body."""
+        if path == _LOGIN:
+            return _LOGIN_BYTES
         return self.limits.upload_bytes + _FORM_BYTES
 
     def _client(self, scope: Any, headers: dict[str, str]) -> str:

@@ -39,8 +39,8 @@ class Limits:
             0: any number.
         burst: as many at once.
         running: requests at the same time, of all.
-        share: of what may run at the same time, requests and attacks, what one client
-            may have, unless its rate is any.
+        share: of what there may be at the same time, connections, requests and
+            attacks, what one client may have, unless its rate is any.
         seconds: within which a request must have arrived, whole, and within which what
             is sent must be taken.
     """
@@ -123,11 +123,17 @@ def client_of(peer: str, forwarded: str, proxy: str) -> str:
     address = _address(peer)
     if address is None:
         return peer
-    if address == _address(proxy):
+    if is_proxy(peer, proxy):
         address = _address(forwarded.rpartition(",")[2]) or address
     if address.version == 6:
         return str(ipaddress.ip_network((address, 64), strict=False))
     return str(address)
+
+
+def is_proxy(peer: str, proxy: str) -> bool:
+    """Whether a request or a connection comes from the proxy, if there is one."""
+    address = _address(proxy)
+    return address is not None and address == _address(peer)
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

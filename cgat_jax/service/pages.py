@@ -18,14 +18,13 @@ from cgat_jax.service.limits import Access, Places, Refused
 from cgat_jax.service.metrics import Metrics
 from cgat_jax.service.schema import ATTACK_BODY, PROBLEMS
 from cgat_jax.service.streams import Streams, Tell
-from cgat_jax.service.uploads import Asked, read_request
+from cgat_jax.service.uploads import Asked, form_of, read_request
 
 T = TypeVar("T")
 KEPT = {"Cache-Control": "private, max-age=3600"}
 _KINDS = {"js": "text/javascript", "css": "text/css"}
 _SHOWN_K, _MOST_K = 10, 50
 _AT_ONCE = 4  # attacks that run or wait
-_LIMIT = 65_536
 
 
 def add_pages(
@@ -41,13 +40,12 @@ def add_pages(
     if attacks is not None:
         places = Places(_AT_ONCE, indexes.limits.of_one(_AT_ONCE))
         _add_attacks(app, indexes, attacks, Streams(places, metrics.attacks))
-    states = [served.state() for served in indexes.served.values()]
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     def page() -> str:
         return render(
             "index.html",
-            indexes=states,
+            indexes=[served.state() for served in indexes.served.values()],
             queries=indexes.queries(),
             choices=attacks.choices() if attacks else {},
             most_levels=MOST_LEVELS,
@@ -130,7 +128,7 @@ def _add_login(app: FastAPI, access: Access) -> None:
 
     @app.post("/login", include_in_schema=False)
     async def login(request: Request) -> Response:
-        async with request.form(max_files=0, max_part_size=_LIMIT) as fields:
+        async with form_of(request, max_files=0, max_fields=1) as fields:
             token = str(fields.get("token", ""))
         if not access.is_token(token):
             return HTMLResponse(render("login.html", wrong=True), 401)

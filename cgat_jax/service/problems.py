@@ -2,11 +2,16 @@
 
 import logging
 
-from cgat_jax.errors import DamagedFileError, EngineError, InputError
+from cgat_jax.errors import (
+    DamagedFileError,
+    EngineError,
+    InputError,
+    NonFiniteError,
+)
 from cgat_jax.service.limits import Refused
 
 LOG = logging.getLogger("uvicorn.error")
-TOLD = (Refused, InputError, OSError, ArithmeticError)
+TOLD = (Refused, InputError, OSError, NonFiniteError)
 """Errors that say something to the client."""
 
 
@@ -28,7 +33,7 @@ def problem_of(error: Exception, request: str) -> Refused:
         return Refused(503, text)
     if isinstance(error, InputError):
         return Refused(422, str(error))
-    if isinstance(error, ArithmeticError):
+    if isinstance(error, NonFiniteError):
         return Refused(422, "image: the network's numbers of it are not finite")
     LOG.error("%s: %s", request, error, exc_info=error)
     return Refused(500, "a mistake of the service; see its log")

@@ -13,7 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cgat_jax.service.guard import HEADERS
-from cgat_jax.service.limits import Limits
+from cgat_jax.service.limits import Limits, Places, client_of, is_proxy
 
 FINISHING = 6
 """Seconds for what runs when the end is asked for."""
@@ -62,16 +62,32 @@ def bound(host: str, port: int) -> socket.socket:
 class Punctual(H11Protocol):
     """HTTP whose heads must come, and whose answers must be taken, in time.
 
-    Bodies are the guard's.
+    Bodies are the guard's. One client has a share of the connections, so that it cannot
+    lock out the others with idle ones.
+
+    Attributes:
+        seconds: for either.
+        places: of connections.
+        proxy: whose connections are those of many clients, or empty.
     """
 
     seconds = 10.0
+    places: Places
+    proxy = ""
+    _client: str | None = None
     _late: asyncio.TimerHandle | None = None
     _untaken: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Starts to wait for the first request."""
+        """Starts to wait for the first request, or closes one too many."""
         super().connection_made(transport)
+        peer = str((self.client or ("",))[0])
+        if not is_proxy(peer, self.proxy):
+            client = client_of(peer, "", "")
+            if not self.places.take(client):
+                transport.abort()
+                return
+            self._client = client
         # Writing pauses at the first byte that the client does not take: a closed
         # connection stays open until the last one is taken.
         transport.set_write_buffer_limits(0)
@@ -100,6 +116,9 @@ class Punctual(H11Protocol):
         """Waits no more."""
         self._stop_waiting()
         self._stop_sending()
+        if self._client is not None:
+            self.places.give_back(self._client)
+            self._client = None
         super().connection_lost(exc)
 
     def _expect(self) -> None:
@@ -160,6 +179,7 @@ def serve(
     *,
     asked: Callable[[], Any],
     ready: Callable[[], None],
+    proxy: str = "",
 ) -> None:
     """Answers until the end is asked for, and then finishes what runs.
 
@@ -169,8 +189,11 @@ def serve(
         limits: how long a request may take to arrive, and an answer to be taken.
         asked: whether the end is asked for.
         ready: called once requests are answered.
+        proxy: address of one in front, which may have all connections.
     """
-    protocol = type("Punctual", (Punctual,), {"seconds": limits.seconds})
+    places = Places(_CONNECTIONS, limits.of_one(_CONNECTIONS))
+    own = {"seconds": limits.seconds, "places": places, "proxy": proxy}
+    protocol = type("Punctual", (Punctual,), own)
     config = uvicorn.Config(
         app,
         http=protocol,

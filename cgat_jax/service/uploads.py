@@ -3,12 +3,14 @@
 Nothing here opens a file, and no text of a request is a path.
 """
 
+import contextlib
 import json
-import math
 import re
+from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,6 +21,7 @@ from cgat_jax.service.limits import Limits, Refused
 
 _MOST_LABELS, _LONGEST, _MOST_NUMBER = 64, 300, 2**31
 _PART = 16_384  # bytes of a field that is no file
+_JSON = 131_072  # bytes
 _MOST_SCANS = 100  # of a JPEG; programs write about ten, and libtiff has this limit too
 # The marker of a scan, its length, and its number of components, which fix the length:
 # no scan is decoded without these bytes, and by chance they are nowhere.
@@ -99,11 +102,28 @@ async def read_request(request: Request, limits: Limits) -> Asked:
         raise Refused(
             415, "expected a form (multipart/form-data) with an image, or JSON"
         )
+    async with form_of(
+        request, max_files=1, max_fields=_MOST_LABELS + 16, max_part_size=_PART
+    ) as form:
+        return await _of_form(form, limits)
+
+
+@contextlib.asynccontextmanager
+async def form_of(request: Request, **most: int) -> AsyncIterator[FormData]:
+    """The fields of a form, of text in UTF-8.
+
+    Starlette would decode them as the client says, by any of Python's codecs: some take
+    seconds for a small field (punycode), some raise what nobody expects (idna).
+
+    Raises:
+        Refused: it is of another encoding, has more than ``most``, or cannot be read.
+    """
+    _, options = parse_options_header(request.headers.get("content-type", ""))
+    if options.get(b"charset", b"utf-8").lower() not in (b"utf-8", b"utf8"):
+        raise Refused(415, "expected a form in UTF-8")
     try:
-        async with request.form(
-            max_files=1, max_fields=_MOST_LABELS + 16, max_part_size=_PART
-        ) as form:
-            return await _of_form(form, limits)
+        async with request.form(**most) as form:
+            yield form
     except (HTTPException, ValueError) as error:
         detail = getattr(error, "detail", str(error))
         raise Refused(422, f"the form cannot be read: {detail}") from error
@@ -128,6 +148,8 @@ async def _of_form(form: FormData, limits: Limits) -> Asked:
 
 
 def _of_json(content: bytes) -> Asked:
+    if len(content) > _JSON:
+        raise Refused(413, f"JSON: at most {_JSON:,} bytes are read")
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -176,10 +198,6 @@ def read_code(asked: Asked, bits: int) -> np.ndarray:
     """
     code = asked.fields.get("code")
     right = isinstance(code, list) and len(code) == bits
-    if not right or not all(_is_number(x) and x in (-1, 1) for x in code):
+    if not right or not all(type(x) in (int, float) and x in (-1, 1) for x in code):
         raise Refused(422, f"code: expected {bits} numbers, each -1 or 1")
     return np.array([code], np.int8)
-
-
-def _is_number(x: Any) -> bool:
-    return isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)

@@ -98,6 +98,14 @@ def test_a_photo_that_is_too_small_is_named_and_left_out(folder, tmp_path):
     assert done.returncode == 2 and text in done.stderr
 
 
+def test_an_id_that_was_given_by_hand_stops_no_folder(folder, index):
+    index.add(photos(1, seed=9), [PATHS[2]])
+    built = add_photos(index, folder)
+    assert built.added == 8 and "has this id" in built.failed[PATHS[2]]
+    assert add_photos(index, folder)[:3] == (0, 0, 0)
+    assert index.search(photos(1, seed=9), k=1).ids == [[PATHS[2]]]
+
+
 def test_an_index_follows_its_folder(folder, index):
     add_photos(index, folder)
     index.add(photos(1, seed=9), ["by hand"])
@@ -290,6 +298,7 @@ def test_more_at_the_last_distance_than_are_shown_is_said(tmp_path):
         (("--k=9",), False),
         (("--k=1", "--label=a"), True),
         (("--k=2", "--label=a"), False),
+        (("--label=a",), False),
     ):
         done = program("search", f"--index={path}", *asked, photo)
         assert done.returncode == 0, done.stderr

@@ -203,6 +203,13 @@ def test_what_is_no_index_is_one_line(tmp_path, index):
         Index.load(folder)
 
 
+def test_a_closed_index_is_called_closed(index):
+    index.close()
+    with pytest.raises(InputError, match="was closed") as error:
+        index.add(photos(1), ["a"])
+    assert not isinstance(error.value, DamagedFileError)
+
+
 def test_a_damaged_index_is_named(tmp_path, index, rng):
     folder = index.save(tmp_path / "index")
     path = folder / "catalogue.sqlite"

@@ -146,6 +146,31 @@ def test_a_collection_of_other_codes_is_refused(tmp_path):
     make_engine(16, settings(tmp_path, "other")).close()
 
 
+def test_indexes_of_one_server_do_not_mix(tmp_path):
+    """Two of one collection would remove what the other added."""
+    given = settings(tmp_path, "")
+    one = Index.build(network(), photos(6), engine=given)
+    two = Index.build(network(), photos(3, seed=2), engine=given)
+    assert len(one.engine.numbers()) == 6 and len(two.engine.numbers()) == 3
+    client = one.engine._client
+    assert len(client.list_collections()) == 2
+    two.close()
+    assert len(client.list_collections()) == 1
+    one.save(tmp_path / "a")
+    first = Index.load(tmp_path / "a")
+    first.save(tmp_path / "b")
+    copy = Index.load(tmp_path / "b")
+    first.add(photos(1, seed=5), ["new"])
+    copy.remove([0, 1])
+    assert len(first.engine.numbers()) == 7 and len(copy.engine.numbers()) == 4
+    for index in (copy, first, one):
+        index.close()
+    again = Index.load(tmp_path / "a")
+    assert len(again.engine.numbers()) == 7
+    assert len(again.engine._client.list_collections()) == 2  # of a and b
+    again.close()
+
+
 def test_an_index_finds_its_codes_again_and_mends_what_differs(tmp_path):
     """A process may be killed between the catalogue and the server."""
     given = settings(tmp_path)

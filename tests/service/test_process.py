@@ -1,12 +1,14 @@
 """The program: it holds its folders, finishes what runs, and loses nothing."""
 
 import asyncio
+import contextlib
 import signal
 import socket
 import threading
 import time
 
 import pytest
+from absl import flags
 
 from cgat_jax.search import Index
 from cgat_jax.service import check_installed, server
@@ -14,6 +16,7 @@ from cgat_jax.service.guard import Guard
 from cgat_jax.service.limits import Access, Limits, Rates, Refused, check_public
 from cgat_jax.service.metrics import Metrics
 from cgat_jax.service.server import bound, serve
+from experiments.serve import define_flags, names_of
 from tests.programs import run_program
 from tests.service.process import serving
 from tests.service.toy import NUM_DATABASE, encoded, make_index, network, photo, upload
@@ -348,7 +351,7 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n%b\r\n"
 )
 def test_who_takes_no_answer_is_cut_off_and_has_no_place(monkeypatch, requests):
     """Both connections would stay open for as long as the client likes."""
-    lost, ready, end = threading.Event(), threading.Event(), threading.Event()
+    lost = threading.Event()
     forget = server.Punctual.connection_lost
 
     def connection_lost(self, error):
@@ -362,19 +365,71 @@ def test_who_takes_no_answer_is_cut_off_and_has_no_place(monkeypatch, requests):
     limits = Limits(rate=0, seconds=0.2)
     guard = Guard(app, Access(token="x" * 12), limits, Metrics())
     monkeypatch.setattr(server.Punctual, "connection_lost", connection_lost)
+    with (
+        answering(guard, limits) as address,
+        socket.create_connection(address) as client,
+    ):
+        client.sendall(requests)
+        assert lost.wait(PATIENCE)
+        running = guard.metrics.registry.get_sample_value
+        assert running("cgat_jax_running") == 0
+
+
+@contextlib.contextmanager
+def answering(app, limits, **options):
+    """The address at which an application answers, in a thread."""
+    ready, end = threading.Event(), threading.Event()
     with bound("127.0.0.1", 0) as listening:
         events = {"asked": end.is_set, "ready": ready.set}
-        arguments = (guard, listening, limits)
-        thread = threading.Thread(target=serve, args=arguments, kwargs=events)
+        thread = threading.Thread(
+            target=serve, args=(app, listening, limits), kwargs=events | options
+        )
         thread.start()
         try:
             assert ready.wait(PATIENCE)
-            address = listening.getsockname()
-            with socket.create_connection(address) as client:
-                client.sendall(requests)
-                assert lost.wait(PATIENCE)
-                running = guard.metrics.registry.get_sample_value
-                assert running("cgat_jax_running") == 0
+            yield listening.getsockname()
         finally:
             end.set()
             thread.join()
+
+
+@pytest.mark.parametrize("proxy", ["", "127.0.0.1"])
+def test_connections_of_one_client_leave_room_for_others(monkeypatch, proxy):
+    """Idle ones alone would lock everybody out, but those of a proxy are of many."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    def ask(place, client):
+        with socket.create_connection(place, PATIENCE, (client, 0)) as connection:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(GET % b"Connection: close\r\n")
+                return connection.recv(100)
+        return b""
+
+    monkeypatch.setattr(server, "_CONNECTIONS", 8)
+    with answering(app, Limits(seconds=PATIENCE), proxy=proxy) as address:
+        idle = [socket.create_connection(address) for _ in range(4)]
+        assert (b" 204 " in ask(address, "127.0.0.1")) == bool(proxy)
+        assert b" 204 " in ask(address, "127.0.0.2")
+        for connection in idle:
+            connection.close()
+        deadline = time.monotonic() + PATIENCE
+        while b" 204 " not in ask(address, "127.0.0.1"):
+            assert time.monotonic() < deadline
+
+
+def test_a_service_behind_a_proxy_answers_to_its_name():
+    def names(public, *arguments):
+        values = flags.FlagValues()
+        define_flags(values)
+        values(["serve", *arguments])
+        return names_of(values, public)
+
+    own = {"localhost", "127.0.0.1", "[::1]"}
+    assert names(False) == own
+    assert names(False, "--name=Search.example.org") == own | {"search.example.org"}
+    assert names(True, "--host=192.0.2.1") == frozenset()
+    given = names(True, "--host=192.0.2.1", "--name=a.example", "--name=b.example")
+    assert given == own | {"192.0.2.1", "a.example", "b.example"}

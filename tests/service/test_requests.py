@@ -154,6 +154,7 @@ BAD = {
         {"content": b'{"query": 1, "label": "\\ud800"}', "headers": JSON},
     ),
     "an unknown index": (422, {"files": upload(PNG), "data": {"index": "../cgat"}}),
+    "a code of a large number": (422, {"json": {"code": [10**400] + [1] * 15}}),
     "an unknown query": (404, {"json": {"query": 99}}),
 }
 
@@ -221,6 +222,45 @@ def test_with_a_token_everything_but_its_health_needs_it(folders):
         client.post("/login", files=files, follow_redirects=False)
         assert client.get("/images/1").status_code == 200
         assert search(client).status_code == 200
+
+
+CODECS = {"punycode": "x", "idna": "xn--aaa-kkk", "utf-7": "+2AA-", "no codec": "x"}
+
+
+@pytest.mark.parametrize("path", ["/login", "/search"])
+@pytest.mark.parametrize("codec", CODECS)
+def test_forms_are_decoded_as_utf_8_alone(client, path, codec):
+    """Python's codecs take seconds for a small field, or raise what nobody expects."""
+    field = (
+        b'--b\r\nContent-Disposition: form-data; name="token"\r\n\r\n%b\r\n--b--\r\n'
+    )
+    content = field % CODECS[codec].encode()
+    for charset, status in ((codec, 415), ("UTF-8", 401 if path == "/login" else 422)):
+        kind = f"multipart/form-data; boundary=b; charset={charset}"
+        headers = {"Content-Type": kind}
+        answer = client.post(path, content=content, headers=headers)
+        assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "status"),
+    [
+        ("/login", {"data": {"token": "x" * 5000}}, 413),
+        ("/login", {"data": {"token": "x" * 3000}}, 401),
+        ("/login", {"files": [("token", (None, "x"))] * 2}, 422),
+        ("/search", {"json": {"query": 1, "more": [[]] * 50_000}}, 413),
+        ("/search", {"json": {"query": 1, "more": [[]] * 20_000}}, 200),
+    ],
+)
+def test_what_is_parsed_is_small(client, path, content, status):
+    assert client.post(path, **content).status_code == status
+
+
+def test_a_page_counts_the_images_there_are(client):
+    before = client.get("/").text
+    asked = {"data": {"id": "one more"}, "files": upload(PNG), "headers": WITH_TOKEN}
+    assert client.post("/images", **asked).status_code == 201
+    assert "24 images" in before and "25 images" in client.get("/").text
 
 
 def test_other_names_and_other_sites_are_refused(client):
