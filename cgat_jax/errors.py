@@ -6,7 +6,7 @@ exit with code 2; any other exception is a mistake of ours and keeps its traceba
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -95,3 +95,21 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
         hint = nearest(name, table)
         raise InputError(f"unknown {kind} {name!r}; known: {sorted(table)}{hint}")
     return table[name]
+
+
+def typed(key: str, value: Any, default: Any) -> Any:
+    """The value, if it is of its default's type; a whole number may be a fraction.
+
+    A number of NumPy's or JAX's becomes Python's.
+
+    Raises:
+        InputError: it is not.
+    """
+    if getattr(value, "shape", None) == ():
+        value = value.item()
+    if type(value) is int and type(default) is float:
+        return float(value)
+    if type(value) is not type(default):
+        kind = type(default).__name__
+        raise InputError(f"{key}: expected {kind}, got {value!r}")
+    return value

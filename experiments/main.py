@@ -125,14 +125,14 @@ def check(config: Config, workdir: Path) -> None:
     from cgat_jax.evaluation import preflight
     from cgat_jax.files.ownership import check_folder
     from cgat_jax.report.writer import is_report
-    from cgat_jax.workdir import check_workdir
+    from cgat_jax.workdir import check_workdir, has_begun
 
     with processes.together():
         check_workdir(workdir, config)
         check_folder(workdir / "report", "report", is_own=is_report)
         if config.compilation_cache:
             jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
-        preflight.check_settings(config)
+        preflight.check_settings(config, is_new=not has_begun(workdir))
 
 
 @contextlib.contextmanager
@@ -161,7 +161,7 @@ def run(config: Config, workdir: Path) -> int:
     """The stages of a checked configuration, in a workdir that is ours."""
     from cgat_jax import processes, progress, sharding
     from cgat_jax.data import degeneracies
-    from cgat_jax.evaluation import preflight
+    from cgat_jax.evaluation import data_checks
     from cgat_jax.evaluation.provenance import provenance
     from cgat_jax.training import stages
     from cgat_jax.workdir import check_workdir, remember
@@ -170,7 +170,7 @@ def run(config: Config, workdir: Path) -> int:
     again = functools.partial(check_workdir, workdir, config)
     processes.from_first(again)  # another run may have been faster
     dataset = load_data(config, workdir)
-    made_of = preflight.made_of(config, dataset)
+    made_of = data_checks.made_of(config, dataset)
     processes.from_first(lambda: remember(workdir, config, made_of))
     if processes.is_first():
         for text in degeneracies(dataset.labels, dataset.split, dataset.contents):
@@ -194,19 +194,19 @@ def load_data(config: Config, workdir: Path):
     """
     from cgat_jax import processes
     from cgat_jax.data import load_dataset
-    from cgat_jax.evaluation import preflight
+    from cgat_jax.evaluation import data_checks
 
     root = Path(config.data.root) if config.data.root else workdir / "data"
     settings, first = config.data, None
     with processes.together(), cli.stop().raised():  # no JAX in it, it may take hours
         if processes.is_first():
             first = load_dataset(settings, root, progress=True)
-            preflight.check_data(config, first)
+            data_checks.check_data(config, first)
     if first is None:  # it is prepared by now
         settings = dataclasses.replace(settings, source="", splits="")
     with processes.together():
         dataset = first or load_dataset(settings, root, progress=False)
-    preflight.check_same(dataset)
+    data_checks.check_same(dataset)
     return dataset
 
 

@@ -86,8 +86,7 @@ def costs_left(
     }
     for kind, cost in of.items():
         left["evaluate"] -= cost * len([*workdir.glob(f"evaluate/*/{kind}.json")])
-    for path in workdir.glob("evaluate/*/record.json"):
-        name = path.parent.name.partition("-")[2].partition("@")[0]
+    for name in _attacked(workdir):
         if name == WORST_CASE or name in ATTACKS:
             left["evaluate"] -= workload.attack_passes(name, config) * sizes.query
     left["evaluate"] -= sum(sizes) * len([*workdir.glob("codes/*")])
@@ -95,6 +94,16 @@ def costs_left(
     trained = sum(steps) / generator_steps(config, dataset)
     left["evaluate"] -= generator_passes(config, sizes.train) * trained
     return {name: max(cost, 0.0) for name, cost in left.items()}
+
+
+def _attacked(workdir: Path) -> list[str]:
+    """The attacks that were made there; one that several networks saw is one."""
+    found = []
+    for path in workdir.glob("evaluate/*/record.json"):
+        defense, _, rest = path.parent.name.partition("-")
+        name, moved, source = rest.partition("@")
+        found.append((name, moved, source if moved else defense))
+    return [name for name, *_ in dict.fromkeys(found)]
 
 
 def _steps(

@@ -11,10 +11,17 @@ from jaxtyping import Array, Float
 
 from cgat_jax.attacks import ATTACKS, BOUNDED_CODES, Budget
 from cgat_jax.attacks.pgd import RELAXATIONS
-from cgat_jax.errors import InputError
+from cgat_jax.errors import InputError, typed
 from cgat_jax.types import HashModel, Images, Logits
 
 LogitsFn = Callable[[Images], Logits]
+_KINDS = {
+    "step_size": 0.0,
+    "relaxation": "",
+    "random_start": False,
+    "round_images": False,
+    "batch_size": 0,
+}
 _UNUSED = {
     "noise": ("steps", "step_size", "relaxation", "random_start"),
     "square": ("step_size", "random_start"),
@@ -45,6 +52,27 @@ class AttackSettings:
     batch_size: int | None = None
 
 
+def checked_settings(given: AttackSettings | None) -> AttackSettings:
+    """The settings with numbers of Python, or those that leave everything to attacks.
+
+    Raises:
+        InputError: they are something else, or one is of another type.
+    """
+    given = AttackSettings() if given is None else given
+    if not isinstance(given, AttackSettings):
+        got = type(given).__name__
+        raise InputError(f"settings: expected AttackSettings(...) or None, got {got}")
+    values = {
+        key: typed(f"settings.{key}", value, _KINDS[key])
+        for key, value in vars(given).items()
+        if value is not None
+    }
+    if values.get("batch_size", 1) < 1:
+        size = values["batch_size"]
+        raise InputError(f"settings.batch_size: expected 1 or more, got {size}")
+    return dataclasses.replace(given, **values)
+
+
 def resolved_budget(
     name: str, epsilon: float, steps: int | None, settings: AttackSettings
 ) -> Budget:
@@ -53,6 +81,8 @@ def resolved_budget(
     Raises:
         InputError: what is given is out of range, or not for this attack.
     """
+    epsilon = typed("epsilon", epsilon, 0.0)
+    steps = None if steps is None else typed("steps", steps, 0)
     if not 0 <= epsilon <= 1:
         raise InputError(
             f"epsilon: expected a radius from 0 to 1, of images in [0, 1], got "

@@ -27,6 +27,7 @@ from cgat_jax.attacks.inputs import (
     as_images,
     checked_pixels,
     checked_rows,
+    checked_settings,
     code_length,
     logits_function,
     resolved_budget,
@@ -97,18 +98,20 @@ def attack(
     Raises:
         InputError: an argument has another shape, range or type than above; or the
             attack is none of these.
-        NonFiniteError: the images found are not finite, as where a gradient of the
-            network is NaN; not within a trace, where they have no values.
+        NonFiniteError: own codes or the images found are not finite, as where a
+            gradient of the network is NaN; not within a trace, which has no values.
     """
-    settings = settings or AttackSettings()
+    settings = checked_settings(settings)
     entry = _entry(name)
     budget = resolved_budget(name, epsilon, steps, settings)
     pixels = checked_pixels(images)
     encode = logits_function(encode)
     bits = code_length(encode, pixels.shape[1:])
     if references is None and entry.references == OWN:
-        references = _own_codes(encode, pixels, settings.batch_size)
-    rows = _references(name, entry, references, pixels, bits)
+        rows = _own_codes(encode, pixels, settings.batch_size)
+        _check_finite(rows, f"{name}: the network's logits are not finite")
+    else:
+        rows = _references(name, entry, references, pixels, bits)
     bank = _bank(name, entry, bank, bits, rows.shape[1])
     key, radius = _key(name, key), np.float32(epsilon)
     program = _program(entry, budget, encode, settings.round_images)
@@ -117,15 +120,22 @@ def attack(
         (pixels, rows),
         settings.batch_size,
     )
-    if not isinstance(found, jax.core.Tracer) and not jnp.isfinite(found).all():
-        raise NonFiniteError(f"{name}: attacked images are not finite")
+    _check_finite(found, f"{name}: attacked images are not finite")
     return found
+
+
+def _check_finite(found: Array, text: str) -> None:
+    """Raises ``NonFiniteError`` where values are there, which a trace has not."""
+    if not isinstance(found, jax.core.Tracer) and not jnp.isfinite(found).all():
+        raise NonFiniteError(text)
 
 
 def _key(name: str, key: Array | None) -> PRNGKeyArray:
     """The given key, also one of the old kind, or the evaluation's of seed 0."""
     if key is None:
         return device_stream(0, name)
+    if not hasattr(key, "dtype"):
+        raise InputError(f"key: expected jax.random.key(SEED) or None, got {key!r}")
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         return key
     return jax.random.wrap_key_data(key)
@@ -213,8 +223,6 @@ def _in_batches(run, rows: tuple[Array, ...], size: int | None) -> Array:
     """``run`` on all rows and their numbers; a last batch is filled up with zeros."""
     count = len(rows[0])
     size = count if size is None else size
-    if size < 1:
-        raise InputError(f"settings.batch_size: expected 1 or more, got {size}")
     found = []
     for start in range(0, count, size):
         part = [_filled(x[start : start + size], size) for x in rows]

@@ -17,11 +17,11 @@ from cgat_jax.config import Config
 from cgat_jax.data.arrays import ArrayData, array_dataset
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.errors import InputError, lookup
+from cgat_jax.evaluation.data_checks import check_same
 from cgat_jax.evaluation.evaluator import Evaluator, Record
 from cgat_jax.evaluation.given_network import check_outputs, given_network
 from cgat_jax.evaluation.measurement import measure
 from cgat_jax.evaluation.other_runs import other_networks
-from cgat_jax.evaluation.preflight import check_same
 from cgat_jax.files.claimed import claimed_folder
 from cgat_jax.files.io import write_bytes, write_sealed
 from cgat_jax.files.kept import belongs
@@ -182,6 +182,7 @@ def benchmark(
         InputError: the network, the data or a setting cannot be used; or the workdir is
             of another network, other data or other settings; or the processes do not
             hold the same data.
+        NonFiniteError: the network gives numbers that are not finite, or its gradient.
         ForeignFilesError: the workdir holds something else.
         InUseError: another process works in the workdir.
     """
@@ -191,8 +192,7 @@ def benchmark(
     dataset, given = array_dataset(data) if whole else data, given_network(encode)
     side = benchmark_settings.crop_of(settings, given, dataset, whole=whole)
     config = benchmark_settings.config_of(settings, given, dataset, side)
-    if not whole:
-        benchmark_settings.check_view(given, dataset)
+    benchmark_settings.check_view(given, dataset, side, whole=whole)
     benchmark_settings.check(config, dataset)
     check_same(dataset)
     check_outputs(given, dataset, side)

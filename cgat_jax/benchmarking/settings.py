@@ -5,11 +5,12 @@ from typing import Any
 
 from cgat_jax.config import Config, Data, Defense, Evaluate, Loss, Model, Training
 from cgat_jax.config.schema import setting
-from cgat_jax.config.settings import typed, validate
+from cgat_jax.config.settings import validate
 from cgat_jax.data import check_sizes
 from cgat_jax.data.dataset import Dataset
-from cgat_jax.errors import InputError
+from cgat_jax.errors import InputError, typed
 from cgat_jax.evaluation import other_runs, preflight
+from cgat_jax.evaluation.data_checks import check_other_runs
 from cgat_jax.evaluation.given_network import UNKNOWN, GivenNetwork, bits_of
 from cgat_jax.evaluation.references import attacked_rows, check_targets, needs_targets
 
@@ -71,15 +72,25 @@ def crop_of(
     else:
         return own or _CROP
     if own and own != side:
+        resized = given.image_size not in (None, side)
+        first = f"resize them to {given.image_size} and " if resized else ""
         raise InputError(
             f"this network sees images of {own} pixels, not of {side}: give it such"
-            + (f", or set crop_size={own}" if side > own else "")
+            + (f", or {first}set crop_size={own}" if side > own else "")
         )
     return side
 
 
-def check_view(given: GivenNetwork, dataset: Dataset) -> None:
-    """Finds that a crop of stored images is the view that a trained network has.
+def check_view(
+    given: GivenNetwork, dataset: Dataset, side: int, *, whole: bool
+) -> None:
+    """Finds that a crop of images is the view that a trained network has of them.
+
+    Args:
+        given: the network.
+        dataset: the images.
+        side: that it sees.
+        whole: images of that side are crops already.
 
     Raises:
         InputError: they have another short side than it resizes images to.
@@ -88,12 +99,14 @@ def check_view(given: GivenNetwork, dataset: Dataset) -> None:
         return
     shorts = dataset.sizes().min(axis=1)
     low, high = int(shorts.min()), int(shorts.max())
+    if whole and low == high == side:
+        return
     if high > given.image_size or (given.enlarge and low < given.image_size):
         stored = f"{low}" if low == high else f"{low} to {high}"
         raise InputError(
             f"this network sees the center of images whose short side is "
-            f"{given.image_size} pixels, and that of these is {stored}: load them "
-            f"with data.image_size={given.image_size}"
+            f"{given.image_size} pixels, and that of these is {stored}: resize them "
+            f"to it, a data set with data.image_size={given.image_size}"
         )
 
 
@@ -157,6 +170,6 @@ def check(config: Config, dataset: Dataset) -> None:
                 f"sources: {name} sees images of {side} pixels, not of "
                 f"{config.data.crop_size}"
             )
-    preflight.check_other_runs(config, dataset)
+    check_other_runs(config, dataset)
     if needs_targets(config):
         check_targets(config, dataset)

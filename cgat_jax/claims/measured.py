@@ -94,9 +94,11 @@ def seeds_of(runs: Mapping[Path, Network], claim: Claim, workdir: Path) -> list[
 
 def _check_starts(workdirs: Sequence[Path]) -> None:
     """Finds that runs began with the same weights, and each defends its own network."""
-    first, defended = workdirs[0], {}
+    known, defended = None, {}
     for run in workdirs:
-        if remembered(run, "weights") != remembered(first, "weights"):
+        began = _first_weights(run)
+        known = known or began
+        if began != known and began is not None:
             raise InputError(f"{run}: began with other weights (model.weights)")
         digest = remembered(run, "pretrained")
         if digest and (other := defended.setdefault(digest, run)) != run:
@@ -104,6 +106,15 @@ def _check_starts(workdirs: Sequence[Path]) -> None:
                 f"{run}: defends the very network that {other} does, so that they are "
                 "no two seeds of a recipe"
             )
+
+
+def _first_weights(run: Path) -> str | None:
+    """Digest of the weights that a run's pretraining began with, if it is known.
+
+    A run that defends the network of another began with that one's.
+    """
+    given = read_config(run).pretrained
+    return remembered(Path(given) if given else run, "weights")
 
 
 def recipe_of(settings: Record) -> Record:

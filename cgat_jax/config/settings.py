@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from cgat_jax.config import Config
-from cgat_jax.errors import InputError, nearest
+from cgat_jax.errors import InputError, nearest, typed
 from cgat_jax.files.io import parse_json, unsealed
 
 ABSENT = "(absent)"
@@ -61,24 +61,6 @@ def _fill(part: Any, values: Any, prefix: str) -> None:
             _fill(getattr(part, key), value, f"{prefix}{key}.")
         else:
             setattr(part, key, typed(f"{prefix}{key}", value, getattr(part, key)))
-
-
-def typed(key: str, value: Any, default: Any) -> Any:
-    """The value, if it is of its default's type; a whole number may be a fraction.
-
-    A number of NumPy's or JAX's becomes Python's.
-
-    Raises:
-        InputError: it is not.
-    """
-    if getattr(value, "shape", None) == ():
-        value = value.item()
-    if type(value) is int and type(default) is float:
-        return float(value)
-    if type(value) is not type(default):
-        kind = type(default).__name__
-        raise InputError(f"{key}: expected {kind}, got {value!r}")
-    return value
 
 
 class Change(NamedTuple):

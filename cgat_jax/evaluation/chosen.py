@@ -105,13 +105,15 @@ def check_others(config: Config, workdir: Path) -> None:
         ValueError, OSError: what is wrong with other settings or the workdir.
     """
     check_folder(workdir, "run", is_own=is_run)
-    check_settings(plausible(config))
+    if not _settled(workdir):  # which is read at once, and checked whole
+        check_settings(plausible(config), is_settled=False)
 
 
 def plausible(config: Config) -> Config:
-    """The settings with values for the open ones that no check is against.
+    """The settings with values for the open ones that no check of them is against.
 
-    With it, the others can be checked before photos are looked at.
+    With it, the others can be checked before photos are looked at; but not against
+    those of other runs, which have values of their own.
 
     Raises:
         InputError: weights are given, but not of which network they are.

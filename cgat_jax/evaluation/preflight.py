@@ -1,10 +1,8 @@
-"""What is checked before a run is claimed: its settings, then its data."""
+"""What is checked of a run's settings, before anything is read or claimed."""
 
-import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,41 +12,43 @@ from cgat_jax import sharding
 from cgat_jax.attacks import ATTACKS, BOUNDED_CODES, WORST_CASE, ordered_attacks
 from cgat_jax.config import Config
 from cgat_jax.config.settings import validate
-from cgat_jax.data import check_sizes
 from cgat_jax.data.checks import unused
-from cgat_jax.data.dataset import Dataset
 from cgat_jax.defenses import DEFENSES, make_defense_step
 from cgat_jax.errors import InputError, check_all, lookup
 from cgat_jax.evaluation import other_runs
 from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.evaluation.generators import check_generators
-from cgat_jax.evaluation.references import attacked_rows, check_targets, needs_targets
 from cgat_jax.evaluation.unused import check_options
-from cgat_jax.processes import from_first, together
 from cgat_jax.rng import device_stream
-from cgat_jax.training.finished import check_finished
 from cgat_jax.training.initial_state import (
     build_loss,
     build_network,
     check_pretrained,
     check_weights,
-    empty_bank,
     fresh_weights,
-    weights_file,
 )
-from cgat_jax.training.loop import epoch_steps
 from cgat_jax.training.network_files import check_network, network_path
 from cgat_jax.training.optimizer import make_optimizer, make_schedule
 from cgat_jax.types import Bank
 
 
-def check_settings(config: Config) -> None:
+def check_settings(
+    config: Config, *, is_new: bool = True, is_settled: bool = True
+) -> None:
     """Builds every part that the settings name, so that a wrong one fails at once.
+
+    Args:
+        config: the settings.
+        is_new: no run was begun with them; one of an earlier version may have options
+            that are refused now, and goes on.
+        is_settled: they are the run's, to be compared with those of other runs.
 
     Raises:
         InputError: all that is wrong, and what to do.
     """
     checks = _checks(config)
+    checks += [partial(check_options, config)] if is_new else []
+    checks += _checks_of_others(config) if is_settled else [partial(_find, config)]
     try:
         validate(config)
     except InputError:
@@ -69,7 +69,6 @@ def _own_words(check: Callable[[], object]) -> None:
 def _checks(config: Config) -> list[Callable[[], object]]:
     checks = [
         partial(unused.check_settings, config.data),
-        partial(check_options, config),
         partial(_check_loss, config),
         partial(lookup, "defense", config.defense.name, DEFENSES),
     ]
@@ -80,8 +79,21 @@ def _checks(config: Config) -> list[Callable[[], object]]:
             partial(make_optimizer, settings, optax.constant_schedule(1.0)),
             partial(_check_batch, config, name),
         ]
-    parts = (check_attacks, other_runs.check_sources, _check_network, _check_defense)
-    return checks + [partial(check, config) for check in (*parts, _check_start)]
+    parts = (check_attacks, _check_network, _check_defense, _check_start)
+    return checks + [partial(check, config) for check in parts]
+
+
+def _checks_of_others(config: Config) -> list[Callable[[], object]]:
+    return [partial(other_runs.check_sources, config), partial(_check_given, config)]
+
+
+def _find(config: Config) -> None:
+    """Finds that the other runs that settings name are there."""
+    for folder in other_runs.source_workdirs(config).values():
+        other_runs.read_config(folder)
+    given = Path(config.pretrained)
+    if config.pretrained and network_path(given) is None:
+        other_runs.read_config(given)
 
 
 def _check_loss(config: Config) -> None:
@@ -93,7 +105,8 @@ def _check_loss(config: Config) -> None:
 def _check_batch(config: Config, stage: str) -> None:
     """Of a stage that runs here, images a step: for the devices, and for the loss."""
     settings = getattr(config, stage)
-    if not settings.epochs or (config.pretrained and stage != "defense"):
+    given = config.model.weights if stage == "backbone" else ""
+    if not settings.epochs or given or (config.pretrained and stage != "defense"):
         return
     _check_devices(stage, settings.batch_size)
     smallest = build_loss(config).min_batch
@@ -162,82 +175,14 @@ def _check_start(config: Config) -> None:
             "defense.epochs: 0 with pretrained leaves nothing to train and nothing to "
             "measure; that network is measured by its own run, or by cgat_jax.benchmark"
         )
+    if not config.pretrained:
+        check_weights(build_network(config, config.model.bits), config)
+
+
+def _check_given(config: Config) -> None:
+    """Compares the settings with those of the network that the run defends."""
     file = network_path(Path(config.pretrained)) if config.pretrained else None
     if file is not None:
         check_network(file, config)
     elif config.pretrained:
         check_pretrained(config)
-    else:
-        check_weights(build_network(config, config.model.bits), config)
-
-
-def check_data(config: Config, dataset: Dataset) -> None:
-    """Finds what cannot work on these data before anything is trained.
-
-    Raises:
-        InputError: images are too small, the loss, a stage or an attack cannot use the
-            data: all that is wrong, and what to do about it.
-    """
-    bank = empty_bank(dataset, config.model.bits)
-    loss, key = build_loss(config), device_stream(config.seed, "loss")
-    stages = (config.backbone, config.pretrain, config.defense)
-    checks = [
-        partial(check_sizes, dataset, config.data.crop_size),
-        *(partial(epoch_steps, dataset, s) for s in stages if s.epochs),
-        partial(loss.init, key, bank),
-        partial(attacked_rows, config, dataset),
-        partial(check_other_runs, config, dataset),
-    ]
-    if needs_targets(config):
-        checks.append(partial(check_targets, config, dataset))
-    check_all(checks)
-
-
-def check_other_runs(config: Config, dataset: Dataset) -> None:
-    """Finds that the runs whose networks are used are finished, and of these data.
-
-    Raises:
-        InputError: which is not.
-    """
-    runs = {"evaluate.sources": list(other_runs.source_workdirs(config).values())}
-    runs["pretrained"] = [Path(config.pretrained)] if config.pretrained else []
-    for name, folders in runs.items():
-        for folder in folders:
-            other_runs.check_same_data(folder, name, dataset)
-            if name == "pretrained" and network_path(folder) is not None:
-                continue  # a file is of a finished stage
-            stages = {"pretrain": config.pretrain}
-            if name != "pretrained":
-                other = other_runs.read_config(folder)
-                stages = {"defend": other.defense}
-                if not other.pretrained:
-                    stages["pretrain"] = other.pretrain
-            for stage, settings in stages.items():
-                if settings.epochs:
-                    total = settings.epochs * epoch_steps(dataset, settings)
-                    check_finished(folder, stage, total)
-
-
-def check_same(dataset: Dataset) -> None:
-    """Finds that all processes of a run see the same data.
-
-    Raises:
-        InputError: this one sees others than the first.
-    """
-    first = from_first(lambda: dataset.digest.whole)
-    with together():
-        if dataset.digest.whole != first:
-            raise InputError(
-                "data.root: this process sees other data than the first one: give a "
-                "folder that is the same on all hosts"
-            )
-
-
-def made_of(config: Config, dataset: Dataset) -> dict[str, Any]:
-    """Digests of what a run is made of: the data, and the weights to start from."""
-    found: dict[str, Any] = {"data": dataset.digest.to_json()}
-    path = weights_file(config)
-    if path is not None and not config.pretrained:
-        with path.open("rb") as file:
-            found["weights"] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found

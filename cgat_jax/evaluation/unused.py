@@ -17,13 +17,14 @@ def check_options(config: Config) -> None:
     """Finds that each option of loss and defense that was changed is used.
 
     The inner attack's ball and steps and the weight of the adversarial term may stay in
-    a configuration that defenses share, ``standard`` among them.
+    a configuration that defenses share, ``standard`` among them; a loss has the options
+    of the network that is defended.
 
     Raises:
         InputError: those that are not.
     """
     wrong = []
-    if config.loss.name in LOSSES:
+    if config.loss.name in LOSSES and not config.pretrained:
         wrong += _left_out("loss", config.loss, _unused_of_loss(config.loss.name))
     if config.defense.name in DEFENSES and config.defense.epochs:
         unused = DEFENSES[config.defense.name].unused

@@ -128,7 +128,8 @@ def run_passes(
     each += worst * worst_case_queries(config, sizes)
     each += generator_passes(config, train) if made else 0
     moved = sum(attack_passes(name, config) for name in settings.transfer_list)
-    transfers = (networks + others) * _attacked(config, sizes) * moved
+    sources = others + (networks if networks > 1 else 0)  # whose images others see
+    transfers = sources * _attacked(config, sizes) * moved
     encoding = others * sum(sizes)
     stages["evaluate"] = networks * each + transfers + encoding
     return {name: float(passes) for name, passes in stages.items()}

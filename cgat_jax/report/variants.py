@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -83,11 +83,27 @@ def title_of(runs: Sequence[Run]) -> str:
     return ", ".join(found)
 
 
-def _started(run: Run) -> Settings:
-    """A run's settings, with the files that it started from in place of their paths."""
+def _weights_of(runs: Sequence[Run]) -> dict[str, set[str]]:
+    """The digests that runs note of the weights of a name."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        if digest := run.inputs.get("weights"):
+            found.setdefault(setting(run.config, "model.weights"), set()).add(digest)
+    return found
+
+
+def _started(run: Run, noted: Mapping[str, set[str]]) -> Settings:
+    """A run's settings, with the files that it started from in place of their paths.
+
+    One that defends another's network notes no weights: they are those that all others
+    mean by the same name.
+    """
     config = dict(run.config)
     weights, given = setting(config, "model.weights"), config.get("pretrained")
-    if weights and (digest := run.inputs.get("weights")):
+    own = run.inputs.get("weights")
+    meant = {own} if own else noted.get(weights, ())
+    if weights and len(meant) == 1:
+        (digest,) = meant
         config["model"] = config["model"] | {"weights": _File(digest, weights)}
     if given and given.endswith(_FILE):
         config[_START] = _File(run.inputs.get("pretrained", given), given)
@@ -96,7 +112,8 @@ def _started(run: Run) -> Settings:
 
 def _differing(runs: Sequence[Run]) -> list[Settings]:
     """The settings of each run in which not all agree."""
-    first, *_ = started = [_started(run) for run in runs]
+    noted = _weights_of(runs)
+    first, *_ = started = [_started(run, noted) for run in runs]
     changes = [changed_settings(first, config) for config in started]
     common = {c.key: c.old for found in changes for c in found}
     for run, found in zip(runs, changes, strict=True):

@@ -18,6 +18,7 @@ from cgat_jax.config.settings import (
     validate,
 )
 from cgat_jax.errors import InputError, nearest
+from cgat_jax.evaluation.unused import check_options
 from cgat_jax.workdir import shares_pretraining
 
 UNDEFENDED = {"defense.epochs": 0}
@@ -132,7 +133,8 @@ def check_study(study: Study) -> None:
             raise InputError(f"{study.title}, fronts: no row {title!r}{close}")
     for title, overrides in study.rows.items():
         try:
-            validate(config_of(study, overrides))
+            validate(config := config_of(study, overrides))
+            check_options(config)
             _check_undefended(overrides)
         except InputError as error:
             raise InputError(f"{study.title}, row {title!r}: {error}") from error

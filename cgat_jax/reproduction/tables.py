@@ -1,5 +1,6 @@
 """The tables of studies: what their runs have measured, as Markdown."""
 
+import functools
 import itertools
 import logging
 from collections.abc import Iterable
@@ -111,10 +112,15 @@ def records_of(study: Study, title: str, seed: int, root: Path) -> dict[str, Rec
     if run.config:  # earlier versions may have left none
         others = other_settings(run.config, study, run_overrides(study, title), seed)
         if wrong := [str(x) for x in others if x.key != "model.weights"]:
-            told = "%s: left out of %r, as it was run with other settings (%s)"
-            _log.warning(told, folder, title, "; ".join(wrong))
+            _warn_left_out(folder, title, "; ".join(wrong))
             return {}
     return {record["attack"]: record for record in run.records}
+
+
+@functools.cache  # a table is read after every cell
+def _warn_left_out(folder: Path, title: str, wrong: str) -> None:
+    told = "%s: left out of %r, as it was run with other settings (%s)"
+    _log.warning(told, folder, title, wrong)
 
 
 def _entry(runs: list[dict[str, Record]], attack: str | None, key: str) -> str:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import doctest
+import subprocess
+import sys
 from typing import NamedTuple
 
 import jax
@@ -21,6 +23,7 @@ from cgat_jax.rng import device_stream
 from cgat_jax.training.initial_state import build_network, fresh_weights
 from cgat_jax.types import HashModel, PyTree
 from tests import tiny_config
+from tests.programs import ROOT
 
 WEIGHTS = jnp.array(np.random.default_rng(0).normal(size=(75, 6)) / 4, jnp.float32)
 IMAGES = np.random.default_rng(1).random((4, 5, 5, 3)).astype(np.float32)
@@ -194,6 +197,54 @@ def test_images_that_are_not_finite_are_refused_outside_of_a_trace():
     with pytest.raises(NonFiniteError, match="cgat: attacked images are not finite"):
         found(pixels)
     assert jnp.isnan(jax.jit(found)(pixels)).any()
+
+
+def test_own_codes_have_no_values_in_a_trace_and_are_numbers_outside():
+    pixels = np.round(IMAGES * 255).astype(np.uint8)
+
+    def found(images):
+        return attack("apgd_opposite", encode, images, steps=2)
+
+    np.testing.assert_allclose(jax.jit(found)(pixels), found(pixels), atol=1e-6)
+    with pytest.raises(NonFiniteError, match="apgd_opposite: the network's logits are"):
+        attack("apgd_opposite", lambda x: encode(x) * np.nan, IMAGES, steps=2)
+
+
+WRONG_TYPES = {
+    "key=0": "key: expected jax.random.key(SEED) or None, got 0",
+    "steps=2.5": "steps: expected int, got 2.5",
+    "epsilon='8/255'": "epsilon: expected float, got '8/255'",
+    "settings={'batch_size': 2}": "settings: expected AttackSettings(...) or None, got",
+    "settings=S(batch_size=2.0)": "settings.batch_size: expected int, got 2.0",
+    "settings=S(random_start=1)": "settings.random_start: expected bool, got 1",
+    "steps=np.int64(2), epsilon=np.float32(0.1)": "",
+    "settings=S(batch_size=np.int32(1), step_size=np.float32(0.01))": "",
+}
+_TRIED = """
+import sys, numpy as np
+from cgat_jax import AttackSettings as S, attack
+def encode(images):
+    return images.reshape(len(images), -1)[:, :4] - 0.5
+images = np.full((2, 4, 4, 3), 0.4, np.float32)
+codes = -np.ones((2, 4), np.float32)
+for text in sys.argv[1:]:
+    try:
+        found = eval(f"attack('cgat', encode, images, codes, {text})")
+        assert np.abs(found - images).max() > 0
+        print()
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_other_types_are_refused_in_one_line():
+    """In a process of its own: in this one all types are checked before any call."""
+    command = [sys.executable, "-c", _TRIED, *WRONG_TYPES]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    said = done.stdout.splitlines()
+    assert len(said) == len(WRONG_TYPES), done.stderr
+    for line, expected in zip(said, WRONG_TYPES.values(), strict=True):
+        assert line.startswith(expected) and bool(line) == bool(expected)
 
 
 def _given(**changes):

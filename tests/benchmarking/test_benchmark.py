@@ -21,7 +21,7 @@ from cgat_jax.config import Data
 from cgat_jax.data import load_dataset
 from cgat_jax.data.arrays import ArrayData, array_dataset
 from cgat_jax.errors import ForeignFilesError, InputError, InUseError
-from cgat_jax.evaluation import preflight, transfer, worst_case
+from cgat_jax.evaluation import data_checks, transfer, worst_case
 from cgat_jax.evaluation.evaluator import Evaluator
 from cgat_jax.evaluation.given_network import UNKNOWN, given_network
 from cgat_jax.evaluation.measurement import measure
@@ -199,7 +199,7 @@ def test_numbers_of_arrays_are_settings_and_other_types_are_not():
 
 def test_processes_with_other_data_are_refused(tmp_path, monkeypatch):
     """Each gave its rows of a batch, and the mixture counted as the first one's."""
-    monkeypatch.setattr(preflight, "from_first", lambda make: "the first one's")
+    monkeypatch.setattr(data_checks, "from_first", lambda make: "the first one's")
     with pytest.raises(InputError, match="other data"):
         benchmark(encode, DATA, workdir=tmp_path / "run", **GIVEN_ARGUMENTS)
     assert not (tmp_path / "run").exists()
@@ -216,7 +216,8 @@ def test_a_network_is_measured_as_its_card_says(tmp_path):
             progress=False,
         )
         if stored == 40:
-            benchmark_settings.check_view(given_network(net), dataset)
+            given = given_network(net)
+            benchmark_settings.check_view(given, dataset, 32, whole=False)
             continue
         said = r"short side is 40 pixels, and that of these is 44: .*image_size=40"
         with pytest.raises(InputError, match=said):
@@ -311,6 +312,32 @@ def test_by_default_there_are_the_worst_case_and_the_checks(monkeypatch):
     assert result.worst_case["map_with_others"] <= result.map("cgat")
     (checks,) = result.sanity
     assert checks["defense"] == UNKNOWN and checks["num_queries"] == 10
+
+
+def test_arrays_are_seen_as_the_network_sees_photos():
+    """Whole, if they are its crops; of a larger size only as it resizes them."""
+    toys = toy.network()
+    side = toys.card["crop_size"]
+    net = Network(toys.params, toys.stats, toys.card | {"image_size": side + 4})
+
+    def measure(size, **changes):
+        images = np.random.default_rng(0).integers(0, 256, (24, size, size, 3), "uint8")
+        labels = np.tile(np.eye(2, dtype=np.uint8), (12, 1))
+        data = ArrayData(
+            query_images=images[:4],
+            query_labels=labels[:4],
+            database_images=images[4:],
+            database_labels=labels[4:],
+        )
+        settings = dataclasses.replace(SETTINGS, **changes)
+        return benchmark(net, data, attacks="noise", settings=settings)
+
+    measure(side)
+    measure(side + 4, crop_size=side)
+    with pytest.raises(InputError, match=f"resize them to {side + 4} and set crop_siz"):
+        measure(side + 20)
+    with pytest.raises(InputError, match=f"short side is {side + 4} pixels, and that"):
+        measure(side + 20, crop_size=side)
 
 
 def test_a_data_set_is_cropped_as_in_a_run(tmp_path):

@@ -25,7 +25,7 @@ from cgat_jax.errors import ForeignFilesError, InputError
 from cgat_jax.evaluation import transfer, worst_case
 from cgat_jax.evaluation.sanity import CHECKS, Check
 from cgat_jax.evaluation.sanity_measures import Curve
-from cgat_jax.files.io import write_sealed
+from cgat_jax.files.io import read_sealed, write_sealed
 from cgat_jax.models.network_file import make_network, new_card
 from cgat_jax.retrieval import bootstrap_interval
 from cgat_jax.workdir import remember_network
@@ -348,6 +348,30 @@ def test_seeds_that_began_elsewhere_or_are_one_are_refused(
         remember_network(runs[-1], key, digest)
     with pytest.raises(InputError, match=why):
         seeds_of({runs[1]: with_seed_1[1]}, _claim_of(measured, dataset), runs[0])
+
+
+@pytest.mark.parametrize("digest", ["a" * 64, "b" * 64, ""])
+def test_who_defends_a_network_began_with_that_ones_weights(
+    digest, measured, with_seed_1, dataset, tmp_path
+):
+    """A run notes the weights that it read itself; what is not known is not other."""
+    ours, theirs = (
+        shutil.copytree(run, tmp_path / name)
+        for name, run in (("ours", measured[0]), ("theirs", with_seed_1[0]))
+    )
+    remember_network(ours, "weights", "a" * 64)
+    pretrained = tmp_path / "pretrained"
+    pretrained.mkdir()
+    if digest:
+        remember_network(pretrained, "weights", digest)
+    config = read_sealed(theirs / "config.json") | {"pretrained": str(pretrained)}
+    write_sealed(theirs / "config.json", config)
+    claim, seeds = _claim_of(measured, dataset), {theirs: with_seed_1[1]}
+    if digest == "b" * 64:
+        with pytest.raises(InputError, match="theirs: began with other weights"):
+            seeds_of(seeds, claim, ours)
+    else:
+        assert len(seeds_of(seeds, claim, ours)) == 1
 
 
 def _claim_of(measured, dataset):

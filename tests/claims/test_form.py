@@ -51,7 +51,7 @@ def blind_to_gradients(claim):
     """As a network whose layers are scaled until its gradients vanish, with reasons."""
     for check in claim["measured"]["sanity"]["checks"]:
         if check["name"] in ("zero gradients", "black box"):
-            check |= {"value": 0.5, "passed": False, "reason": "It is robust."}
+            check |= {"value": 1.5, "passed": False, "reason": "It is robust."}
 
 
 def no_better_than_noise(claim):

@@ -143,6 +143,28 @@ def test_before_photos_are_looked_at_only_what_is_given_is_refused(given):
         preflight.check_settings(chosen.plausible(config))
 
 
+@pytest.mark.parametrize("setting", ["pretrained", "evaluate.sources"])
+def test_other_runs_are_compared_once_the_settings_are_the_runs(tmp_path, setting):
+    """Before, sizes and epochs are nobody's: the other run has those it has chosen."""
+    other, config = photos.get_config(), photos.get_config()
+    override(other, dict.fromkeys(chosen.open_settings(other), 8) | CHOSEN)
+    claim_folder(tmp_path / "other", "run")
+    remember(tmp_path / "other", other, {"data": {"split": "x", "whole": "y"}})
+    override(config, {setting: str(tmp_path / "other"), "defense.name": "saat"})
+    chosen.check_others(config, tmp_path / "run")
+    override(config, dict.fromkeys(chosen.open_settings(config), 8) | CHOSEN)
+    preflight.check_settings(config)
+    config.data.image_size = 60
+    with pytest.raises(InputError, match="data.image_size: 54 -> 60"):
+        preflight.check_settings(config)
+    override(config := photos.get_config(), {setting: str(tmp_path / "none")})
+    with pytest.raises(InputError, match="no config.json, so no run"):
+        chosen.check_others(config, tmp_path / "run")
+
+
+CHOSEN = {"model.name": "small", "data.image_size": 54, "data.crop_size": 48}
+
+
 @pytest.fixture
 def config(tmp_path):
     names = [f"{kind}/{i}.jpg" for kind in ("cat", "dog") for i in range(10)]
@@ -180,5 +202,7 @@ def test_a_run_goes_on_with_what_was_chosen(config, tmp_path, monkeypatch):
     assert again == values | {"pretrain.epochs": 7}
     assert lines == [f"chosen before, see {workdir / 'config.json'}"]
     assert json.loads((workdir / "config.json").read_text())["pretrain"]["epochs"] == 7
+    config.pretrained = str(tmp_path / "gone")  # is read once all is settled
+    chosen.check_others(config, workdir)
     config.pretrain.epochs = 5
     assert "pretrain.epochs" not in chosen.settle(config, workdir)[0]

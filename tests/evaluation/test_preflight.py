@@ -1,7 +1,5 @@
 """Settings that cannot do what they say are refused before anything is trained."""
 
-import dataclasses
-
 import jax
 import pytest
 
@@ -65,6 +63,17 @@ def test_a_stage_that_is_left_out_asks_nothing_of_options():
     check_options(config_of("defense", name="standard", awp=0.005, epochs=0))
 
 
+def test_an_option_of_before_stays_with_its_run_and_its_network(tmp_path):
+    """Else neither the run could go on nor its network be defended."""
+    config = config_of("loss", name="csq", eta=0.5)
+    check_settings(config, is_new=False)
+    config.pretrained = str(tmp_path)
+    check_options(config)
+    config.defense.name, config.defense.awp = "standard", 0.005
+    with pytest.raises(InputError, match="defense.awp=0.005 is not used"):
+        check_options(config)
+
+
 def test_batches_that_devices_cannot_share_are_named_where_the_stage_runs(monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 6)
     config = tiny_config.get_config()
@@ -75,6 +84,5 @@ def test_batches_that_devices_cannot_share_are_named_where_the_stage_runs(monkey
         assert text in str(error.value)
     for section in (config.pretrain, config.defense, config.evaluate):
         section.batch_size = 18
-    config.backbone = dataclasses.replace(config.backbone, epochs=0)
-    config.model.weights = "random"
+    config.model.weights = "random"  # so that the backbone's stage does not run
     check_settings(config)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cgat_jax.attacks import Budget
+from cgat_jax.claims.form import blind
 from cgat_jax.evaluation.attack_runner import AttackResult
 from cgat_jax.evaluation.sanity import CHECKS, examine
 from cgat_jax.evaluation.sanity_measures import MAIN, budget_curve
@@ -281,6 +282,17 @@ def test_zero_gradients_are_those_of_the_surrogate():
         budget = Budget(steps=100, relaxation="logits")
 
     assert _result(OnLogits(), "zero gradients")[0]
+
+
+def test_a_flat_network_is_blind_and_a_saturated_one_is_not():
+    """Logits of unit length have a gradient where tanh has none."""
+    (_, flat), (_, saturated) = (
+        _result(subject(), "zero gradients")
+        for subject in (FlatEverywhere, SaturatedTanh)
+    )
+    assert blind({"zero gradients": flat})
+    assert not blind({"zero gradients": saturated})
+    assert saturated > 0.25
 
 
 def test_the_attack_on_unit_logits_is_not_compared_with_itself():

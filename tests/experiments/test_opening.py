@@ -24,6 +24,12 @@ def told(run):
     return words["workdir"], words["cost"]
 
 
+def left_of(config, dataset, workdir, costs):
+    """What is left of the evaluation, below 0 where too much was taken off."""
+    more = costs | {"evaluate": costs["evaluate"] + 1e9}
+    return opening.costs_left(config, dataset, workdir, more)["evaluate"] - 1e9
+
+
 def test_a_new_run_has_all_of_its_cost_before_it(run):
     done, cost = told(run)
     assert done.endswith(": new") and " left" not in cost
@@ -62,8 +68,23 @@ def test_a_finished_run_has_nothing_left(run):
         (workdir / "codes" / name).mkdir(parents=True)
         last = workdir / "prosgan" / name / "checkpoints" / str(total)
         last.mkdir(parents=True)
-    left = opening.costs_left(config, dataset, workdir, costs)["evaluate"]
-    assert left == pytest.approx(0, abs=1e-6 * costs["evaluate"])
+    assert left_of(config, dataset, workdir, costs) == pytest.approx(0, abs=1)
+
+
+def test_a_finished_run_on_anothers_network_has_nothing_left(run):
+    """Its images are made on the other network alone: its own has nobody else."""
+    config, dataset, workdir, _ = run
+    config.pretrained = str(workdir.parent / "other")
+    config.evaluate.attacks, config.evaluate.transfer = "noise", "cgat"
+    config.evaluate.sanity_queries, config.evaluate.worst_case_queries = 0, 0
+    costs = opening.costs(config, dataset)
+    for folder in ("cgat-noise", "cgat-cgat@pretrained.none"):
+        (workdir / "evaluate" / folder).mkdir(parents=True)
+        (workdir / "evaluate" / folder / "record.json").write_text("{}")
+    for name in ("cgat", "pretrained.none"):
+        (workdir / "codes" / name).mkdir(parents=True)
+    assert left_of(config, dataset, workdir, costs) == pytest.approx(0, abs=1)
+    assert costs["evaluate"] > 0
 
 
 def test_a_generator_half_trained_is_half_done(run):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from cgat_jax.files.io import write_sealed
 from cgat_jax.report import figures, write_reports
 from cgat_jax.report.records import read_run
 from cgat_jax.report.variants import settings_of, tell_apart
@@ -203,3 +204,20 @@ def test_the_page_has_one_table_and_figures_of_all(tmp_path, no_drawing):
     assert page.count("<summary>Configuration: ") == 3
     text = (tmp_path / "out" / "results.csv").read_text()
     assert text.splitlines()[0].count("variant") == 1 and ",CSQ," in text
+
+
+@pytest.mark.parametrize("noted", [("d1", None), ("d1", "d1"), (None, None)])
+def test_who_defends_a_network_notes_no_weights_and_has_the_same(tmp_path, noted):
+    """A study's undefended run reads them, and the runs that defend it do not."""
+    runs = []
+    for seed, digest in enumerate(noted):
+        path = _run(tmp_path / str(seed), {"model.weights": "packed"}, seed=seed)
+        if digest:
+            write_sealed(path / "inputs.json", {"weights": digest})
+        runs.append(path)
+    assert _networks(_told(*runs)) == [("cgat", None), ("none", None)]
+    other = _run(tmp_path / "c", {"model.weights": "packed"}, seed=2)
+    write_sealed(other / "inputs.json", {"weights": "d2"})
+    if noted[0]:
+        variants = {variant for _, variant in _networks(_told(*runs, other))}
+        assert "weights packed (d2)" in variants and len(variants) > 1

@@ -132,6 +132,10 @@ def test_a_front_of_a_row_that_is_none_is_refused():
             {"defense.epochs": 0, "evaluate.epsilon": 0.01},
             "T, row 'a': evaluate.epsilon is of no effect with defense.epochs=0",
         ),
+        (
+            {"defense.name": "standard", "defense.awp": 0.005},
+            "T, row 'a': defense.awp=0.005 is not used by standard: leave it out",
+        ),
     ],
 )
 def test_rows_that_cannot_run_are_refused_before_any_runs(overrides, said):
@@ -163,7 +167,8 @@ def test_numbers_of_other_settings_are_no_rows(tmp_path, caplog):
     shutil.rmtree(folder)
     _write_run(folder, study, {"defense.weight": 9.0, "pretrain.epochs": 1})
     assert study_table(study, tmp_path).count("90.00") == 1
-    (said,) = {record.getMessage() for record in caplog.records}
+    study_table(study, tmp_path)  # as after every cell
+    (said,) = [record.getMessage() for record in caplog.records]
     assert "weight-2-seed0: left out of 'weight 2', as it was run with" in said
     assert "defense.weight: 9.0 -> 2.0" in said and "pretrain.epochs: 1 -> 2" in said
 

@@ -14,8 +14,9 @@ from cgat_jax.config.settings import from_json
 from cgat_jax.data import load_dataset
 from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.evaluation import other_runs
+from cgat_jax.evaluation.data_checks import check_data, made_of
 from cgat_jax.evaluation.encoder import Encoder
-from cgat_jax.evaluation.preflight import check_data, check_settings, made_of
+from cgat_jax.evaluation.preflight import check_settings
 from cgat_jax.evaluation.trained_networks import load_network, note_records
 from cgat_jax.files.io import read_sealed, write_sealed
 from cgat_jax.models.network_file import read_card
