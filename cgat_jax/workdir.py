@@ -29,6 +29,8 @@ from cgat_jax.files.ownership import check_folder, claim_folder
 
 _log = logging.getLogger(__name__)
 CONFIG_FILE, INPUTS_FILE = "config.json", "inputs.json"
+GIVEN_FILE = "pretrained_file"
+"""Key of the digest of a network that was given as a file: nobody's other seed."""
 STREAMS = 2
 """Version of the random streams (``cgat_jax.rng``); 1 had no names."""
 # What a run makes; an empty folder of checkpoints is nothing yet.

@@ -59,12 +59,10 @@ def run_missing(
     numbers = {job.name: n for n, job in enumerate(missing, start=1)}
 
     def started(job: Job) -> None:
-        with _UNREAD:
-            print(f"cell {numbers[job.name]} of {len(missing)}: {job.name}", flush=True)
+        cli.tell(f"cell {numbers[job.name]} of {len(missing)}: {job.name}")
 
     def ended(job: Job, code: int) -> None:
-        with _UNREAD:
-            print(f"{'failed' if code else 'done'}: {job.name}", flush=True)
+        cli.tell(f"{'failed' if code else 'done'}: {job.name}")
         try:
             after_each()
         except (ValueError, OSError) as error:  # the cells that run go on

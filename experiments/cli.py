@@ -7,6 +7,7 @@ Ctrl-C, SIGTERM or SIGHUP (a line as well).
 
 import contextlib
 import dis
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -75,6 +76,33 @@ def describe(error: object) -> str:
         return str(error)
     names = [str(n) for n in (error.filename, error.filename2) if n is not None]
     return ": ".join([" -> ".join(names), error.strerror] if names else [str(error)])
+
+
+def tell(text: str) -> None:
+    """Prints a line of work that goes on, or is done, whether or not anyone reads it.
+
+    A full disk is no such matter for a result: a program prints that.
+    """
+    with contextlib.suppress(OSError):
+        print(text, flush=True)
+    _let_go_of_lost_stdout()
+
+
+def _let_go_of_lost_stdout() -> None:
+    """Without it Python would end with code 120, for what its last flush meets.
+
+    Raises:
+        OSError: what was printed cannot be written, and its reader is there.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
+        with contextlib.suppress(OSError, ValueError):  # it has a file below it
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
 
 
 def speaks() -> bool:
@@ -155,6 +183,7 @@ def run(
 def _guarded(program: str, main: Callable[[], int]) -> int:
     try:
         code = main()
+        _let_go_of_lost_stdout()
         stop().rest()
         return code
     except ToldElsewhere as error:  # the first says it for all: queues show its end

@@ -4,13 +4,13 @@
     python -m experiments.export --workdir=mine.safetensors --out=net.stablehlo
 
 --out says the format: .onnx for ONNX runtimes, .stablehlo for JAX (jax.export). Both
-take uint8 images [b, crop, crop, 3], any number b of them, and give "codes", the packed
+take uint8 images [b, crop, crop, 3], one or more, and give "codes", the packed
 bits in the order of numpy.packbits, and "logits". Scaling and normalization are inside;
 resizing and cropping are what cgat_jax.data.crops.center_crops does.
 
 Before it says done, the file is read back and run on --images photos that come with
 this package, and its bits are compared with the network's own. A bit may differ where
-the logit is nearly 0 (1e-4 of the largest, or 1e-4). A file that fails is removed.
+the logit is nearly 0 (1e-4 of the largest, or 1e-4). Only then it becomes OUT.
 
 An OUT that this program has written before is replaced; any other file stays. ONNX
 needs the packages onnx and onnxruntime, StableHLO flatbuffers: the extra [export].
@@ -20,6 +20,7 @@ Exit codes: 0 done, 1 the file gave other bits, 2 refused (a line on what and wh
 """
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,13 +96,13 @@ def compare(exported: ExportedNetwork, net: Network, count: int) -> Comparison:
 
 
 @contextlib.contextmanager
-def _kept_if_compared(path: Path) -> Iterator[None]:
-    """Removes a file that could not be compared: nobody knows what it gives."""
+def _beside(path: Path) -> Iterator[Path]:
+    """A file for what is to be there once it is compared; it is gone at the end."""
+    made = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        yield
-    except BaseException:
-        path.unlink()
-        raise
+        yield made
+    finally:
+        made.unlink(missing_ok=True)
 
 
 def main(values: flags.FlagValues) -> int:
@@ -114,9 +115,11 @@ def main(values: flags.FlagValues) -> int:
     try:
         check_export_out(path)
         net = load_network(values.workdir, values.network)
-        net.export(path)
-        with _kept_if_compared(path):
-            found = compare(load_exported(path), net, values.images)
+        with _beside(path) as made:
+            net.export(made)
+            found = compare(load_exported(made), net, values.images)
+            if not found.wrong:
+                os.replace(made, path)
     except (ValueError, OSError) as error:
         return cli.refuse("export", error)
     said = (
@@ -124,8 +127,7 @@ def main(values: flags.FlagValues) -> int:
         f"{found.differing} of {found.images * net.bits} bits differ"
     )
     if found.wrong:
-        path.unlink()
-        print(f"export: {path}: removed, it gives other codes: {said}", file=sys.stderr)
+        print(f"export: {path}: not written: other codes: {said}", file=sys.stderr)
         return cli.EXIT_FAILED
     print(f"{net}: {said}: {path}")
     return 0

@@ -123,7 +123,7 @@ def run_missing(
         failed = submission.submit(missing, root, _resources())
     found = _states(program, [job.name for job in missing], root)
     if found is not None:
-        print(_summary(found), flush=True)
+        cli.tell(_summary(found))
     if not _WAIT.value:
         return failed
     try:

@@ -9,7 +9,7 @@ import jax
 from cgat_jax.attacks import ATTACKS, WORST_CASE
 from cgat_jax.config import Config
 from cgat_jax.data.dataset import Dataset
-from cgat_jax.evaluation import workload
+from cgat_jax.evaluation import other_runs, workload
 from cgat_jax.evaluation.generators import generator_passes, generator_steps
 from cgat_jax.evaluation.references import attacked_rows
 from cgat_jax.report import names
@@ -20,12 +20,15 @@ _SETTINGS = {"backbone": "backbone", "pretrain": "pretrain", "defend": "defense"
 
 def costs(config: Config, dataset: Dataset) -> dict[str, float]:
     """Forward passes of the stages of a run, by name and in order."""
+    folders = other_runs.source_workdirs(config).values()
+    others = sum(workload.num_networks(other_runs.read_config(x)) for x in folders)
+    used = config.evaluate.transfer or config.evaluate.sanity_queries
     return workload.run_passes(
         config,
         _sizes(config, dataset),
         pretrains=not config.pretrained,
         networks=workload.num_networks(config),
-        others=bool(config.pretrained) + len(config.evaluate.source_list),
+        others=others + bool(config.pretrained and used),
     )
 
 

@@ -44,6 +44,7 @@ from cgat_jax.reproduction.progress import is_done
 from cgat_jax.reproduction.study import (
     Study,
     cells_of,
+    check_new_cells,
     check_study,
     command,
 )
@@ -99,6 +100,9 @@ def main() -> int:
     seeds = tuple(range(_SEEDS.value))
     found = with_sources(paper_cells.studies(cells, seeds, _overrides()))
     _check_overrides(found)
+    if not (_RENDER_ONLY.value or launching.is_asked_for_status()):
+        for dataset, each in found.items():
+            check_new_cells(each, paper_cells.folder_of(root, dataset))
     if _DRY_RUN.value:
         print("\n".join(plan(found, root, _TFLOPS.value, _GPU.value)))
         return 0
@@ -115,7 +119,7 @@ def main() -> int:
     launching.check()
     with runs.claimed(root):
         failed = _run(found, root)
-        print(_write(name, cells, found, root))
+        cli.tell(_write(name, cells, found, root))
     return cli.failures("reproduce", failed, root)
 
 

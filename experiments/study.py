@@ -32,6 +32,7 @@ from cgat_jax.reproduction.progress import is_done
 from cgat_jax.reproduction.study import (
     Study,
     cells_of,
+    check_new_cells,
     check_study,
     command,
 )
@@ -95,6 +96,9 @@ def main() -> int:
     studies = load_studies(_STUDY.value)
     for study in studies:
         check_study(study)
+    if not (_RENDER_ONLY.value or launching.is_asked_for_status()):
+        for study in studies:
+            check_new_cells(study, root)
     if _DRY_RUN.value:
         jobs = jobs_of(studies, root)
         print("\n".join(" ".join(job.arguments) for job in jobs))
@@ -125,7 +129,7 @@ def _run(studies: list[Study], root: Path) -> int:
         lambda: _write(studies, root),
         lambda: jobs_of(studies, root, done=False),
     )
-    print(_write(studies, root))
+    cli.tell(_write(studies, root))
     return cli.failures("study", failed, root)
 
 

@@ -81,7 +81,9 @@ def check_out_file(path: Path, *marks: str) -> None:
         raise ForeignFilesError(f"{path}: {ancestor} is a file; expected a folder")
     if not os.path.lexists(path):
         return
-    if not path.is_file() or (path.is_symlink() and not marks):
+    if path.is_symlink() and not marks:
+        raise ForeignFilesError(f"{path}: is a link; name the file itself, or another")
+    if not path.is_file():
         raise ForeignFilesError(f"{path}: is no file; choose another name")
     lines = _head_of(path)[:_LINES]
     own = all(any(x.startswith(m.encode()) for x in lines) for m in marks)

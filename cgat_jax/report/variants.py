@@ -11,6 +11,7 @@ from cgat_jax.errors import InputError
 from cgat_jax.report import names
 from cgat_jax.report.provenance import public
 from cgat_jax.report.records import Record, Run, setting
+from cgat_jax.workdir import GIVEN_FILE
 
 _SEEDS_OWN = {"seed", "pretrained"}  # a run's, of the same settings and another seed
 _FILE = ".safetensors"  # of a network; its own module needs JAX
@@ -105,7 +106,7 @@ def _started(run: Run, noted: Mapping[str, set[str]]) -> Settings:
     if weights and len(meant) == 1:
         (digest,) = meant
         config["model"] = config["model"] | {"weights": _File(digest, weights)}
-    if given and given.endswith(_FILE):
+    if given and (given.endswith(_FILE) or run.inputs.get(GIVEN_FILE)):
         config[_START] = _File(run.inputs.get("pretrained", given), given)
     return config
 

@@ -19,7 +19,7 @@ from cgat_jax.config.settings import (
 )
 from cgat_jax.errors import InputError, nearest
 from cgat_jax.evaluation.unused import check_options
-from cgat_jax.workdir import shares_pretraining
+from cgat_jax.workdir import has_begun, shares_pretraining
 
 UNDEFENDED = {"defense.epochs": 0}
 _NAMED_ALONE = {"evaluate.worst_case_queries": 0}
@@ -66,9 +66,11 @@ def cells_of(study: Study) -> list[StudyRun]:
             shared = _shared(overrides)
             source = _folder("pretrained", shared, seed)
             alone = shared | UNDEFENDED
-            cell = StudyRun(source, seed, tuple(alone.items()), "")
-            if dict(cells.setdefault(source, cell).overrides) != alone:
+            known = dict(cells[source].overrides) if source in cells else alone
+            if _deciding(known) != _deciding(alone):
                 raise InputError(f"{title!r} and another row would share {source}")
+            every = tuple((known | alone).items())
+            cells[source] = StudyRun(source, seed, every, "")
             if not is_undefended(study, title):
                 folder = _folder(title, {}, seed)
                 cell = StudyRun(folder, seed, tuple(overrides.items()), source)
@@ -133,8 +135,7 @@ def check_study(study: Study) -> None:
             raise InputError(f"{study.title}, fronts: no row {title!r}{close}")
     for title, overrides in study.rows.items():
         try:
-            validate(config := config_of(study, overrides))
-            check_options(config)
+            validate(config_of(study, overrides))
             _check_undefended(overrides)
         except InputError as error:
             raise InputError(f"{study.title}, row {title!r}: {error}") from error
@@ -144,7 +145,7 @@ def _check_undefended(overrides: Mapping[str, Any]) -> None:
     """An undefended row is the run that the others start from, with its settings."""
     if overrides.get("defense.epochs") == 0:
         for key in overrides:
-            if not shares_pretraining(key) and not key.startswith("defense."):
+            if not _is_shared(key) and not key.startswith("defense."):
                 raise InputError(
                     f"{key} is of no effect with defense.epochs=0: this row is the "
                     "network that the others defend; give it for all rows (overrides)"
@@ -171,10 +172,43 @@ def is_undefended(study: Study, title: str) -> bool:
     return study.rows[title].get("defense.epochs") == 0
 
 
+def check_new_cells(study: Study, root: Path) -> None:
+    """Finds that the cells which have not begun have no option that does nothing.
+
+    Those that have go on with the options that they have.
+
+    Args:
+        study: checked.
+        root: of its cells.
+
+    Raises:
+        InputError: names the cell's folder, and the option.
+    """
+    for cell in cells_of(study):
+        if not has_begun(root / cell.folder):
+            config = config_of(study, dict(cell.overrides))
+            config.pretrained = cell.pretrained
+            try:
+                check_options(config)
+            except InputError as error:
+                raise InputError(f"{study.title}, {cell.folder}: {error}") from error
+
+
 def _shared(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in overrides.items() if _is_shared(k)}
+
+
+def _is_shared(key: str) -> bool:
+    """Whether a setting is of the network that is defended, or of reading its data."""
+    return shares_pretraining(key) or key.startswith("data.")
+
+
+def _deciding(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that decide what the network is that is defended."""
     return {k: v for k, v in overrides.items() if shares_pretraining(k)}
 
 
 def _folder(title: str, overrides: Mapping[str, Any], seed: int) -> str:
-    parts = [title, *(f"{k}-{v}" for k, v in overrides.items()), f"seed{seed}"]
+    told = [f"{k}-{v}" for k, v in _deciding(overrides).items()]
+    parts = [title, *told, f"seed{seed}"]
     return re.sub(r"[^a-z0-9._]+", "-", "-".join(parts).lower()).strip("-")

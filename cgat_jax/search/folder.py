@@ -6,7 +6,7 @@ from pathlib import Path
 from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.evaluation.network import Network
 from cgat_jax.evaluation.trained_networks import load_network
-from cgat_jax.files.io import read_sealed, write_sealed
+from cgat_jax.files.io import read_sealed, set_aside, write_sealed
 from cgat_jax.files.locks import locked
 from cgat_jax.files.ownership import check_folder, claim_folder, kind_of
 from cgat_jax.models.network_file import NETWORK_FILE
@@ -27,7 +27,7 @@ def create_folder(
     """Makes the folder of an index.
 
     The file that makes it an index is written last: what an attempt left that was cut
-    off is none, and makes room for the next.
+    off is none, and makes room for the next; a catalogue with images is set aside.
 
     Args:
         path: of the folder.
@@ -53,13 +53,29 @@ def create_folder(
     with locked(path):
         _check_no_index(path)
         network.save(path / NETWORK_FILE)
-        for suffix in ("", "-wal", "-shm"):  # SQLite's own
-            (path / f"{CATALOGUE_FILE}{suffix}").unlink(missing_ok=True)
+        _make_room(path / CATALOGUE_FILE)
         with contextlib.closing(Catalogue(path / CATALOGUE_FILE)) as own:
             if catalogue is not None:
                 catalogue.copy_to(own)
         write_sealed(path / INDEX_FILE, content)
     return path
+
+
+def _make_room(file: Path) -> None:
+    """Removes the empty catalogue of an attempt that was cut off; keeps any other.
+
+    That one is set aside: it may be of an index whose other file is lost.
+    """
+    try:
+        with contextlib.closing(Catalogue(file, is_made=True)) as old:
+            is_kept = len(old) > 0
+    except (DamagedFileError, OSError):
+        is_kept = file.exists() and file.stat().st_size > 0
+    for part in (file, file.with_name(f"{file.name}-wal")):
+        if is_kept and part.exists():
+            set_aside(part, f"{INDEX_FILE} is missing beside it")
+    for suffix in ("", "-wal", "-shm"):  # SQLite's own
+        file.with_name(f"{file.name}{suffix}").unlink(missing_ok=True)
 
 
 def _check_no_index(path: Path) -> None:

@@ -43,7 +43,7 @@ from cgat_jax.training.network_files import (
 )
 from cgat_jax.training.optimizer import make_optimizer, make_schedule
 from cgat_jax.types import HashLoss, PyTree, StepFn, TrainState
-from cgat_jax.workdir import remember_network
+from cgat_jax.workdir import GIVEN_FILE, remember_network
 
 
 def train(
@@ -78,7 +78,9 @@ def train(
     if config.pretrained:
         state = _given(config, dataset, mesh)
         digest = given_digest(Path(config.pretrained), _network(state))
-        from_first(lambda: remember_network(workdir, "pretrained", digest))
+        is_file = network_path(Path(config.pretrained)) is not None
+        for key in ("pretrained", GIVEN_FILE)[: 1 + is_file]:
+            from_first(functools.partial(remember_network, workdir, key, digest))
     else:
         if not config.model.weights and config.backbone.epochs:
             _learn_backbone(config, dataset, workdir, run)

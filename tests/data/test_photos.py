@@ -567,3 +567,20 @@ def test_photos_of_coco_in_a_table(tmp_path, kind):
     data = load_dataset(settings, tmp_path / "../root", progress=False)
     assert len(data.split.query) == round(0.1 * len(oracle))
     assert data.labels[data.split.database].any(axis=0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metadata.csv", b"file_name,caption\ncat/0.jpg,a cat\n"),
+        ("notes.csv", b"caf\xe9,labels\n"),
+        ("paths.csv", b"path\ncat/0.jpg\n"),
+    ],
+)
+def test_what_lies_beside_classes_in_a_wrapper_is_no_list_of_them(
+    tmp_path, name, content
+):
+    root = folders(tmp_path / "source", inside="animals/")
+    (root / "animals" / name).write_bytes(content)
+    listing = scan_photos([root])
+    assert len(listing.image_ids) == 10 and listing.class_names == ("cat", "dog")

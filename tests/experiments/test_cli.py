@@ -248,6 +248,7 @@ def _program(body, through=()):
         [*through, sys.executable, "-c", _PROGRAM.format(body=body)],
         cwd=ROOT,
         env=_environment(),
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -362,6 +363,22 @@ def test_a_signal_ends_a_program_that_nobody_reads(closed, monkeypatch):
         getattr(process, closed).close()
         process.send_signal(signal.SIGTERM)
         assert process.wait(600) == 143
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("code", [0, 1])
+def test_work_that_is_done_keeps_its_code_though_nobody_reads(
+    code, unbuffered, monkeypatch
+):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    body = "print('go', flush=True); sys.stdin.readline(); cli.tell('table')"
+    with _program(f"{body}; cli.tell('more'); return {code}") as process:
+        assert process.stdout.readline() == "go\n"
+        process.stdout.close()
+        process.stdin.write("\n")
+        process.stdin.close()
+        assert process.wait(600) == code
+        assert process.stderr.read() == ""
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from absl import flags
 
 from cgat_jax.errors import InputError, NonFiniteError
 from cgat_jax.evaluation.export import ExportedNetwork, load_exported
+from cgat_jax.evaluation.trained_networks import load_network
 from experiments import export
 from tests.evaluation.test_export import network_of
 
@@ -37,7 +38,7 @@ def test_it_compares_before_it_says_done(suffix, saved, tmp_path, capsys):
     assert load_exported(out).card["defense"] == "cgat"
 
 
-def test_a_file_with_other_bits_is_removed(saved, tmp_path, capsys, monkeypatch):
+def test_a_file_with_other_bits_is_not_written(saved, tmp_path, capsys, monkeypatch):
     def inverted(path):
         encode, card = load_exported(path)
         return ExportedNetwork(lambda x: (~encode(x)[0], encode(x)[1]), card)
@@ -45,17 +46,21 @@ def test_a_file_with_other_bits_is_removed(saved, tmp_path, capsys, monkeypatch)
     monkeypatch.setattr(export, "load_exported", inverted)
     out = tmp_path / "net.onnx"
     code, printed, errors = run(capsys, f"--workdir={saved}", f"--out={out}")
-    assert (code, printed) == (1, "") and not out.exists()
-    assert errors.startswith(f"export: {out}: removed, it gives other codes: 16 images")
+    assert (code, printed) == (1, "") and not [*tmp_path.glob("*.onnx")]
+    assert errors.startswith(f"export: {out}: not written: other codes: 16 images")
 
 
 @pytest.mark.parametrize("error", [NonFiniteError, InputError])
-def test_a_file_that_cannot_be_compared_is_removed(error, saved, tmp_path, monkeypatch):
+def test_what_was_there_stays_until_another_is_compared(
+    error, saved, tmp_path, monkeypatch
+):
     def failing(*args):
         raise error("net.onnx: no codes")
 
-    monkeypatch.setattr(export, "compare", failing)
     out, values = tmp_path / "net.onnx", flags.FlagValues()
+    load_network(saved).export(out)
+    before = out.read_bytes()
+    monkeypatch.setattr(export, "compare", failing)
     export.define_flags(values)
     values(["export", f"--workdir={saved}", f"--out={out}"])
     if error is NonFiniteError:  # the last lines of all programs tell it
@@ -63,7 +68,7 @@ def test_a_file_that_cannot_be_compared_is_removed(error, saved, tmp_path, monke
             export.main(values)
     else:
         assert export.main(values) == 2
-    assert not out.exists()
+    assert out.read_bytes() == before and [*tmp_path.glob("*.onnx")] == [out]
 
 
 def test_it_refuses_in_one_line(saved, tmp_path, capsys):

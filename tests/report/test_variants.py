@@ -221,3 +221,18 @@ def test_who_defends_a_network_notes_no_weights_and_has_the_same(tmp_path, noted
     if noted[0]:
         variants = {variant for _, variant in _networks(_told(*runs, other))}
         assert "weights packed (d2)" in variants and len(variants) > 1
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ""])
+def test_networks_that_were_given_are_nobodys_other_seeds(tmp_path, suffix):
+    """Also where a folder of one was given, whose name says nothing."""
+    runs = []
+    for seed, digest in enumerate(("d1", "d2")):
+        path = _run(tmp_path / str(seed), seed=seed)
+        config = json.loads((path / "config.json").read_text())
+        config["pretrained"] = f"nets/{digest}{suffix}"
+        (path / "config.json").write_text(json.dumps(config))
+        noted = {"pretrained": digest} | ({} if suffix else {"pretrained_file": digest})
+        write_sealed(path / "inputs.json", noted)
+        runs.append(path)
+    assert len(settings_of(_told(*runs))) == 2

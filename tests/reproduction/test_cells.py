@@ -168,7 +168,7 @@ def test_without_a_mark_no_content_and_no_link_is_our_own(tmp_path):
     path.write_bytes(b"")
     ownership.check_out_file(path)
     link.symlink_to(path)
-    with pytest.raises(ForeignFilesError, match="is no file"):
+    with pytest.raises(ForeignFilesError, match="is a link"):
         ownership.check_out_file(link)
     path.write_bytes(b"theirs")
     with pytest.raises(ForeignFilesError, match="was not made by this program"):

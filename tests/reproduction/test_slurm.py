@@ -502,6 +502,15 @@ def test_options_that_are_the_launchers_are_refused(slurm, option, said):
         submission.check_resources(Resources(options={option: "2"}))
 
 
+def test_an_option_may_say_more_than_its_flag(slurm):
+    """All memory of a node, or a kind of GPU; but not beside the flag."""
+    for option, value in {"mem": "0", "gpus_per_node": "a100:2"}.items():
+        submission.check_resources(Resources(options={option: value}))
+        with pytest.raises(InputError, match="has a flag here"):
+            both = Resources(options={option: value}, gpus=1, memory=2.0)
+            submission.check_resources(both)
+
+
 def test_without_submitit_or_slurm_one_line_says_what_is_missing(slurm, monkeypatch):
     submission.check_resources(Resources())
     with pytest.raises(InputError, match="'dependency' is set by the launcher"):

@@ -14,7 +14,13 @@ from cgat_jax.reproduction.front import (
     front_file,
 )
 from cgat_jax.reproduction.progress import is_done
-from cgat_jax.reproduction.study import Study, cells_of, check_study, config_of
+from cgat_jax.reproduction.study import (
+    Study,
+    cells_of,
+    check_new_cells,
+    check_study,
+    config_of,
+)
 from cgat_jax.reproduction.tables import study_table
 from cgat_jax.workdir import remember_network
 
@@ -63,6 +69,39 @@ def test_titles_that_make_the_same_folder_are_refused():
     rows = {"a b": {"defense.weight": 1}, "a, b": {"defense.weight": 2}}
     with pytest.raises(ValueError, match="a, b"):
         cells_of(_study(rows=rows))
+
+
+LISTS = {"data.split": "released", "data.splits": "lists"}
+
+
+def test_a_pretrained_cell_has_the_lists_of_those_that_defend_it():
+    rows = {"CgAT": LISTS, "undefended": LISTS | {"defense.epochs": 0}}
+    study = _study(rows=rows, config="tests/tiny_config.py")
+    check_study(study)
+    alone, defended = cells_of(study)
+    assert dict(alone.overrides) == LISTS | {"defense.epochs": 0}
+    assert alone.folder == "pretrained-data.split-released-seed0" == defended.pretrained
+    free = {"a": {"data.threads": 4}, "b": {}}
+    assert [cell.folder for cell in cells_of(_study(rows=free))] == [
+        *("pretrained-seed0", "a-seed0", "b-seed0")
+    ]
+
+
+def test_options_that_do_nothing_are_refused_before_the_first_cell_runs(tmp_path):
+    """But for cells that have begun with them, which go on and are shown."""
+    rows = {"b": {}, "a": {"defense.name": "standard", "defense.awp": 0.005}}
+    study = _study(rows=rows, config="tests/tiny_config.py")
+    check_study(study)
+    with pytest.raises(InputError, match="T, a-seed0: defense.awp=0.005 is not used"):
+        check_new_cells(study, tmp_path)
+    (tmp_path / "a-seed0" / "defend" / "checkpoints" / "1").mkdir(parents=True)
+    check_new_cells(study, tmp_path)
+    loss = _study(rows={"c": {"loss.name": "csq", "loss.eta": 0.5}}, config=TINY)
+    with pytest.raises(InputError, match="loss.eta=0.5 is not used by csq"):
+        check_new_cells(loss, tmp_path)
+
+
+TINY = "tests/tiny_config.py"
 
 
 def test_the_table_has_means_ranges_and_what_is_missing(tmp_path):
@@ -131,10 +170,6 @@ def test_a_front_of_a_row_that_is_none_is_refused():
         (
             {"defense.epochs": 0, "evaluate.epsilon": 0.01},
             "T, row 'a': evaluate.epsilon is of no effect with defense.epochs=0",
-        ),
-        (
-            {"defense.name": "standard", "defense.awp": 0.005},
-            "T, row 'a': defense.awp=0.005 is not used by standard: leave it out",
         ),
     ],
 )

@@ -258,6 +258,27 @@ def test_an_index_whose_saving_was_cut_off_is_none_and_is_saved_again(
     assert again.search(photos(12), k=12).ids == index.search(photos(12), k=12).ids
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_catalogue_without_its_other_file_is_set_aside(tmp_path, index, damaged):
+    """As of an index that was copied in part: what was added is nowhere else."""
+    folder = index.save(tmp_path / "index")
+    (folder / "index.json").unlink()
+    if damaged:
+        (folder / "catalogue.sqlite").write_bytes(b"SQLite format 3")
+    before = (folder / "catalogue.sqlite").read_bytes()
+    index.save(folder)
+    assert (folder / "catalogue.sqlite.damaged-1").read_bytes() == before
+    again = Index.load(folder)
+    assert len(again) == len(index)
+    again.close()
+    (folder / "index.json").unlink()
+    empty = Index.load(Index.build(network(), []).save(tmp_path / "empty"))
+    empty.close()
+    (tmp_path / "empty" / "index.json").unlink()
+    Index.build(network(), []).save(tmp_path / "empty")
+    assert not [*(tmp_path / "empty").glob("*.damaged-*")]
+
+
 def test_a_catalogue_that_another_process_writes_is_read_in_one_state(tmp_path, index):
     path = index.save(tmp_path / "index") / "catalogue.sqlite"
     reader, writer = Catalogue(path, is_made=True), Catalogue(path, is_made=True)

@@ -66,7 +66,7 @@ def test_a_link_is_not_replaced(suffix, codes, tmp_path):
     save_packed(path, codes[:9])
     before = path.read_bytes()
     link.symlink_to(path)
-    with pytest.raises(ForeignFilesError, match="is no file"):
+    with pytest.raises(ForeignFilesError, match="is a link"):
         save_packed(link, codes)
     assert link.is_symlink() and path.read_bytes() == before
 

@@ -36,6 +36,14 @@ def find_tables(files: ImageFiles) -> list[str]:
     return [n for n in files.others if "/" not in n and n.lower().endswith(kinds)]
 
 
+def is_list(place: SourceFile, name: str) -> bool:
+    """Whether a table can be read and has both the columns of a list of images."""
+    try:
+        return {"path", "labels"} <= read_table(place / name).columns.keys()
+    except DataError:
+        return False
+
+
 def lacking(place: SourceFile, name: str) -> str:
     """The clause on a table that lacks a column that is needed."""
     table = read_table(place / name)

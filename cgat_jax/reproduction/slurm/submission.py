@@ -69,8 +69,10 @@ def check_resources(resources: Resources) -> None:
         InputError: says what is missing or wrong.
     """
     _executor(Path(FOLDER), resources)
+    # Flags of these know less than sbatch: all memory of a node (0), a kind of GPU.
+    given = {"mem": resources.memory, "gpus-per-node": resources.gpus}
     for name in sorted(key.replace("_", "-") for key in resources.options):
-        if name in _FLAGS:
+        if name in _FLAGS and given.get(name, True):
             raise InputError(f"sbatch's {name!r} has a flag here: --{_FLAGS[name]}")
         if name in _OURS:
             raise InputError(f"sbatch's {name!r} is set by the launcher itself")
