@@ -20,7 +20,8 @@ photos, experiments/configs/photos.py chooses a size that fits them.
 
 --dataset with a folder of split files says what they are of, for the known numbers.
 
-Exit codes: 0 no defects, 1 defects were found, 2 refused (a line on what).
+Exit codes: 0 no defects, 1 defects were found, 2 refused (a line on what). Others:
+docs/runs.md.
 """
 
 from absl import flags, logging

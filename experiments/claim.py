@@ -20,7 +20,8 @@ Data that are not packed need --data-root (prepared) or --data-source (originals
 page writes docs/zoo.md from the claims of the package (--out=FILE: another file).
 
 Exit codes: 0 done, and the claim holds; 1 it does not hold; 2 refused (a line on what
-and where); 130, 143 and 129: stopped by Ctrl-C, SIGTERM or SIGHUP.
+and where); 130, 143 and 129: stopped by Ctrl-C, SIGTERM or SIGHUP. Others:
+docs/runs.md.
 """
 
 import secrets

@@ -28,7 +28,7 @@ An OUT that this program has written before is replaced; any other file stays. N
 in the file is executed: what it names besides tensors is never looked up, and a file
 that needs more than its tensors is refused.
 
-Exit codes: 0 done, 2 refused (a line on what and where).
+Exit codes: 0 done, 2 refused (a line on what and where). Others: docs/runs.md.
 """
 
 import inspect

@@ -15,8 +15,8 @@ the logit is nearly 0 (1e-4 of the largest, or 1e-4). Only then it becomes OUT.
 An OUT that this program has written before is replaced; any other file stays. ONNX
 needs the packages onnx and onnxruntime, StableHLO flatbuffers: the extra [export].
 
-Exit codes: 0 done, 1 the file gave other bits, 2 refused (a line on what and where),
-3 a number was not finite.
+Exit codes: 0 done, 1 the file gave other bits, 2 refused (a line on what and where), 3
+a number was not finite. Others: docs/runs.md.
 """
 
 import contextlib

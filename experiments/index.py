@@ -18,7 +18,7 @@ numpy, or milvus with --uri=http://HOST:19530 or --uri=FILE.db. An index keeps t
 engine it was made for: another name is refused.
 
 Exit codes: 0 done, 2 refused (a line on what and where); 130, 143 and 129: stopped by
-Ctrl-C, SIGTERM or SIGHUP; what was added stays.
+Ctrl-C, SIGTERM or SIGHUP; what was added stays. Others: docs/runs.md.
 """
 
 import contextlib

@@ -8,7 +8,7 @@ Chooses, from a fixed seed, 1,000 photos a class for the database and 200 a clas
 queries, no photo twice, and writes one file: arrays ``database`` and ``query``, uint8
 [10, n, 28, 28]. The same input gives the same bytes.
 
-Exit codes: 0 done, 2 refused (a line on what and where).
+Exit codes: 0 done, 2 refused (a line on what and where). Others: docs/runs.md.
 """
 
 import gzip

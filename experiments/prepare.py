@@ -42,7 +42,8 @@ where it was.
 Of images that cannot be used the first 20 are named, and OUT/unusable.txt lists all, a
 line each with the reason, until they are mended or removed.
 
-Exit codes: 0 done, 2 refused (a line on what, or a line for each bad file).
+Exit codes: 0 done, 2 refused (a line on what, or a line for each bad file). Others:
+docs/runs.md.
 """
 
 import textwrap

@@ -12,7 +12,8 @@ stands there once. Data and evaluation must be the same.
 
 A folder for the report that holds other files is refused, and so is a damaged record.
 
-Exit codes: 0 done, 2 nothing to report on (one line on what and where).
+Exit codes: 0 done, 2 nothing to report on (one line on what and where). Others:
+docs/runs.md.
 """
 
 from pathlib import Path

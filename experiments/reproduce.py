@@ -17,7 +17,7 @@ pictures and index.html. A cell that fails is named and stops no other.
 in for all three data sets.
 
 Exit codes: 0 done, 1 cells failed (a line each), 2 refused, 130, 143 or 129 stopped by
-Ctrl-C, SIGTERM or SIGHUP: the cells that run save and end first.
+Ctrl-C, SIGTERM or SIGHUP: the cells that run save and end first. Others: docs/runs.md.
 """
 
 import dataclasses

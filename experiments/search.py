@@ -6,7 +6,7 @@
 Prints a table for each photo: rank, Hamming distance, labels and id. --html writes the
 same with pictures, as one file that needs no other; --json prints a line a photo.
 
-Exit codes: 0 done, 2 refused (a line on what and where).
+Exit codes: 0 done, 2 refused (a line on what and where). Others: docs/runs.md.
 """
 
 import json

@@ -15,7 +15,7 @@ answered beside the service's own names. The folders are this process's own whil
 runs. docs/image_search.md has the addresses and the limits.
 
 Exit codes: 0 done, 2 refused (a line on what and where); 130, 143 and 129: stopped by
-Ctrl-C, SIGTERM or SIGHUP, with what ran finished.
+Ctrl-C, SIGTERM or SIGHUP, with what ran finished. Others: docs/runs.md.
 """
 
 import os

@@ -12,7 +12,7 @@ how each stands. Two studies in one folder at a time are refused; --out replaces
 files of this program. A study with fronts has a picture of them, as SVG beside --out.
 
 Exit codes: 0 done, 1 cells failed (a line each), 2 refused, 130, 143 or 129 stopped by
-Ctrl-C, SIGTERM or SIGHUP: the cells that run save and end first.
+Ctrl-C, SIGTERM or SIGHUP: the cells that run save and end first. Others: docs/runs.md.
 """
 
 from pathlib import Path

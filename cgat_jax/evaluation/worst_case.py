@@ -2,8 +2,8 @@
 
 ``standard-v1`` is to hashing what AutoAttack is to classification: a fixed ensemble
 without parameters but the size of the ball, so that two numbers can be compared.
-The clean query is no member; with it, MAPs of runs of the study were lower by at most
-0.01 points (0.4 to 1.4 % of queries).
+The clean query is no member; with it, the worst cases of the zoo's claims would be
+lower by at most 0.002 points (0 to 0.2 % of queries).
 """
 
 import dataclasses

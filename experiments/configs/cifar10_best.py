@@ -1,4 +1,4 @@
-"""CIFAR-10 with the longer training of ``quickstart_best.py`` in place of CgAT's.
+"""CIFAR-10 with the recipe of ``quickstart_best.py`` in place of CgAT's settings.
 
     python -m experiments.main --config=experiments/configs/cifar10_best.py \
         --config.data.root=data/cifar10 --workdir=runs/cifar10_best

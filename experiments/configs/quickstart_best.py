@@ -1,4 +1,4 @@
-"""The quickstart with a longer, smoother training of CgAT at twice its weight.
+"""The quickstart with CgAT at five times its rate, twice its weight, for 16 epochs.
 
     python -m experiments.main --config=experiments/configs/quickstart_best.py \
         --workdir=runs/quickstart_best

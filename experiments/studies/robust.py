@@ -1,4 +1,4 @@
-"""CgAT against a longer, smoother training of it, clean and under the worst case.
+"""CgAT against a recipe for it of a higher rate and weight, clean and attacked.
 
     python -m experiments.study --study=experiments/studies/robust.py \
         --workdir=runs/robust --out=docs/results_robust.md

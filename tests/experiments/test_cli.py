@@ -454,6 +454,7 @@ def test_help_is_no_failure_and_its_commands_are_as_they_are_typed(name):
     done = _run([f"experiments.{name}", "--help"])
     assert done.returncode == 0, done.stderr
     assert f"python -m experiments.{name}" in done.stdout
+    assert "docs/runs.md" in done.stdout or "130, 143 and 129" in done.stdout
     for line in done.stdout.splitlines():
         if "python -m" in line:
             assert "  " not in line.strip(), line
