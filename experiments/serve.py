@@ -3,7 +3,7 @@
     python -m experiments.serve --index=index
     python -m experiments.serve --index=index_none --index=index_cgat --port=8080
     python -m experiments.serve --index=index --host=0.0.0.0 --token=a-long-secret
-    python -m experiments.serve --index=index --token=a-long-secret --proxy=127.0.0.1 \
+    python -m experiments.serve --index=index --token=a-long-secret --proxy=127.0.0.1 \\
         --name=search.example.org
 
 Without --token only this machine can reach it, everybody on it may search, and a token
