@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TextIO
 
 from absl import app, flags
 from ml_collections import config_flags
@@ -79,30 +80,55 @@ def describe(error: object) -> str:
 
 
 def tell(text: str) -> None:
-    """Prints a line of work that goes on, or is done, whether or not anyone reads it.
-
-    A full disk is no such matter for a result: a program prints that.
-    """
+    """Prints a line of work that goes on even if it cannot be written."""
     with contextlib.suppress(OSError):
         print(text, flush=True)
-    _let_go_of_lost_stdout()
 
 
-def _let_go_of_lost_stdout() -> None:
-    """Without it Python would end with code 120, for what its last flush meets.
+class _Output:
+    """Standard output that is silent once its reader is gone (``| head``, a terminal).
 
-    Raises:
-        OSError: what was printed cannot be written, and its reader is there.
+    What is done is done then, and keeps its exit code; a full disk stays an error.
     """
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> None:
+        self._try(lambda: self._stream.write(text))
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def _try(self, do: Callable[[], Any]) -> None:
+        try:
+            do()
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            _write_nowhere(self._stream)
+
+
+def _write_nowhere(stream: TextIO) -> None:
+    """Lets a stream forget what it could not write, which Python tries once more."""
+    with contextlib.suppress(OSError, ValueError):  # it has no file below it
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def _flushed(program: str, code: int) -> int:
+    """The exit code of a program, another one where its last words are not written."""
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except OSError as error:
-        if error.errno not in (errno.EPIPE, errno.EIO):
-            raise
-        with contextlib.suppress(OSError, ValueError):  # it has a file below it
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
-            os.close(nowhere)
+        _write_nowhere(sys.stdout)
+        return code or refuse(program, error)
+    return code
 
 
 def speaks() -> bool:
@@ -165,10 +191,12 @@ def run(
     _signals.append(StopSignal(program))
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stdout.reconfigure(errors="backslashreplace")  # for names that are bytes
+        sys.stdout = _Output(sys.stdout)
     try:
         stop().listen(patience=patience)
         app.run(
-            lambda _: _guarded(program, main), flags_parser=_parser(program, operands)
+            lambda _: _flushed(program, _guarded(program, main)),
+            flags_parser=_parser(program, operands),
         )
     except Stopped as stopped:
         if speaks():
@@ -183,7 +211,6 @@ def run(
 def _guarded(program: str, main: Callable[[], int]) -> int:
     try:
         code = main()
-        _let_go_of_lost_stdout()
         stop().rest()
         return code
     except ToldElsewhere as error:  # the first says it for all: queues show its end

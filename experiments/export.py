@@ -101,6 +101,13 @@ def _beside(path: Path) -> Iterator[Path]:
     made = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield made
+    except Exception as error:  # whose reader knows no such file
+        words = (
+            x.replace(str(made), str(path)) if isinstance(x, str) else x
+            for x in error.args
+        )
+        error.args = tuple(words)
+        raise
     finally:
         made.unlink(missing_ok=True)
 
@@ -119,6 +126,7 @@ def main(values: flags.FlagValues) -> int:
             net.export(made)
             found = compare(load_exported(made), net, values.images)
             if not found.wrong:
+                check_export_out(path)  # once more, minutes later
                 os.replace(made, path)
     except (ValueError, OSError) as error:
         return cli.refuse("export", error)

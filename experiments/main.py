@@ -99,12 +99,12 @@ def settle(config: Config, workdir: Path) -> None:
     """
     from cgat_jax import processes
     from cgat_jax.config.loading import override
-    from cgat_jax.evaluation import chosen
+    from cgat_jax.evaluation import chosen, first_checks
 
     if not chosen.open_settings(config):
         return
     with processes.together():
-        chosen.check_others(config, workdir)
+        first_checks.check_others(config, workdir)
     values, lines = processes.from_first(
         lambda: [*chosen.settle(config, workdir, cli.stop().raised)]
     )

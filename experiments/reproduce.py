@@ -119,7 +119,7 @@ def main() -> int:
     launching.check()
     with runs.claimed(root):
         failed = _run(found, root)
-        cli.tell(_write(name, cells, found, root))
+        print(_write(name, cells, found, root))
     return cli.failures("reproduce", failed, root)
 
 

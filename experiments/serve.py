@@ -1,9 +1,9 @@
-"""Serves indexes: search, add and remove by HTTP, and a page to look at attacks.
+r"""Serves indexes: search, add and remove by HTTP, and a page to look at attacks.
 
     python -m experiments.serve --index=index
     python -m experiments.serve --index=index_none --index=index_cgat --port=8080
     python -m experiments.serve --index=index --host=0.0.0.0 --token=a-long-secret
-    python -m experiments.serve --index=index --token=a-long-secret --proxy=127.0.0.1 \\
+    python -m experiments.serve --index=index --token=a-long-secret --proxy=127.0.0.1 \
         --name=search.example.org
 
 Without --token only this machine can reach it, everybody on it may search, and a token
@@ -19,6 +19,7 @@ Ctrl-C, SIGTERM or SIGHUP, with what ran finished. Others: docs/runs.md.
 """
 
 import os
+import re
 import secrets
 import sys
 import threading
@@ -27,6 +28,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
+from cgat_jax.errors import InputError
 from experiments import cli
 from experiments.xla import prefer_fast_cpu_convolutions
 
@@ -45,7 +47,7 @@ def define_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )  # fmt: skip
     flags.DEFINE_multi_string(
-        "name", [], "host to answer to, beside its own; in public, by default any",
+        "name", [], "host that clients of a proxy ask for; several are possible",
         flag_values=values,
     )  # fmt: skip
     flags.DEFINE_integer(
@@ -116,13 +118,24 @@ def main(values: flags.FlagValues) -> int:
 
 
 def names_of(values: flags.FlagValues, public: bool) -> frozenset[str]:
-    """The hosts that requests may ask for; none: any."""
+    """The hosts that requests may ask for; none: any.
+
+    Raises:
+        InputError: a name is none, or not needed.
+    """
     from cgat_jax.service.limits import LOOPBACK_HOSTS
 
-    own = {name.lower() for name in values.name}
-    if public and not own:
+    for name in values.name:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*[A-Za-z0-9]", name):
+            raise InputError(f"--name={name}: expected a host, as search.example.org")
+    if public and values.name:
+        raise InputError(
+            "--name: what other machines reach answers to any: leave it out"
+        )
+    if public:
         return frozenset()
-    return LOOPBACK_HOSTS | {values.host.lower()} | own
+    host = f"[{values.host}]" if ":" in values.host else values.host
+    return LOOPBACK_HOSTS | {name.lower() for name in (host, *values.name)}
 
 
 def make(values: flags.FlagValues, indexes, access, limits, metrics):

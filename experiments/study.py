@@ -129,7 +129,7 @@ def _run(studies: list[Study], root: Path) -> int:
         lambda: _write(studies, root),
         lambda: jobs_of(studies, root, done=False),
     )
-    cli.tell(_write(studies, root))
+    print(_write(studies, root))
     return cli.failures("study", failed, root)
 
 

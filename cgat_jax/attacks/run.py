@@ -134,11 +134,14 @@ def _key(name: str, key: Array | None) -> PRNGKeyArray:
     """The given key, also one of the old kind, or the evaluation's of seed 0."""
     if key is None:
         return device_stream(0, name)
-    if not hasattr(key, "dtype"):
+    try:
+        is_new = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        found = key if is_new else jax.random.wrap_key_data(key)
+    except (AttributeError, TypeError, ValueError):
+        found = None
+    if found is None or found.shape:
         raise InputError(f"key: expected jax.random.key(SEED) or None, got {key!r}")
-    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        return key
-    return jax.random.wrap_key_data(key)
+    return found
 
 
 def _entry(name: str) -> AttackEntry:

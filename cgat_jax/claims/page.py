@@ -15,14 +15,20 @@ Networks that come with the package, each with all that was measured of it. This
 made from their claims (`python -m experiments.claim page`); nobody types its numbers.
 
 ```python
+import cgat_jax as cj
+
 net = cj.load_network("NAME")
 ```
 
-MAP@R in % of all queries, with the 95 % interval over queries; behind the name of the
-*data* begins the digest of their labels, split and contents, as only the same can be
-compared; *worst case* is the ensemble `standard-v1`, in a ball of that size; *sanity*
-says how many passed of the checks of an attack that could be made.
-[How a claim is made, sent and checked](leaderboard.md).
+MAP@R in % over all queries, in brackets its 95 % interval over queries, of one trained
+network. *Data*: the six digits begin the digest of labels, split and contents; only
+rows of the same can be compared. *Ball*: the largest change of a pixel. *Worst case*:
+the ensemble `standard-v1`. *Chance*: the MAP of a random order, nearly. *Sanity*: how
+many passed of the checks that could be made. Random noise may raise MAP a little; it is
+no attack. [How a claim is made, sent and checked](leaderboard.md): in a checkout with
+the extra `[claims]` by
+
+    python -m experiments.claim check cgat_jax/zoo/quickstart-best
 """
 
 
@@ -47,7 +53,6 @@ def claims_page(claims: Sequence[Claim]) -> str:
 
 def _row(claim: Claim) -> str:
     network, measured = claim["network"], claim["measured"]
-    low, high = measured["attacks"]["worst_case"]["interval"]
     data = names.display(names.DATASETS, claim["data"]["settings"]["name"])
     backbone = names.display(names.BACKBONES, network["backbone"])
     defense = names.display(names.DEFENSES, network["defense"])
@@ -57,11 +62,10 @@ def _row(claim: Claim) -> str:
             [
                 f"[`{claim['name']}`](#{claim['name']})",
                 f"{data} `{claim['data']['sha256'][:6]}`, {measured['top_k']}",
-                f"{backbone}, {network['bits']} bits, {defense}",
+                f"{backbone}, {network['bits']} bits, {defense}{_trained(claim)}",
                 _ball(claim),
                 names.percent(_map(claim, "clean")),
-                f"**{names.percent(_map(claim, 'worst_case'))}** "
-                f"({names.percent(low)} to {names.percent(high)})",
+                _in_bold(_with_interval(measured["attacks"]["worst_case"])),
                 names.percent(measured["chance"]),
                 _passed(measured["sanity"]["checks"]),
             ]
@@ -73,15 +77,17 @@ def _row(claim: Claim) -> str:
 def _section(claim: Claim) -> str:
     network, data, measured = claim["network"], claim["data"], claim["measured"]
     recipe = claim["recipe"]
-    attacks = {name: _map(claim, name) for name in ATTACKS}
-    attacks |= {x["attack"]: x["map"] for x in measured["components"]}
+    attacks = {name: _with_interval(measured["attacks"][name]) for name in ATTACKS}
+    for x in measured["components"]:
+        attacks[x["attack"]] = names.percent(x["map"])
     attacks = {names.display(names.ATTACKS, key): attacks[key] for key in attacks}
+    attacks["chance"] = names.percent(measured["chance"])
     lines = [
         f"\n## {claim['name']}\n",
         f"{claim['title']} ({_authors(claim)}).\n",
-        f"| attack, {_ball(claim)} | MAP@{measured['top_k']}, % |",
+        f"| attack, {_ball(claim)} | MAP@{measured['top_k']}, % (95 % over queries) |",
         "| --- | ---: |",
-        *[f"| {title} | {names.percent(value)} |" for title, value in attacks.items()],
+        *[f"| {title} | {value} |" for title, value in attacks.items()],
         "",
         f"- **Network:** {network['parameters']:,} parameters, "
         f"{network['flops'] / 1e6:,.1f} million operations an image of "
@@ -90,7 +96,8 @@ def _section(claim: Claim) -> str:
         f"database, {data['num_train']:,} to train; split `{data['split']}`, "
         f"`{data['split_sha256'][:16]}`; data `{data['sha256'][:16]}`.",
         f"- **Measured** at commit `{measured['commit']}` on {measured['device']}, "
-        f"{measured['seconds']:,.0f} s, seed {measured['seed']}.",
+        f"seed {measured['seed']}; clean, noise and attacks took "
+        f"{measured['seconds']:,.0f} s.",
     ]
     if recipe:
         lines.append(f"- **Recipe:** {_recipe(recipe, network['defense'])}.")
@@ -98,12 +105,32 @@ def _section(claim: Claim) -> str:
     return "\n".join(lines)
 
 
+def _in_bold(text: str) -> str:
+    """With the number before its interval in bold."""
+    number, _, interval = text.partition(" ")
+    return f"**{number}** {interval}"
+
+
+def _with_interval(measured: dict[str, Any]) -> str:
+    low, high = map(names.percent, measured["interval"])
+    return f"{names.percent(measured['map'])} ({low} to {high})"
+
+
+def _trained(claim: Claim) -> str:
+    """What tells one training of a defense from another, where it is known."""
+    if not claim["recipe"] or claim["network"]["defense"] == "none":
+        return ""
+    used = from_json(json.dumps(claim["recipe"]), "recipe").defense
+    return f", {used.epochs} epochs, weight {used.weight:g}"
+
+
 def _recipe(recipe: dict[str, Any], defense: str) -> str:
     config = from_json(json.dumps(recipe), "recipe")
     loss = names.display(names.LOSSES, config.loss.name)
     text = f"{config.pretrain.epochs} epochs of {loss}"
     if config.model.weights:
-        text = f"{config.model.weights} weights, {text}"
+        of = "the package's pretrained" if config.model.weights == "packed" else "given"
+        text = f"{of} weights, {text}"
     elif config.backbone.epochs:
         text = f"{config.backbone.epochs} epochs of classification, {text}"
     if config.pretrained:
@@ -115,6 +142,9 @@ def _recipe(recipe: dict[str, Any], defense: str) -> str:
             f"({used.schedule}), weight {used.weight:g}, inner attack of "
             f"{used.steps} steps of {names.level(used.step_size)}"
         )
+        if defense == "cgat" and not (used.awp or used.consistency):
+            passes = used.epochs * (used.steps + 2)  # with a clean and an adversarial
+            text += f", {passes} passes forward and back of an image"
     return f"{text}, seed {config.seed}"
 
 

@@ -23,7 +23,6 @@ from cgat_jax.config.settings import settings
 from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.evaluation.costs import forward_flops, measured_speed
 from cgat_jax.evaluation.photo_sizes import Photos, look
-from cgat_jax.evaluation.preflight import check_settings
 from cgat_jax.evaluation.time_budget import (
     ENOUGH,
     SAME_COST_SIDE,
@@ -32,8 +31,8 @@ from cgat_jax.evaluation.time_budget import (
 )
 from cgat_jax.evaluation.workload import Sizes, num_networks, run_passes
 from cgat_jax.files.io import read_sealed
-from cgat_jax.files.ownership import check_folder, kind_of
-from cgat_jax.workdir import CONFIG_FILE, has_begun, is_run
+from cgat_jax.files.ownership import kind_of
+from cgat_jax.workdir import CONFIG_FILE, has_begun
 
 _OPEN = {
     "model.name": "",
@@ -82,7 +81,7 @@ def settle(
         InputError: what is wrong with the source or the size of the split.
     """
     keys = open_settings(config)
-    if keys and (known := _settled(workdir)):
+    if keys and (known := settled_before(workdir)):
         values = {key: known[key] for key in keys if key in known}
         return values, [f"chosen before, see {workdir / CONFIG_FILE}"]
     if not keys:
@@ -98,38 +97,6 @@ def settle(
     return values, [*lines, f"time: about {time}, at the speed measured now"]
 
 
-def check_others(config: Config, workdir: Path) -> None:
-    """Checks what is not open before photos are looked at, an archive for hours.
-
-    Raises:
-        ValueError, OSError: what is wrong with other settings or the workdir.
-    """
-    check_folder(workdir, "run", is_own=is_run)
-    if not _settled(workdir):  # which is read at once, and checked whole
-        check_settings(plausible(config), is_settled=False)
-
-
-def plausible(config: Config) -> Config:
-    """The settings with values for the open ones that no check of them is against.
-
-    With it, the others can be checked before photos are looked at; but not against
-    those of other runs, which have values of their own.
-
-    Raises:
-        InputError: weights are given, but not of which network they are.
-    """
-    _check_named(config.model)
-    data, filled = config.data, copy.deepcopy(config)
-    crop = data.crop_size or (_crop_of(data.image_size) if data.image_size else 224)
-    values = {"model.name": "small", "data.crop_size": crop}
-    values["data.image_size"] = max(crop, data.image_size)
-    for stage in (*STAGES, "evaluate"):
-        values[f"{stage}.epochs"] = 1
-        values[f"{stage}.batch_size"] = _divisible(32, jax.device_count())
-    override(filled, {key: values[key] for key in open_settings(config)})
-    return filled
-
-
 def choose(
     config: Config, photos: Photos, machine: Machine
 ) -> tuple[dict[str, Any], list[str]]:
@@ -139,34 +106,39 @@ def choose(
         InputError: weights are given, but not of which network they are.
     """
     given, train = config.model, photos.sizes.train
-    _check_named(given)
+    check_named(given)
     small = machine.platform == "cpu" or photos.side < min(_LARGE)
     name = given.name or ("small" if small else "resnet18")
     sides = _SIDES if name == "small" else _LARGE
     stored = config.data.image_size or photos.stored
     crop = config.data.crop_size or (
-        _crop_of(stored) if stored else _crop(config, photos, sides, machine)
+        crop_of(stored) if stored else _crop(config, photos, sides, machine)
     )
     stored = stored or sides.get(crop, crop)
     scale = _scale(config, photos, crop, machine)
     chosen = {"model.name": name, "data.image_size": stored, "data.crop_size": crop}
-    chosen["evaluate.batch_size"] = _divisible(100, machine.devices)
+    chosen["evaluate.batch_size"] = divisible(100, machine.devices)
     for stage, epochs in STAGES.items():
         chosen[f"{stage}.epochs"] = max(1, round(scale * epochs))
         batch = 64 if train >= 1_000 else 32
-        chosen[f"{stage}.batch_size"] = _divisible(batch, machine.devices)
+        chosen[f"{stage}.batch_size"] = divisible(batch, machine.devices)
     values = {key: chosen[key] for key in open_settings(config)}
     settled = copy.deepcopy(config)
     override(settled, values)
     return values, _reasons(settled, photos, machine, values)
 
 
-def _check_named(model: Model) -> None:
+def check_named(model: Model) -> None:
+    """Finds that it is said of which network weights are that are given.
+
+    Raises:
+        InputError: it is not.
+    """
     if not model.name and model.weights not in ("", "packed", "random"):
         raise InputError(f"model.name: say which network {model.weights} is of")
 
 
-def _divisible(batch: int, devices: int) -> int:
+def divisible(batch: int, devices: int) -> int:
     """A batch of at least that size, the same number of images for each device."""
     return -(-batch // devices) * devices
 
@@ -181,7 +153,7 @@ def _crop(
     return max(paid or cheap or [min(fits)])
 
 
-def _crop_of(stored: int) -> int:
+def crop_of(stored: int) -> int:
     """What of images is seen that are stored already with a short side."""
     known = {short: crop for crop, short in (_SIDES | _LARGE).items()}
     return known.get(stored, max(1, stored * 7 // 8))
@@ -224,7 +196,7 @@ def expected_seconds(config: Config, sizes: Sizes) -> float:
     return _FIXED_SECONDS + _OVER_FORWARD * flops / measured_speed(config)
 
 
-def _settled(workdir: Path) -> dict[str, Any]:
+def settled_before(workdir: Path) -> dict[str, Any]:
     """The settings of the run in a workdir that has begun; nothing else."""
     if kind_of(workdir) != "run" or not has_begun(workdir):
         return {}

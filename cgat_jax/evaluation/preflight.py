@@ -48,7 +48,9 @@ def check_settings(
     """
     checks = _checks(config)
     checks += [partial(check_options, config)] if is_new else []
-    checks += _checks_of_others(config) if is_settled else [partial(_find, config)]
+    if is_settled:
+        parts = other_runs.check_sources, check_given
+        checks += [partial(check, config) for check in parts]
     try:
         validate(config)
     except InputError:
@@ -81,19 +83,6 @@ def _checks(config: Config) -> list[Callable[[], object]]:
         ]
     parts = (check_attacks, _check_network, _check_defense, _check_start)
     return checks + [partial(check, config) for check in parts]
-
-
-def _checks_of_others(config: Config) -> list[Callable[[], object]]:
-    return [partial(other_runs.check_sources, config), partial(_check_given, config)]
-
-
-def _find(config: Config) -> None:
-    """Finds that the other runs that settings name are there."""
-    for folder in other_runs.source_workdirs(config).values():
-        other_runs.read_config(folder)
-    given = Path(config.pretrained)
-    if config.pretrained and network_path(given) is None:
-        other_runs.read_config(given)
 
 
 def _check_loss(config: Config) -> None:
@@ -179,8 +168,12 @@ def _check_start(config: Config) -> None:
         check_weights(build_network(config, config.model.bits), config)
 
 
-def _check_given(config: Config) -> None:
-    """Compares the settings with those of the network that the run defends."""
+def check_given(config: Config) -> None:
+    """Compares the settings with those of the network that the run defends.
+
+    Raises:
+        InputError, FileNotFoundError: it is not there, or has others.
+    """
     file = network_path(Path(config.pretrained)) if config.pretrained else None
     if file is not None:
         check_network(file, config)

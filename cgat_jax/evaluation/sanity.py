@@ -95,7 +95,7 @@ CHECKS: dict[str, tuple[Measure, float, str]] = {
     "zero gradients": (
         measures.zero_gradients,
         0.01,
-        "share of the input gradient that saturation zeroes; all above half if flat",
+        "share of the input gradient that saturation zeroes; 1 more if it is flat",
     ),
     "saturation": (
         measures.saturation,

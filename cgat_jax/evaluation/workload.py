@@ -100,7 +100,12 @@ def num_networks(config: Config) -> int:
 
 
 def run_passes(
-    config: Config, sizes: Sizes, *, pretrains: bool, networks: int, others: int = 0
+    config: Config,
+    sizes: Sizes,
+    *,
+    pretrains: bool,
+    networks: int,
+    others: int | None = None,
 ) -> dict[str, float]:
     """What the stages of a run cost, in forward passes, by their names and in order.
 
@@ -109,9 +114,13 @@ def run_passes(
         sizes: of its data.
         pretrains: whether it makes its own network before it defends it.
         networks: how many it measures.
-        others: networks of other runs that images are made on.
+        others: networks of other runs that images are made on; by default one of each
+            run, and the one that is defended where there are transfers.
     """
     train, settings = sizes.train, config.evaluate
+    if others is None:
+        defended = bool(settings.transfer) and not pretrains
+        others = defended + len(settings.source_list)
     stages: dict[str, float | int] = {}
     if pretrains and config.backbone.epochs and not config.model.weights:
         stages["backbone"] = 3 * train * config.backbone.epochs

@@ -22,6 +22,7 @@ from cgat_jax.evaluation.unused import check_options
 from cgat_jax.workdir import has_begun, shares_pretraining
 
 UNDEFENDED = {"defense.epochs": 0}
+_PLACES = ("data.root", "data.source", "data.splits")  # of which data they are
 _NAMED_ALONE = {"evaluate.worst_case_queries": 0}
 """A table has the attacks that its study names, each on all queries."""
 
@@ -67,7 +68,10 @@ def cells_of(study: Study) -> list[StudyRun]:
             source = _folder("pretrained", shared, seed)
             alone = shared | UNDEFENDED
             known = dict(cells[source].overrides) if source in cells else alone
-            if _deciding(known) != _deciding(alone):
+            places = [k for k in _PLACES if known.get(k) and alone.get(k)]
+            if _deciding(known) != _deciding(alone) or any(
+                known[key] != alone[key] for key in places
+            ):
                 raise InputError(f"{title!r} and another row would share {source}")
             every = tuple((known | alone).items())
             cells[source] = StudyRun(source, seed, every, "")

@@ -21,7 +21,7 @@ from cgat_jax.search.items import (
     result_of,
 )
 from cgat_jax.search.rows import Item
-from cgat_jax.search.store import Store
+from cgat_jax.search.store import Store, closed_on_failure
 
 
 class Index:
@@ -85,8 +85,8 @@ class Index:
             InputError: as ``add``; or the engine is missing.
         """
         engine = EngineSettings(engine) if isinstance(engine, str) else engine
-        index = cls(network, Catalogue(), engine)
-        index.add(images, range(len(images)) if ids is None else ids, labels)
+        with closed_on_failure(cls(network, Catalogue(), engine)) as index:
+            index.add(images, range(len(images)) if ids is None else ids, labels)
         return index
 
     @classmethod

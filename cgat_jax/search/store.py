@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -9,6 +10,8 @@ from cgat_jax.errors import EngineError, InputError
 from cgat_jax.search.catalogue import Catalogue
 from cgat_jax.search.engines import Engine, EngineSettings, Neighbors, make_engine
 from cgat_jax.search.rows import Item
+
+T = TypeVar("T")
 
 
 class Store:
@@ -34,7 +37,8 @@ class Store:
         self.catalogue, self._bits, self._settings = catalogue, bits, settings
         self._agree = True
         self.engine: Engine = make_engine(bits, settings)
-        fill(self.engine, catalogue)
+        with closed_on_failure(self.engine):
+            fill(self.engine, catalogue)
 
     def add(self, items: Sequence[Item]) -> np.ndarray:
         """Adds items to both, or to none; their numbers.
@@ -100,6 +104,16 @@ class Store:
             ) from error
         fill(self.engine, self.catalogue)
         self._agree = True
+
+
+@contextlib.contextmanager
+def closed_on_failure(what: T) -> Iterator[T]:
+    """Closes what nobody will have if what is done with it fails."""
+    try:
+        yield what
+    except BaseException:
+        what.close()
+        raise
 
 
 def fill(engine: Engine, catalogue: Catalogue) -> None:

@@ -37,7 +37,8 @@ def scenes() -> Study:
     rows = {"undefended": NONE} | DEFENSES
     return study(
         "The recipe on the quickstart scenes",
-        "`small`, 32 bits, 500 queries.",
+        "`small`, 32 bits, 500 queries; MAP@5000, budget 8/255. *best* is "
+        "`experiments/configs/quickstart_best.py`; [the log](robust.md) has more.",
         {f"DPSH, {title}": DPSH | row for title, row in rows.items()},
         seeds=(0, 1, 2),
     )

@@ -212,6 +212,10 @@ def test_own_codes_have_no_values_in_a_trace_and_are_numbers_outside():
 
 WRONG_TYPES = {
     "key=0": "key: expected jax.random.key(SEED) or None, got 0",
+    "key=np.int64(0)": "key: expected jax.random.key(SEED) or None, got",
+    "key=np.zeros(3)": "key: expected jax.random.key(SEED) or None, got",
+    "key=jax.random.key(1)": "",
+    "key=jax.random.PRNGKey(1)": "",
     "steps=2.5": "steps: expected int, got 2.5",
     "epsilon='8/255'": "epsilon: expected float, got '8/255'",
     "settings={'batch_size': 2}": "settings: expected AttackSettings(...) or None, got",
@@ -221,7 +225,7 @@ WRONG_TYPES = {
     "settings=S(batch_size=np.int32(1), step_size=np.float32(0.01))": "",
 }
 _TRIED = """
-import sys, numpy as np
+import sys, jax, numpy as np
 from cgat_jax import AttackSettings as S, attack
 def encode(images):
     return images.reshape(len(images), -1)[:, :4] - 0.5

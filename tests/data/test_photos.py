@@ -569,18 +569,18 @@ def test_photos_of_coco_in_a_table(tmp_path, kind):
     assert data.labels[data.split.database].any(axis=0).all()
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("metadata.csv", b"file_name,caption\ncat/0.jpg,a cat\n"),
-        ("notes.csv", b"caf\xe9,labels\n"),
-        ("paths.csv", b"path\ncat/0.jpg\n"),
-    ],
-)
-def test_what_lies_beside_classes_in_a_wrapper_is_no_list_of_them(
-    tmp_path, name, content
-):
-    root = folders(tmp_path / "source", inside="animals/")
-    (root / "animals" / name).write_bytes(content)
+@pytest.mark.parametrize("inside", ["", "animals/"])
+def test_captions_beside_classes_are_no_list(tmp_path, inside):
+    """As Hugging Face has them; what may be a list with a mistake is refused."""
+    root = folders(tmp_path / "source", inside=inside)
+    place = root / inside
+    text = '{"file_name": "cat/0.jpg", "text": "a cat"}\n'
+    (place / "metadata.jsonl").write_text(text)
     listing = scan_photos([root])
     assert len(listing.image_ids) == 10 and listing.class_names == ("cat", "dog")
+    (place / "list.csv").write_text("path,lables\ncat/0.jpg,cat\n")
+    with pytest.raises(DataError, match=r"list.csv: no column labels"):
+        scan_photos([root])
+    (place / "list.csv").write_bytes(b"path,labels\ncat/0.jpg,caf\xe9\n")
+    with pytest.raises(DataError, match=r"list.csv: not UTF-8"):
+        scan_photos([root])

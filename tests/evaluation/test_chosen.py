@@ -8,7 +8,7 @@ import pytest
 from cgat_jax.config.loading import override
 from cgat_jax.config.settings import validate
 from cgat_jax.errors import InputError
-from cgat_jax.evaluation import chosen, preflight
+from cgat_jax.evaluation import chosen, first_checks, preflight
 from cgat_jax.evaluation.chosen import Machine
 from cgat_jax.evaluation.photo_sizes import Photos, look
 from cgat_jax.evaluation.workload import Sizes
@@ -117,7 +117,7 @@ def test_weights_need_the_name_of_their_network():
     with pytest.raises(InputError, match="model.name: say which network vgg11"):
         chosen.choose(config, of(2_700, 400), CPU)
     with pytest.raises(InputError, match="model.name: say which network vgg11"):
-        chosen.plausible(config)
+        first_checks.plausible(config)
 
 
 GIVEN = [
@@ -136,11 +136,11 @@ def test_before_photos_are_looked_at_only_what_is_given_is_refused(given):
     config = photos.get_config()
     override(config, given)
     asked = copy.deepcopy(config)
-    preflight.check_settings(chosen.plausible(config))
+    preflight.check_settings(first_checks.plausible(config))
     assert config == asked
     override(config, {"evaluate.attacks": "noise,cgta"})
     with pytest.raises(InputError, match="unknown attack 'cgta'"):
-        preflight.check_settings(chosen.plausible(config))
+        preflight.check_settings(first_checks.plausible(config))
 
 
 @pytest.mark.parametrize("setting", ["pretrained", "evaluate.sources"])
@@ -151,15 +151,20 @@ def test_other_runs_are_compared_once_the_settings_are_the_runs(tmp_path, settin
     claim_folder(tmp_path / "other", "run")
     remember(tmp_path / "other", other, {"data": {"split": "x", "whole": "y"}})
     override(config, {setting: str(tmp_path / "other"), "defense.name": "saat"})
-    chosen.check_others(config, tmp_path / "run")
+    first_checks.check_others(config, tmp_path / "run")
     override(config, dict.fromkeys(chosen.open_settings(config), 8) | CHOSEN)
     preflight.check_settings(config)
     config.data.image_size = 60
     with pytest.raises(InputError, match="data.image_size: 54 -> 60"):
         preflight.check_settings(config)
-    override(config := photos.get_config(), {setting: str(tmp_path / "none")})
-    with pytest.raises(InputError, match="no config.json, so no run"):
-        chosen.check_others(config, tmp_path / "run")
+    config = photos.get_config()
+    override(config, {setting: str(tmp_path / "other"), "data.enlarge": False})
+    with pytest.raises(InputError, match="data.enlarge: True -> False"):
+        first_checks.check_others(config, tmp_path / "run")
+    for name in ("none", "none.safetensors"):
+        override(config := photos.get_config(), {setting: str(tmp_path / name)})
+        with pytest.raises((InputError, FileNotFoundError), match=name):
+            first_checks.check_others(config, tmp_path / "run")
 
 
 CHOSEN = {"model.name": "small", "data.image_size": 54, "data.crop_size": 48}
@@ -203,6 +208,6 @@ def test_a_run_goes_on_with_what_was_chosen(config, tmp_path, monkeypatch):
     assert lines == [f"chosen before, see {workdir / 'config.json'}"]
     assert json.loads((workdir / "config.json").read_text())["pretrain"]["epochs"] == 7
     config.pretrained = str(tmp_path / "gone")  # is read once all is settled
-    chosen.check_others(config, workdir)
+    first_checks.check_others(config, workdir)
     config.pretrain.epochs = 5
     assert "pretrain.epochs" not in chosen.settle(config, workdir)[0]

@@ -98,6 +98,27 @@ def test_the_stages_of_a_run_are_those_that_it_has(config):
     assert list(stages) == ["evaluate"]
 
 
+def test_images_of_the_network_that_is_defended_are_counted(config):
+    """Where they are moved to the run's own; a run of two moves each one's."""
+    config.evaluate.attacks, config.evaluate.transfer = "noise", ""
+    config.evaluate.sanity_queries, config.evaluate.worst_case_queries = 0, 0
+
+    def cost(**networks):
+        return run_passes(config, SIZES, **networks)["evaluate"]
+
+    for given, sources in (
+        ({"pretrains": False, "networks": 1}, 1),
+        ({"pretrains": True, "networks": 1}, 0),
+        ({"pretrains": True, "networks": 2}, 2),
+    ):
+        config.evaluate.transfer = ""
+        without = cost(**given)
+        config.evaluate.transfer = "cgat"
+        encoding = 0 if given["pretrains"] else sum(SIZES)
+        expected = sources * 500 * attack_passes("cgat", config) + encoding
+        assert cost(**given) - without == expected
+
+
 @pytest.mark.parametrize("where", ["attacks", "transfer"])
 def test_an_objective_for_codes_is_not_given_logits(where):
     """Transfers were not looked at."""

@@ -371,14 +371,33 @@ def test_work_that_is_done_keeps_its_code_though_nobody_reads(
     code, unbuffered, monkeypatch
 ):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
-    body = "print('go', flush=True); sys.stdin.readline(); cli.tell('table')"
-    with _program(f"{body}; cli.tell('more'); return {code}") as process:
-        assert process.stdout.readline() == "go\n"
-        process.stdout.close()
-        process.stdin.write("\n")
-        process.stdin.close()
-        assert process.wait(600) == code
-        assert process.stderr.read() == ""
+    body = "print('go', flush=True); sys.stdin.readline(); print('table')"
+    with _program(f"{body}; cli.tell('line'); print('x' * 10**5); return {code}") as p:
+        assert p.stdout.readline() == "go\n"
+        p.stdout.close()
+        p.stdin.write("\n")
+        p.stdin.close()
+        assert p.wait(600) == code
+        assert p.stderr.read() == ""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("to", "body", "code"),
+    [
+        (">&-", "print('table'); cli.tell('line'); return 1", 1),
+        (">/dev/full", "cli.tell('line'); cli.tell('line'); print('y'); return 0", 2),
+    ],
+)
+def test_output_that_is_closed_ends_nothing_and_a_full_disk_is_said_at_the_end(
+    to, body, code, unbuffered, monkeypatch
+):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    with _program(body, through=("sh", "-c", f'exec "$@" {to}', "sh")) as process:
+        _, error = process.communicate(timeout=600)
+    assert process.returncode == code, error
+    said = "" if code == 1 else "program: [Errno 28] No space left on device\n"
+    assert error == said
 
 
 @pytest.mark.slow

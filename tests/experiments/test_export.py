@@ -71,6 +71,30 @@ def test_what_was_there_stays_until_another_is_compared(
     assert out.read_bytes() == before and [*tmp_path.glob("*.onnx")] == [out]
 
 
+def test_an_error_names_the_file_that_was_asked_for(
+    saved, tmp_path, monkeypatch, capsys
+):
+    def damaged(path):
+        raise InputError(f"{path}: damaged")
+
+    monkeypatch.setattr(export, "load_exported", damaged)
+    out = tmp_path / "net.onnx"
+    code, _, errors = run(capsys, f"--workdir={saved}", f"--out={out}")
+    assert (code, errors) == (2, f"export: {out}: damaged\n")
+
+
+def test_what_appears_meanwhile_is_not_replaced(saved, tmp_path, monkeypatch, capsys):
+    out, compare = tmp_path / "net.onnx", export.compare
+
+    def slow(*arguments):
+        out.write_bytes(b"theirs")
+        return compare(*arguments)
+
+    monkeypatch.setattr(export, "compare", slow)
+    code, _, errors = run(capsys, f"--workdir={saved}", f"--out={out}")
+    assert code == 2 and out.read_bytes() == b"theirs"
+
+
 def test_it_refuses_in_one_line(saved, tmp_path, capsys):
     out = f"--out={tmp_path / 'net.onnx'}"
     for arguments, text in [

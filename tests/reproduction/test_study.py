@@ -81,6 +81,9 @@ def test_a_pretrained_cell_has_the_lists_of_those_that_defend_it():
     alone, defended = cells_of(study)
     assert dict(alone.overrides) == LISTS | {"defense.epochs": 0}
     assert alone.folder == "pretrained-data.split-released-seed0" == defended.pretrained
+    other = {"a": LISTS, "b": LISTS | {"data.splits": "others"}}
+    with pytest.raises(InputError, match="'b' and another row would share pretrained-"):
+        cells_of(_study(rows=other))
     free = {"a": {"data.threads": 4}, "b": {}}
     assert [cell.folder for cell in cells_of(_study(rows=free))] == [
         *("pretrained-seed0", "a-seed0", "b-seed0")

@@ -165,6 +165,8 @@ def test_indexes_of_one_server_do_not_mix(tmp_path):
     assert len(first.engine.numbers()) == 7 and len(copy.engine.numbers()) == 4
     for index in (copy, first, one):
         index.close()
+    with pytest.raises(InputError):
+        Index.build(network(), photos(2), ["same", "same"], engine=given)
     again = Index.load(tmp_path / "a")
     assert len(again.engine.numbers()) == 7
     assert len(again.engine._client.list_collections()) == 2  # of a and b

@@ -10,6 +10,7 @@ import time
 import pytest
 from absl import flags
 
+from cgat_jax.errors import InputError
 from cgat_jax.search import Index
 from cgat_jax.service import check_installed, server
 from cgat_jax.service.guard import Guard
@@ -430,6 +431,12 @@ def test_a_service_behind_a_proxy_answers_to_its_name():
     own = {"localhost", "127.0.0.1", "[::1]"}
     assert names(False) == own
     assert names(False, "--name=Search.example.org") == own | {"search.example.org"}
+    assert names(False, "--host=::1", "--name=a.example", "--name=b.example") == own | {
+        *("a.example", "b.example")
+    }
     assert names(True, "--host=192.0.2.1") == frozenset()
-    given = names(True, "--host=192.0.2.1", "--name=a.example", "--name=b.example")
-    assert given == own | {"192.0.2.1", "a.example", "b.example"}
+    with pytest.raises(InputError, match="what other machines reach answers to any"):
+        names(True, "--host=192.0.2.1", "--name=a.example")
+    for wrong in ("a.example:443", "a.example/x", "a.example.", "http://a.example"):
+        with pytest.raises(InputError, match="expected a host, as search.example.org"):
+            names(False, f"--name={wrong}")

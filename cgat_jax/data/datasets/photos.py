@@ -23,7 +23,7 @@ from cgat_jax.data.datasets.class_folders import read_folders
 from cgat_jax.data.datasets.labeled import Labeled, index_of
 from cgat_jax.data.datasets.lists import scan_lists
 from cgat_jax.data.datasets.stratified import draw_stratified
-from cgat_jax.data.datasets.tables import find_tables, is_list, lacking, read_tables
+from cgat_jax.data.datasets.tables import find_tables, is_metadata, lacking, read_tables
 from cgat_jax.data.prepare.manifest import read_contents, read_manifest
 from cgat_jax.data.prepare.opened import dataset_of, open_prepared
 from cgat_jax.data.sources.image_files import ImageFiles, image_files, within
@@ -66,10 +66,8 @@ def _scan(place: SourceFile) -> SourceIndex | None:
     for wrapper in _wrappers(files):
         inside, inner = below(place, wrapper), within(files, wrapper)
         tables = find_tables(inner)
-        if wrapper:  # below the top any table may lie beside folders of classes
-            others += [(inside, name) for name in tables if not is_list(inside, name)]
-            tables = [name for name in tables if is_list(inside, name)]
-        if (found := read_tables(inside, tables, inner)) is not None:
+        listing = [name for name in tables if not is_metadata(inside, name)]
+        if (found := read_tables(inside, listing, inner)) is not None:
             return index_of(inside, _in_wrapper(found, files, wrapper), NAME)
         others += [(inside, name) for name in tables]
     found = read_folders(place, files)

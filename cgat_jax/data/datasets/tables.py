@@ -36,12 +36,18 @@ def find_tables(files: ImageFiles) -> list[str]:
     return [n for n in files.others if "/" not in n and n.lower().endswith(kinds)]
 
 
-def is_list(place: SourceFile, name: str) -> bool:
-    """Whether a table can be read and has both the columns of a list of images."""
-    try:
-        return {"path", "labels"} <= read_table(place / name).columns.keys()
-    except DataError:
+def is_metadata(place: SourceFile, name: str) -> bool:
+    """Whether a table is Hugging Face's: captions and the like, no labels.
+
+    Its images may have folders for classes.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if PurePosixPath(name).stem.lower() != "metadata":
         return False
+    columns = read_table(place / name).columns
+    return columns.get("path", "").lower() == "file_name" and "labels" not in columns
 
 
 def lacking(place: SourceFile, name: str) -> str:
