@@ -298,15 +298,13 @@ def test_the_page_has_other_seeds_and_links_and_needs_no_recipe(claimed):
 
 def test_the_page_says_how_the_backbone_was_trained(claimed):
     claim = claimed[1]
-    text = (
-        "- **Recipe:** the package's pretrained weights, 12 epochs of DPSH, 4 of CgAT"
-    )
+    text = "- **Recipe:** {} weights, 12 epochs of DPSH, 4 of CgAT, rate"
     page = claims_page([claim])
-    assert f"{text}, rate" in page
+    assert text.format("the package's pretrained") in page
     assert "7 steps of 2/255, 36 passes forward and back of an image, seed 0." in page
     assert "| chance | 32.24 |" in page and "CgAT, 4 epochs, weight 1 |" in page
     claim["recipe"]["model"]["weights"] = "given"
-    assert text.replace("packed", "given") in claims_page([claim])
+    assert text.format("given") in claims_page([claim])
     claim["recipe"]["pretrained"] = "given"
     text = "- **Recipe:** a network that was given, of DPSH, 4 of CgAT, rate"
     assert text in claims_page([claim])
