@@ -25,8 +25,8 @@ network. *Data*: the six digits begin the digest of labels, split and contents; 
 rows of the same can be compared. *Ball*: the largest change of a pixel. *Worst case*:
 the ensemble `standard-v1`. *Chance*: the MAP of a random order, nearly. *Sanity*: how
 many passed of the checks that could be made. Random noise may raise MAP a little; it is
-no attack. [How a claim is made, sent and checked](leaderboard.md): in a checkout with
-the extra `[claims]` by
+no attack. [How a claim is made, sent and checked](leaderboard.md); in a checkout with
+the extra `[claims]` this measures one again:
 
     python -m experiments.claim check cgat_jax/zoo/quickstart-best
 """
@@ -60,7 +60,7 @@ def _row(claim: Claim) -> str:
         "| "
         + " | ".join(
             [
-                f"[`{claim['name']}`](#{claim['name']})",
+                f"[{claim['name']}](#{claim['name']})",
                 f"{data} `{claim['data']['sha256'][:6]}`, {measured['top_k']}",
                 f"{backbone}, {network['bits']} bits, {defense}{_trained(claim)}",
                 _ball(claim),
