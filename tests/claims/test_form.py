@@ -323,5 +323,9 @@ def test_the_page_ranks_what_can_be_compared(claimed):
     low = json.loads(json.dumps(claimed[1])) | {"name": "low"}
     low["measured"]["attacks"]["worst_case"]["map"] = 0.1
     rows = [x for x in claims_page([easy, low, claimed[1]]).splitlines() if "](#" in x]
-    assert [row[3 : row.index("](#")] for row in rows] == ["quickstart-cgat", "low", "easy"]
+    assert [row[3 : row.index("](#")] for row in rows] == [
+        "quickstart-cgat",
+        "low",
+        "easy",
+    ]
     assert ", 5000 |" in rows[-1] and "| 16/255 |" in rows[-1]
