@@ -7,12 +7,10 @@ Ctrl-C, SIGTERM or SIGHUP (a line as well).
 
 import contextlib
 import dis
-import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TextIO
 
 from absl import app, flags
 from ml_collections import config_flags
@@ -29,6 +27,7 @@ from cgat_jax.errors import (
 )
 from cgat_jax.reproduction.launchers import LOG
 from cgat_jax.training.interrupts import PATIENCE, StopSignal
+from experiments.output import Output, write_nowhere
 
 EXIT_FAILED, EXIT_REFUSED, EXIT_NOT_FINITE = 1, 2, 3
 _arguments: list[str] = []  # where the overrides of --config are looked for
@@ -85,48 +84,13 @@ def tell(text: str) -> None:
         print(text, flush=True)
 
 
-class _Output:
-    """Standard output that is silent once its reader is gone (``| head``, a terminal).
-
-    What is done is done then, and keeps its exit code; a full disk stays an error.
-    """
-
-    def __init__(self, stream: TextIO):
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> None:
-        self._try(lambda: self._stream.write(text))
-
-    def flush(self) -> None:
-        self._try(self._stream.flush)
-
-    def _try(self, do: Callable[[], Any]) -> None:
-        try:
-            do()
-        except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.EIO):
-                raise
-            _write_nowhere(self._stream)
-
-
-def _write_nowhere(stream: TextIO) -> None:
-    """Lets a stream forget what it could not write, which Python tries once more."""
-    with contextlib.suppress(OSError, ValueError):  # it has no file below it
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
-
-
 def _flushed(program: str, code: int) -> int:
     """The exit code of a program, another one where its last words are not written."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
-        _write_nowhere(sys.stdout)
+        write_nowhere(sys.stdout)
         return code or refuse(program, error)
     return code
 
@@ -191,7 +155,7 @@ def run(
     _signals.append(StopSignal(program))
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stdout.reconfigure(errors="backslashreplace")  # for names that are bytes
-        sys.stdout = _Output(sys.stdout)
+        sys.stdout = Output(sys.stdout)
     try:
         stop().listen(patience=patience)
         app.run(

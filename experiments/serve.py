@@ -106,14 +106,8 @@ def main(values: flags.FlagValues) -> int:
         with cli.stop().deferred(), opened(folders, limits, metrics) as indexes:
             app = make(values, indexes, access, limits, metrics)
             stop = cli.stop()
-            serve(
-                app,
-                listening,
-                limits,
-                asked=lambda: stop.asked,
-                ready=ready,
-                proxy=access.proxy,
-            )
+            options = {"ready": ready, "proxy": access.proxy}
+            serve(app, listening, limits, asked=lambda: stop.asked, **options)
     return 0
 
 
