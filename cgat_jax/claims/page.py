@@ -129,8 +129,9 @@ def _recipe(recipe: dict[str, Any], defense: str) -> str:
     loss = names.display(names.LOSSES, config.loss.name)
     text = f"{config.pretrain.epochs} epochs of {loss}"
     if config.model.weights:
-        of = "the package's pretrained" if config.model.weights == "packed" else "given"
-        text = f"{of} weights, {text}"
+        words = {"packed": "the package's pretrained"}
+        weights = words.get(config.model.weights, config.model.weights)
+        text = f"{weights} weights, {text}"
     elif config.backbone.epochs:
         text = f"{config.backbone.epochs} epochs of classification, {text}"
     if config.pretrained:

@@ -303,8 +303,9 @@ def test_the_page_says_how_the_backbone_was_trained(claimed):
     assert text.format("the package's pretrained") in page
     assert "7 steps of 2/255, 36 passes forward and back of an image, seed 0." in page
     assert "| chance | 32.24 |" in page and "CgAT, 4 epochs, weight 1 |" in page
-    claim["recipe"]["model"]["weights"] = "given"
-    assert text.format("given") in claims_page([claim])
+    for weights in ("given", "random"):
+        claim["recipe"]["model"]["weights"] = weights
+        assert text.format(weights) in claims_page([claim])
     claim["recipe"]["pretrained"] = "given"
     text = "- **Recipe:** a network that was given, of DPSH, 4 of CgAT, rate"
     assert text in claims_page([claim])
