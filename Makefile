@@ -1,5 +1,6 @@
 PYTHON ?= python3
 VENV ?= .venv
+PORT ?= 8000
 BIN = $(VENV)/bin
 
 .PHONY: quickstart demo test test-all test-long lint docs clean
@@ -10,7 +11,7 @@ quickstart: $(VENV)/installed
 
 demo: quickstart $(VENV)/installed-demo
 	for network in none cgat; do $(BIN)/python -m experiments.index --workdir=runs/quickstart --network=$$network --out=runs/demo/$$network || exit; done
-	$(BIN)/python -m experiments.serve --index=runs/demo/none --index=runs/demo/cgat --open
+	$(BIN)/python -m experiments.serve --index=runs/demo/none --index=runs/demo/cgat --port=$(PORT) --open
 
 # Three workers on two cores: many tests wait for a program that they have started.
 test: $(VENV)/installed-test
@@ -29,7 +30,9 @@ lint: $(VENV)/installed-test
 docs: $(VENV)/installed-docs
 	$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees docs build/docs
 
+# A .venv of another Python, once made, would stay: venv puts no new one over it.
 $(VENV)/installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)) and "Python 3.11 or 3.12 is needed, and this is %d.%d: PYTHON=/path/to/python3.12 make ..." % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -r requirements.txt
 	$(BIN)/python -m pip install -q --no-deps -e .

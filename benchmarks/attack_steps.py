@@ -1,6 +1,7 @@
 """How many iterations an attack needs: MAP and time by the number of steps.
 
-    python -m benchmarks.attack_steps --run=runs/quickstart --out=docs/attack_steps.md
+    python -m benchmarks.attack_steps --run=runs/quickstart \
+        --out=docs/benchmarks/attack_steps.md
 
 Attacks the networks of a finished run with each number of iterations, from short to
 long, on its first ``--queries`` queries; nothing in the run is changed. The ``fast``

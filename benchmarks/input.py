@@ -3,7 +3,7 @@
     python -m benchmarks.input [--source PHOTOS] [--images 64] [--out FILE]
 
 Without ``--source`` (a folder of JPEG files) the images are smooth random ones with
-grain, 640 x 427, JPEG of quality 95. Preparing is what ``experiments.prepare_data``
+grain, 640 x 427, JPEG of quality 95. Preparing is what ``experiments.prepare``
 does to an image: decode, scale to short side 256, encode. Then the crops of 224 that
 training and evaluation take of a prepared image, and of an original without preparing;
 and the codes of a network. Last, a loop that does both, the loader's threads ahead of

@@ -48,7 +48,8 @@ class Abuse(NamedTuple):
     Attributes:
         counts: how often a kind got a status; -1: no answer.
         wrong: answers to good requests that were not as the first ones.
-        memory: bytes that the service held, at the beginning and after each tenth.
+        memory: bytes that the service held, at the beginning, with the first of each
+            tenth, and at the end.
         seconds: all of it took.
     """
 

@@ -139,7 +139,7 @@ def _job_table(results) -> str:
                 rows.append(
                     [result.title, job, *_comparison(result, job, sides, peaks)]
                 )
-    return _table([*header, "JAX, % of peak", "PyTorch, % of peak"], rows)
+    return _table([*header, "JAX, % of own matmul", "PyTorch, % of own matmul"], rows)
 
 
 def _comparison(result, job, sides, peaks) -> list[str]:

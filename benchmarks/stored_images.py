@@ -1,6 +1,7 @@
 """How far stored images are from the released pipeline's, in pixels and code bits.
 
-    python -m benchmarks.stored_images --images=PHOTOS --out=docs/stored_images.md
+    python -m benchmarks.stored_images --images=PHOTOS \
+        --out=docs/benchmarks/stored_images.md
 
 The released pipeline decodes a photo, scales its short side to 256 (Pillow, bilinear)
 and cuts the center out, 224 x 224, without compressing it again. A prepared data set

@@ -1,7 +1,7 @@
 r"""Runs tables of results, a run for each cell, and writes them from the records.
 
     python -m experiments.study --study=experiments/studies/quickstart.py \
-        --workdir=runs/study --out=docs/results_quickstart.md
+        --workdir=runs/study --out=runs/study/results.md
 
 A study file has ``get_studies()``: for each table a configuration file, rows of
 overrides, and seeds. Rows that differ in the defense alone share one pretrained

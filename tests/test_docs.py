@@ -6,6 +6,7 @@ import inspect
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -193,11 +194,18 @@ def test_readme_is_short():
     assert len(lines) <= MOST_OF_README
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/install.md", "docs/first_run.md"])
-def test_the_environment_is_activated_before_the_first_command(page):
-    before, command, _ = (ROOT / page).read_text().partition("python -m experiments")
-    lines = before.splitlines()
-    assert "    source .venv/bin/activate" in lines or not command, page
+@pytest.mark.parametrize(
+    ("page", "command"),
+    [
+        ("README.md", "python -m experiments"),
+        ("docs/install.md", "python -m experiments"),
+        ("docs/first_run.md", "python -m experiments"),
+        ("CONTRIBUTING.md", "    python -m pytest"),
+    ],
+)
+def test_the_environment_is_activated_before_the_first_command(page, command):
+    before, found, _ = (ROOT / page).read_text().partition(command)
+    assert "source .venv/bin/activate" in before or not found, page
 
 
 def test_the_quickstart_ends_with_how_to_go_on():
@@ -211,6 +219,18 @@ def test_the_quickstart_ends_with_how_to_go_on():
     own = {name: value for name, value in os.environ.items() if name not in outer}
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=own)
     assert "source .venv/bin/activate" in done.stdout.splitlines()[-1]
+
+
+def test_make_refuses_an_old_python_before_it_makes_an_environment(tmp_path):
+    old = tmp_path / "python3.10"
+    said = "import sys; sys.version_info = (3, 10, 4); exec(sys.argv[1])"
+    old.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{said}' \"$2\"\n")
+    old.chmod(0o755)
+    command = ["make", "quickstart", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode != 0
+    assert "3.11 or 3.12 is needed, and this is 3.10" in done.stderr
+    assert not (tmp_path / "venv").exists()
 
 
 def test_what_the_site_makes_says_in_the_checkout_where_to_look(generated):

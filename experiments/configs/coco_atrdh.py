@@ -2,6 +2,7 @@
 
     python -m experiments.main --config=experiments/configs/coco_atrdh.py \
         --config.data.root=data/coco --config.pretrained=runs/coco \
+        --config.model.weights=weights/vgg11.safetensors \
         --workdir=runs/coco_atrdh
 
 Not yet measured; the paper's MAP@5000 is 48.04 clean and 22.57 under CgAT's own attack,

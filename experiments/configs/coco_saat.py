@@ -2,6 +2,7 @@
 
     python -m experiments.main --config=experiments/configs/coco_saat.py \
         --config.data.root=data/coco --config.pretrained=runs/coco \
+        --config.model.weights=weights/vgg11.safetensors \
         --workdir=runs/coco_saat
 
 Not yet measured here.

@@ -1,9 +1,9 @@
 """Each option of CgAT alone, and the best together, on scenes and on CIFAR-10 photos.
 
-    python -m experiments.prepare --dataset=lists --source=CIFAR10 --out=data/cifar10 \
-        --image_size=32
+    python -m experiments.prepare --dataset=lists --source=CIFAR10 \
+        --out=data/cifar10_lists --image_size=32
     python -m experiments.study --study=experiments/studies/ablation.py \
-        --workdir=runs/study --out=docs/results_ablation.md
+        --workdir=runs/study --out=runs/study/results.md
 
 CIFAR10 holds the field's split files: 1,000 queries, 59,000 database images, 5,000 of
 them for training. With the workdir of ``quickstart.py`` its cells are used again.

@@ -1,7 +1,7 @@
 """Losses and defenses on the quickstart scenes.
 
     python -m experiments.study --study=experiments/studies/quickstart.py \
-        --workdir=runs/study --out=docs/results_quickstart.md
+        --workdir=runs/study --out=runs/study/results.md
 
 Every cell has the quickstart's stages, epochs and attacks.
 """

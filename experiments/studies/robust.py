@@ -1,7 +1,7 @@
 """CgAT against a recipe for it of a higher rate and weight, clean and attacked.
 
     python -m experiments.study --study=experiments/studies/robust.py \
-        --workdir=runs/robust --out=docs/results_robust.md
+        --workdir=runs/robust --out=runs/robust/results.md
 
 All on the quickstart's scenes; of CIFAR-10 are experiments/configs/cifar10_cgat.py and
 cifar10_best.py. docs/robust.md says how the recipe was found.
