@@ -6,14 +6,19 @@ and before anything is trained, and nothing else goes on in it.
 """
 
 import dataclasses
-import hashlib
 import json
 import logging
 from pathlib import Path
 from typing import Any
 
 from cgat_jax.config import Config
-from cgat_jax.config.settings import changed_settings, free_settings, settings, to_json
+from cgat_jax.config.settings import (
+    config_digest,
+    deciding_changes,
+    free_settings,
+    is_moved_file,
+    to_json,
+)
 from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.files.io import (
     SEAL,
@@ -69,12 +74,6 @@ def has_begun(workdir: Path) -> bool:
     return any(any(workdir.glob(pattern)) for pattern in _MADE)
 
 
-def config_digest(config: Config) -> str:
-    """Digest of the settings that decide results; the free ones are left out."""
-    kept = {k: v for k, v, _ in settings(config) if k not in free_settings()}
-    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()
-
-
 def check_workdir(workdir: Path, config: Config) -> None:
     """Finds that a run with this configuration may go on in a folder; writes nothing.
 
@@ -97,15 +96,14 @@ def check_workdir(workdir: Path, config: Config) -> None:
             f"{path}: damaged or missing: what the run's settings were is not known; "
             "give it back, or choose another --workdir"
         ) from error
-    changed = [
-        str(change)
-        for change in changed_settings(old, json.loads(to_json(config)))
-        if change.key not in free_settings()
-    ]
+    changed = deciding_changes(old, config)
+    if config.pretrained or "weights" in _inputs(workdir):  # compared in remember
+        changed = [change for change in changed if not is_moved_file(change)]
     if changed:
         raise InputError(
             f"{workdir} holds a run with another configuration "
-            f"({'; '.join(changed)}): choose another --workdir or the old settings"
+            f"({'; '.join(map(str, changed))}): choose another --workdir or the old "
+            "settings"
         )
 
 

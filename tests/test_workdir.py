@@ -6,7 +6,7 @@ import json
 import pytest
 
 from cgat_jax import workdir
-from cgat_jax.config.settings import from_json, to_json
+from cgat_jax.config.settings import config_digest, from_json, to_json
 from cgat_jax.errors import DamagedFileError, ForeignFilesError, InputError
 from cgat_jax.files.io import read_sealed, write_sealed
 from tests import tiny_config
@@ -40,6 +40,22 @@ def test_the_same_may_go_on(run, config):
     assert before == _bytes(run)
     text = (run / "config.json").read_text()
     assert from_json(text) == config and workdir.streams_of(run) == 2
+
+
+def test_a_file_of_weights_may_move_and_must_hold_the_same(run, config, tmp_path):
+    other = tmp_path / "other"
+    config.model.weights = "weights/vgg11.safetensors"
+    workdir.claim_workdir(other)
+    workdir.remember(other, config, {"data": DATA, "weights": "w"})
+    (other / "pretrain" / "checkpoints" / "3").mkdir(parents=True)
+    config.model.weights = "/elsewhere/vgg11.safetensors"
+    workdir.check_workdir(other, config)
+    with pytest.raises(InputError, match="made of other weights file"):
+        workdir.remember(other, config, {"data": DATA, "weights": "of another file"})
+    workdir.remember(other, config, {"data": DATA, "weights": "w"})
+    config.model.weights = "packed"
+    with pytest.raises(InputError, match="model.weights: '/elsewhere/vgg11.safeten"):
+        workdir.check_workdir(other, config)
 
 
 def test_free_settings_may_change_and_are_noted(run, config):
@@ -217,11 +233,11 @@ def test_earlier_lists_were_not_enlarged(tmp_path, config):
 
 
 def test_config_digests_leave_free_settings_out(config):
-    digest = workdir.config_digest(config)
+    digest = config_digest(config)
     config.log_steps = 99
-    assert workdir.config_digest(config) == digest
+    assert config_digest(config) == digest
     config.seed = 99
-    assert workdir.config_digest(config) != digest
+    assert config_digest(config) != digest
 
 
 def test_sealed_inputs_are_what_was_written(run):

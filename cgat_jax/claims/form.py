@@ -1,7 +1,6 @@
 """The form of a claim: read, validated, and turned back into settings."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cgat_jax.config import Config, Data, Evaluate
 from cgat_jax.config.settings import from_json, validate
 from cgat_jax.errors import DamagedFileError, InputError, install
+from cgat_jax.files import io
 from cgat_jax.files.io import SEAL, read_json, unsealed
 from cgat_jax.files.ownership import holds_marks
 from cgat_jax.zoo import CLAIM_FILE
@@ -187,8 +187,7 @@ def file_digest(path: Path) -> str:
         DamagedFileError: there is none.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return io.file_digest(path)
     except FileNotFoundError as error:
         raise DamagedFileError(f"{path}: missing") from error
 

@@ -145,7 +145,9 @@ class Training:
     )
     learning_rate: float = setting(0.01, "initial learning rate")
     optimizer: str = setting("sgd", "sgd or adam")
-    momentum: float = setting(0.9, "momentum of SGD, first decay rate of Adam")
+    momentum: float = setting(
+        0.9, "momentum of SGD, first decay rate of Adam", high=0.99999
+    )
     weight_decay: float = setting(5e-4, "weight decay, on all parameters")
     schedule: str = setting(
         "thirds", "thirds, half, half_and_three_quarters, cosine or constant"

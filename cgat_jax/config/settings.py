@@ -1,6 +1,7 @@
 """What is done with settings: listed, checked, compared."""
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -63,6 +64,12 @@ def _fill(part: Any, values: Any, prefix: str) -> None:
             setattr(part, key, typed(f"{prefix}{key}", value, getattr(part, key)))
 
 
+def config_digest(config: Config) -> str:
+    """Digest of the settings that decide results; the free ones are left out."""
+    kept = {k: v for k, v, _ in settings(config) if k not in free_settings()}
+    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()
+
+
 class Change(NamedTuple):
     """A setting that differs between two configurations; prints as one clause."""
 
@@ -84,6 +91,18 @@ def changed_settings(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
     keys = [*before, *(key for key in after if key not in before)]
     changes = [Change(k, before.get(k, ABSENT), after.get(k, ABSENT)) for k in keys]
     return [change for change in changes if change.old != change.new]
+
+
+def is_moved_file(change: Change) -> bool:
+    """Whether a change is of weights in a file: to be compared by what it holds."""
+    no_file = {"", "packed", "random", ABSENT}
+    return change.key == "model.weights" and not {change.old, change.new} & no_file
+
+
+def deciding_changes(old: dict[str, Any], config: Config) -> list[Change]:
+    """What decides results in a configuration and is not as in an older one's JSON."""
+    changes = changed_settings(old, json.loads(to_json(config)))
+    return [change for change in changes if change.key not in free_settings()]
 
 
 def _completed(nested: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from cgat_jax.evaluation.time_budget import (
 from cgat_jax.evaluation.workload import Sizes, num_networks, run_passes
 from cgat_jax.files.io import read_sealed
 from cgat_jax.files.ownership import kind_of
+from cgat_jax.models import FIXED_SIZES
 from cgat_jax.workdir import CONFIG_FILE, has_begun
 
 _OPEN = {
@@ -42,6 +43,7 @@ _OPEN = {
 }
 _SIDES = {64: 72, 48: 54, 32: 32}  # what ``small`` sees, and the stored short side
 _LARGE = {224: 256, 112: 128}  # the same of larger networks
+_SMALL = {"small", "medium"}
 _FIXED_SECONDS = 90.0  # compiling and the report
 _OVER_FORWARD = 1.7  # a run, against its passes at that speed: 3,000 photos, measured
 
@@ -109,19 +111,17 @@ def choose(
     check_named(given)
     small = machine.platform == "cpu" or photos.side < min(_LARGE)
     name = given.name or ("small" if small else "resnet18")
-    sides = _SIDES if name == "small" else _LARGE
     stored = config.data.image_size or photos.stored
     crop = config.data.crop_size or (
-        crop_of(stored) if stored else _crop(config, photos, sides, machine)
+        crop_of(stored) if stored else _crop(config, photos, name, machine)
     )
-    stored = stored or sides.get(crop, crop)
+    stored = stored or (_SIDES | _LARGE).get(crop, crop)
     scale = _scale(config, photos, crop, machine)
     chosen = {"model.name": name, "data.image_size": stored, "data.crop_size": crop}
-    chosen["evaluate.batch_size"] = divisible(100, machine.devices)
+    chosen["evaluate.batch_size"] = 100
     for stage, epochs in STAGES.items():
         chosen[f"{stage}.epochs"] = max(1, round(scale * epochs))
-        batch = 64 if train >= 1_000 else 32
-        chosen[f"{stage}.batch_size"] = divisible(batch, machine.devices)
+        chosen[f"{stage}.batch_size"] = 64 if train >= 1_000 else 32
     values = {key: chosen[key] for key in open_settings(config)}
     settled = copy.deepcopy(config)
     override(settled, values)
@@ -138,15 +138,14 @@ def check_named(model: Model) -> None:
         raise InputError(f"model.name: say which network {model.weights} is of")
 
 
-def divisible(batch: int, devices: int) -> int:
-    """A batch of at least that size, the same number of images for each device."""
-    return -(-batch // devices) * devices
+def _crop(config: Config, photos: Photos, name: str, machine: Machine) -> int:
+    """The largest side that the photos have and that leaves time for the epochs.
 
-
-def _crop(
-    config: Config, photos: Photos, sides: dict[int, int], machine: Machine
-) -> int:
-    """The largest side that the photos have and that leaves time for the epochs."""
+    Or the only one that the network takes.
+    """
+    if name in FIXED_SIZES:
+        return FIXED_SIZES[name]
+    sides = _SIDES if name in _SMALL else _SIDES | _LARGE
     fits = [side for side in sides if side <= photos.side] or [min(sides)]
     paid = [s for s in fits if _scale(config, photos, s, machine) > ENOUGH]
     cheap = [side for side in fits if side <= SAME_COST_SIDE]
@@ -171,19 +170,21 @@ def _reasons(
     sizes, data, on_cpu = photos.sizes, config.data, machine.platform == "cpu"
     kind = "a CPU" if on_cpu else f"{machine.devices} x {machine.platform.upper()}"
     why = "fewer, the more photos there are" if on_cpu else "as usual, not measured"
-    given = [stage for stage in STAGES if f"{stage}.epochs" not in chosen]
-    some = len(given) < len(STAGES)
+    made = [name for name in STAGES if name != "backbone" or not config.model.weights]
+    given = [stage for stage in made if f"{stage}.epochs" not in chosen]
+    some = len(given) < len(made)
     epochs = " + ".join(
         f"{getattr(config, stage).epochs}{' (as set)' * (some and stage in given)}"
-        for stage in STAGES
+        for stage in made
     )
+    stages = ", ".join(made).replace("defense", "defend")
     return [
         f"photos: {sizes.train:,} train, {sizes.database:,} are the database, "
         f"{sizes.query:,} are queries; median short side {photos.side} pixels",
         f"network: {config.model.name} at {data.crop_size} pixels (stored at "
         f"{data.image_size}), from {config.model.weights or 'nothing'}: for {kind} and "
         "photos of that size and number",
-        f"training: {epochs} epochs (backbone, pretrain, defend), batches of "
+        f"training: {epochs} epochs ({stages}), batches of "
         f"{config.pretrain.batch_size}: {why if some else 'as set'}",
     ]
 

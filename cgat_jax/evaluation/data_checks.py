@@ -1,6 +1,5 @@
 """What is checked of a run's data before it is claimed, and what it is made of."""
 
-import hashlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from cgat_jax.data.dataset import Dataset
 from cgat_jax.errors import InputError, check_all
 from cgat_jax.evaluation import other_runs
 from cgat_jax.evaluation.references import attacked_rows, check_targets, needs_targets
+from cgat_jax.files.io import file_digest
 from cgat_jax.processes import from_first, together
 from cgat_jax.rng import device_stream
 from cgat_jax.training.finished import check_finished
@@ -86,6 +86,5 @@ def made_of(config: Config, dataset: Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {"data": dataset.digest.to_json()}
     path = weights_file(config)
     if path is not None and not config.pretrained:
-        with path.open("rb") as file:
-            found["weights"] = hashlib.file_digest(file, "sha256").hexdigest()
+        found["weights"] = file_digest(path)
     return found

@@ -86,9 +86,10 @@ class Encoder:
     ) -> Iterator[Batch]:
         """Those images, ``size`` at once or, for 0, as many as the settings say.
 
-        The images lie on all devices; indices and mask are of all rows, on the host.
+        Batches are padded to what the devices can share. The images lie on all devices;
+        indices and mask are of all rows, on the host.
         """
-        size = size or self.config.evaluate.batch_size
+        size = sharding.shared_rows(size or self.config.evaluate.batch_size)
         batches = eval_batches(
             self.dataset,
             positions,
@@ -113,9 +114,10 @@ class Encoder:
         arrays = checkpoint.digest_of(network) if jax.tree.leaves(network) else ""
         if arrays and not foreign:
             return arrays
-        positions = self.dataset.split.query[: self.config.evaluate.batch_size]
+        size = self.config.evaluate.batch_size  # as many on any number of devices
+        positions = self.dataset.split.query[:size]
         (batch,) = self.batches(positions, "look at the network")
-        pixels = sharding.whole_array(self.mesh, batch.images)
+        pixels = sharding.whole_array(self.mesh, batch.images)[:size]
         images = sharding.to_images(jnp.asarray(pixels))
         found = behavior_digest(lambda x: model.apply(*network, x)[0], images)
         return hashlib.sha256(f"{arrays} {found}".encode()).hexdigest()

@@ -3,15 +3,12 @@
 import copy
 from pathlib import Path
 
-import jax
-
 from cgat_jax.config import Config
 from cgat_jax.config.loading import override
 from cgat_jax.config.settings import settings
 from cgat_jax.evaluation.chosen import (
     check_named,
     crop_of,
-    divisible,
     open_settings,
     settled_before,
 )
@@ -76,6 +73,6 @@ def plausible(config: Config) -> Config:
     values["data.image_size"] = max(crop, data.image_size)
     for stage in (*STAGES, "evaluate"):
         values[f"{stage}.epochs"] = 1
-        values[f"{stage}.batch_size"] = divisible(32, jax.device_count())
+        values[f"{stage}.batch_size"] = 32
     override(filled, {key: values[key] for key in open_settings(config)})
     return filled

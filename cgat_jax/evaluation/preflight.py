@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from cgat_jax import sharding
 from cgat_jax.attacks import ATTACKS, BOUNDED_CODES, WORST_CASE, ordered_attacks
 from cgat_jax.config import Config
 from cgat_jax.config.settings import validate
@@ -23,11 +22,14 @@ from cgat_jax.rng import device_stream
 from cgat_jax.training.initial_state import (
     build_loss,
     build_network,
-    check_pretrained,
     check_weights,
     fresh_weights,
 )
-from cgat_jax.training.network_files import check_network, network_path
+from cgat_jax.training.network_files import (
+    check_network,
+    check_pretrained,
+    network_path,
+)
 from cgat_jax.training.optimizer import make_optimizer, make_schedule
 from cgat_jax.types import Bank
 
@@ -92,25 +94,17 @@ def _check_loss(config: Config) -> None:
 
 
 def _check_batch(config: Config, stage: str) -> None:
-    """Of a stage that runs here, images a step: for the devices, and for the loss."""
+    """Of a stage that runs here, images a step: enough for the loss."""
     settings = getattr(config, stage)
     given = config.model.weights if stage == "backbone" else ""
     if not settings.epochs or given or (config.pretrained and stage != "defense"):
         return
-    _check_devices(stage, settings.batch_size)
     smallest = build_loss(config).min_batch
     if stage != "backbone" and 0 < settings.batch_size < smallest:
         raise InputError(
             f"{config.loss.name} compares the images of a batch: set "
             f"{stage}.batch_size to at least {smallest}"
         )
-
-
-def _check_devices(section: str, batch_size: int) -> None:
-    try:
-        sharding.process_rows(batch_size)
-    except InputError as error:
-        raise InputError(f"{section}.{error}") from error
 
 
 def check_attacks(config: Config) -> None:
@@ -122,7 +116,6 @@ def check_attacks(config: Config) -> None:
     given = config.evaluate
     names = (*given.attack_list, *given.transfer_list)
     checks = [
-        partial(_check_devices, "evaluate", given.batch_size),
         partial(ordered_attacks, given.attack_list),
         partial(_check_transfer, config),
     ]

@@ -9,6 +9,7 @@ import numpy as np
 from cgat_jax.attacks import ATTACKS
 from cgat_jax.attacks.references import GENERATED, PROTOTYPE
 from cgat_jax.config import Config
+from cgat_jax.config.settings import config_digest
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.evaluation.attack_runner import AttackResult, EncodedNetwork
 from cgat_jax.evaluation.budgets import budget_of
@@ -23,7 +24,6 @@ from cgat_jax.evaluation.worst_case import (
     EnsembleResult,
 )
 from cgat_jax.retrieval import RetrievalScores, bootstrap_interval
-from cgat_jax.workdir import config_digest
 
 
 def describe(

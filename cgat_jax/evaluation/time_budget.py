@@ -6,10 +6,11 @@ was measured with the network ``small`` on two cores (2026-11-28): about the sam
 and 48 pixels, since little of the time at 32 is arithmetic.
 """
 
-from cgat_jax.config import Config, Defense
+from cgat_jax.config import Config
 from cgat_jax.evaluation.workload import (
     WORST_SHARE,
     Sizes,
+    defense_passes,
     measuring_passes,
     sanity_passes,
     sanity_queries,
@@ -31,6 +32,6 @@ def epoch_scale(config: Config, sizes: Sizes, side: int) -> float:
     named = 2 * measuring_passes(config, sizes)
     doubting = 2 * sanity_passes(config) * sanity_queries(config, sizes)
     left = (passes - doubting) / (1 + WORST_SHARE) - named
-    inner = 2 * Defense().steps + 6
-    each = 3 * (STAGES["backbone"] + STAGES["pretrain"]) + inner * STAGES["defense"]
+    before = STAGES["pretrain"] + (0 if config.model.weights else STAGES["backbone"])
+    each = 3 * before + defense_passes(config.defense) * STAGES["defense"]
     return min(max(left / (sizes.train * each), LEAST), MOST)

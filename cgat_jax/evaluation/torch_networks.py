@@ -1,6 +1,5 @@
 """Networks of PyTorch's files as networks of this package."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from cgat_jax.errors import ForeignFilesError, InputError
+from cgat_jax.files.io import file_digest
 from cgat_jax.models import make_model
 from cgat_jax.models.network_file import (
     SUFFIX,
@@ -109,8 +109,7 @@ def convert_weights(
         _check_head(source, found, params["head"])
     else:
         del params["head"]
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_digest(source)
     metadata = {"model": found.name, "source": source.name, _SOURCE_DIGEST: digest}
     if kept:
         sizes = {"image_size": image_size, "crop_size": crop_size}

@@ -1,4 +1,4 @@
-"""Options that the chosen loss or defense does not have: refused, as those of data are.
+"""Options that the chosen loss, defense or network does not have: refused.
 
 Else a run would be called by what it was not trained with.
 """
@@ -7,14 +7,15 @@ import dataclasses
 import inspect
 from typing import Any
 
-from cgat_jax.config import Config
+from cgat_jax.config import Config, Model
 from cgat_jax.defenses import DEFENSES
 from cgat_jax.errors import InputError
 from cgat_jax.losses import LOSSES
+from cgat_jax.models.resnet import LAYOUTS
 
 
 def check_options(config: Config) -> None:
-    """Finds that each option of loss and defense that was changed is used.
+    """Finds that each option of loss, defense and dropout that was changed is used.
 
     The inner attack's ball and steps and the weight of the adversarial term may stay in
     a configuration that defenses share, ``standard`` among them; a loss has the options
@@ -24,6 +25,10 @@ def check_options(config: Config) -> None:
         InputError: those that are not.
     """
     wrong = []
+    dropout = config.model.dropout
+    if config.model.name in LAYOUTS and dropout not in (0.0, Model().dropout):
+        name = config.model.name
+        wrong += [f"model.dropout={dropout} is not used by {name}: leave it out"]
     if config.loss.name in LOSSES and not config.pretrained:
         wrong += _left_out("loss", config.loss, _unused_of_loss(config.loss.name))
     if config.defense.name in DEFENSES and config.defense.epochs:

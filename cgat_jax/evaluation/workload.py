@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from cgat_jax.attacks import ATTACKS, WORST_CASE, ordered_attacks
 from cgat_jax.attacks.references import GENERATED
-from cgat_jax.config import Config
+from cgat_jax.config import Config, Defense
 from cgat_jax.evaluation import sanity_measures as sanity
 from cgat_jax.evaluation.budgets import budget_of
 from cgat_jax.evaluation.generators import generator_passes
@@ -33,11 +33,23 @@ class Sizes(NamedTuple):
     query: int
 
 
+def defense_passes(settings: Defense) -> int:
+    """Of a defense, an image and epoch: 2T + 6 with T inner steps, AWP's 6 in addition.
+
+    A step of ``standard`` is one of pretraining, 3.
+    """
+    if settings.name == "standard":
+        return 3
+    return 2 * settings.steps + 6 + (6 if settings.awp else 0)
+
+
 def training_passes(config: Config, train: int, *, pretrains: bool) -> int:
-    """Of pretraining and defense: 3 an image and epoch, 2T + 6 with T inner steps."""
-    inner = 2 * config.defense.steps + 6
-    pretraining = 3 * config.pretrain.epochs if pretrains else 0
-    return train * (pretraining + inner * config.defense.epochs)
+    """Of all stages, or of the defense alone: 3 an image and epoch before it."""
+    before = config.pretrain.epochs
+    if not config.model.weights:
+        before += config.backbone.epochs
+    passes = defense_passes(config.defense) * config.defense.epochs
+    return train * (passes + (3 * before if pretrains else 0))
 
 
 def measuring_passes(config: Config, sizes: Sizes) -> int:

@@ -20,6 +20,12 @@ SEAL = "sha256"
 _log = logging.getLogger(__name__)
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Has ``write(file)`` fill a file that then appears under ``path``, whole.
 

@@ -12,10 +12,10 @@ from cgat_jax.models.layers.blocks import Initializer
 from cgat_jax.models.medium import Medium
 from cgat_jax.models.resnet import LAYOUTS, ResNet
 from cgat_jax.models.small import Small
-from cgat_jax.models.vgg import DEPTHS, VGG
+from cgat_jax.models.vgg import DEPTHS, IMAGE_SIZE, VGG
 from cgat_jax.types import HashModel
 
-__all__ = ["BACKBONES", "DTYPES", "make_model"]
+__all__ = ["BACKBONES", "DTYPES", "FIXED_SIZES", "make_model"]
 
 BACKBONES = {
     "alexnet": AlexNet,
@@ -25,6 +25,11 @@ BACKBONES = {
     "small": Small,
     "medium": Medium,
 }
+FIXED_SIZES = {
+    name: IMAGE_SIZE
+    for name in ("alexnet", *DEPTHS, *(f"{name}_bn" for name in DEPTHS))
+}
+"""The side in pixels of networks that take no other."""
 DTYPES = ("float32", "bfloat16")
 
 

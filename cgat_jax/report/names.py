@@ -6,9 +6,15 @@ from typing import Any
 DASH = "\N{EN DASH}"
 GIVEN = "given"
 """What a record calls the parts of a network that it was given, not told of."""
+UNDEFENDED = {
+    "none": "undefended network",
+    "standard": "undefended network that was trained on",
+}
+"""What a sentence calls networks that nothing defends."""
 DEFENSES = {
     GIVEN: "given network",
     "none": "undefended",
+    "standard": "undefended, trained on",
     "atrdh": "ATRDH",
     "at_self": "AT-self",
     "saat": "SAAT",

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from cgat_jax.attacks import ATTACKS
+from cgat_jax.data.sources.known import KNOWN
 from cgat_jax.report import names
 from cgat_jax.report.cells import ReportCell
 from cgat_jax.report.records import Record
@@ -106,7 +108,24 @@ def unlike(cell: ReportCell) -> list[str]:
         notes.append("ours leaves out queries that share no label with the database")
     if attacked and total and attacked < total:
         notes.append(f"ours uses the first {attacked:,} of {total:,} queries")
-    return notes
+    steps = (record.get("attack_settings") or {}).get("steps")
+    theirs = ATTACKS[cell.attack].budget.steps if cell.attack in ATTACKS else None
+    if steps is not None and steps != theirs:
+        notes.append(f"ours has {steps} iterations, the paper's {theirs}")
+    return notes + _other_sizes(record)
+
+
+def _other_sizes(record: Record) -> list[str]:
+    """Where queries, database or training images are not as many as the paper has."""
+    known = KNOWN.get(record.get("dataset"))
+    if known is None:
+        return []
+    keys = ("num_queries", "num_database", "num_train")
+    ours = [record.get(key) for key in keys]
+    if None in ours or tuple(ours) == known.paper:
+        return []
+    shown, theirs = (" / ".join(f"{n:,}" for n in s) for s in (ours, known.paper))
+    return [f"ours has {shown} queries / database / training, the paper {theirs}"]
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 import io
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 from xml.sax.saxutils import escape
@@ -10,8 +11,11 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 SIZE = (5.2, 3.7)  # inches: legible when a phone shows it 360 pixels wide
+_BESIDE, _WIDEST = 30, 62  # letters of a label beside the axes, and below them
+_LINE_HEIGHT = 0.2  # inches
 # Okabe and Ito's colors, told apart by color-blind readers too, darkened to stand out
 # from a light page; DARK has the partner of each for a dark one, and VARIABLES what
 # both are called in the style of a page.
@@ -111,10 +115,21 @@ def draw(chart: Chart) -> str:
             _set_ticks(axes, chart.ticks)
         shown = (line for line in axes.lines if not line.get_label().startswith("_"))
         handles = sorted(shown, key=lambda line: -np.mean(line.get_ydata()))
-        figure.legend(handles=handles, loc="outside right upper")
+        _add_legend(figure, handles)
         labels = ", ".join(line.label for line in chart.lines)
         text = f"{chart.title}: {chart.y_label} by {chart.x_label}; {labels}"
         return svg(figure, text)
+
+
+def _add_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """Beside the axes, or below them where labels would leave no room."""
+    labels = [textwrap.fill(line.get_label(), _WIDEST) for line in handles]
+    if max(map(len, labels), default=0) <= _BESIDE:
+        figure.legend(handles, labels, loc="outside right upper")
+        return
+    lines = sum(label.count("\n") + 1 for label in labels)
+    figure.set_figheight(SIZE[1] + _LINE_HEIGHT * lines)
+    figure.legend(handles, labels, loc="outside lower left")
 
 
 def svg(figure: Figure, title: str) -> str:

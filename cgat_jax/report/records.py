@@ -204,9 +204,12 @@ def _missing(run: Run) -> list[str]:
         missing.append("config.json: settings unknown")
     if not (folder / "results.json").is_file():
         missing.append("results.json: evaluation not finished")
+    stages = ["defend"] if setting(config, "pretrained") else list(STAGES)
+    if setting(config, "model.weights"):  # in place of a backbone of its own
+        stages = [stage for stage in stages if stage != "backbone"]
     missing += [
         f"{stage}/metrics.jsonl: no training curve of this stage"
-        for stage in (["defend"] if setting(config, "pretrained") else STAGES)
+        for stage in stages
         if setting(config, f"{STAGES[stage]}.epochs", 0) and stage not in run.metrics
     ]
     measured = {(record["defense"], record["attack"]) for record in run.records}

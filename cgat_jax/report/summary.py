@@ -69,9 +69,9 @@ def strongest(cells: Sequence[ReportCell], network: str) -> ReportCell | None:
 def network_words(cells: Sequence[ReportCell], network: str) -> str:
     """A network in a sentence."""
     defense = next(cell.defense for cell in cells if cell.network == network)
-    if defense in ("none", names.GIVEN):
+    if defense in (*names.UNDEFENDED, names.GIVEN):
         first, *rest = network.split(" (", 1)
-        kind = "undefended network" if defense == "none" else first
+        kind = names.UNDEFENDED.get(defense, first)
         return " (".join([f"the {kind}", *rest])
     return f"the network defended with {network}"
 
@@ -82,7 +82,7 @@ def _networks(cells: Sequence[ReportCell]) -> list[str]:
 
 def _worst_first(cells: Sequence[ReportCell]) -> list[str]:
     """Defended networks by their margin over chance, undefended ones last."""
-    plain = {cell.network for cell in cells if cell.defense == "none"}
+    plain = {cell.network for cell in cells if cell.defense in names.UNDEFENDED}
     worst = {network: strongest(cells, network) for network in _networks(cells)}
     margins = {n: cell.map - cell.chance if cell else 1.0 for n, cell in worst.items()}
     return sorted(margins, key=lambda network: (network in plain, margins[network]))
@@ -97,7 +97,7 @@ def _robustness(cells: Sequence[ReportCell], network: str) -> str:
     value, chance = _tenth(worst.map), _tenth(worst.chance)
     clean = _cell(cells, network, "clean")
     start = "" if clean is None else f" from {_tenth(clean.map):.1f}%"
-    if worst.defense != "none" and value > chance:
+    if worst.defense not in names.UNDEFENDED and value > chance:
         change = f"keeps a MAP of {value:.1f}%"
         start = "" if clean is None else f" (clean: {_tenth(clean.map):.1f}%)"
         change += start
@@ -133,7 +133,7 @@ def _price(cells: Sequence[ReportCell]) -> list[str]:
     sentences = []
     for cell in cells:
         base = _undefended(cells, cell)
-        if base is None or cell.attack != "clean" or cell.defense == "none":
+        if base is None or cell.attack != "clean" or cell.defense in names.UNDEFENDED:
             continue
         before, after = _tenth(base.map), _tenth(cell.map)
         points = f"{abs(after - before):.1f} points of MAP"

@@ -6,6 +6,7 @@ from cgat_jax.config import Config
 from cgat_jax.errors import InputError
 from cgat_jax.report.records import Run, read_run
 from cgat_jax.reproduction.study import Study, StudyRun, config_of, other_settings
+from cgat_jax.training.initial_state import has_weights_of
 from cgat_jax.workdir import remembered
 
 
@@ -26,10 +27,11 @@ def is_done(study: Study, cell: StudyRun, root: Path) -> bool:
         same = _defends(folder, root / cell.pretrained) if cell.pretrained else True
     except InputError:
         return False
+    changed = other_settings(found.config, study, dict(cell.overrides), cell.seed)
     attacks = {record["attack"] for record in found.records}
     return (
         same
-        and not other_settings(found.config, study, dict(cell.overrides), cell.seed)
+        and all(has_weights_of(folder, change) for change in changed)
         and attacks >= {"clean", *wanted.evaluate.attack_list}
         and _has_transfers(found, wanted, is_defense=bool(cell.pretrained))
         and _has_sanity(found, wanted.evaluate.sanity_queries)

@@ -1,7 +1,6 @@
 """A study: a table whose cells are runs that differ in a few settings."""
 
 import dataclasses
-import json
 import re
 import sys
 from collections.abc import Mapping
@@ -12,9 +11,7 @@ from cgat_jax.config import Config
 from cgat_jax.config.loading import find_file, load_config, override
 from cgat_jax.config.settings import (
     Change,
-    changed_settings,
-    free_settings,
-    to_json,
+    deciding_changes,
     validate,
 )
 from cgat_jax.errors import InputError, nearest
@@ -121,9 +118,8 @@ def other_settings(
     """
     wanted = config_of(study, overrides)
     wanted.seed = seed
-    free = free_settings() | {"pretrained"}
-    changes = changed_settings(found, json.loads(to_json(wanted)))
-    return [change for change in changes if change.key not in free]
+    changes = deciding_changes(found, wanted)
+    return [change for change in changes if change.key != "pretrained"]
 
 
 def check_study(study: Study) -> None:

@@ -5,12 +5,11 @@ then, such as no memory or a folder that is not there, is no damage of them.
 """
 
 import errno
-import hashlib
 from pathlib import Path
 
 from cgat_jax import processes
 from cgat_jax.errors import DamagedFileError, ToldElsewhere, is_out_of_memory
-from cgat_jax.files.io import read_sealed, write_sealed
+from cgat_jax.files.io import file_digest, read_sealed, write_sealed
 
 _FILES = "files.json"  # in a checkpoint
 # Of the system's errors, those of files that are absent or of another kind.
@@ -72,8 +71,6 @@ def _digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a checkpoint, by its path under the folder."""
     found = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        found[path.relative_to(folder).as_posix()] = digest
+        found[path.relative_to(folder).as_posix()] = file_digest(path)
     found.pop(_FILES, None)
     return found

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import inspect
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,10 +13,10 @@ from jax.sharding import Mesh
 
 from cgat_jax import sharding
 from cgat_jax.config import Config
-from cgat_jax.config.settings import changed_settings, to_json
+from cgat_jax.config.settings import Change, is_moved_file
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.errors import DamagedFileError, InputError, lookup
-from cgat_jax.files.io import read_sealed, set_aside
+from cgat_jax.files.io import file_digest, set_aside
 from cgat_jax.losses import LOSSES, make_loss
 from cgat_jax.models import make_model
 from cgat_jax.models.torch_import.weights import SOURCES
@@ -31,12 +30,7 @@ from cgat_jax.models.weights import (
 from cgat_jax.rng import device_stream
 from cgat_jax.training.loop import batches_of, epoch_steps
 from cgat_jax.types import Bank, HashLoss, HashModel, PyTree, TrainState
-from cgat_jax.workdir import (
-    CONFIG_FILE,
-    remember_network,
-    remembered,
-    shares_pretraining,
-)
+from cgat_jax.workdir import remember_network, remembered
 
 BACKBONE_FILE = "backbone.safetensors"
 
@@ -102,33 +96,6 @@ def _advice(name: str) -> str:
     )
 
 
-def check_pretrained(config: Config) -> None:
-    """Whether the run whose network is defended had the same settings.
-
-    Raises:
-        InputError: it had others; the message lists them.
-    """
-    folder = Path(config.pretrained)
-    if not (folder / CONFIG_FILE).is_file():
-        raise InputError(
-            f"pretrained: {folder / CONFIG_FILE} does not exist; give a run's workdir "
-            "or a network.safetensors"
-        )
-    old, new = read_sealed(folder / CONFIG_FILE), json.loads(to_json(config))
-    if old.get("pretrained"):
-        raise InputError(f"pretrained: {folder} has no pretrained network itself")
-    different = [
-        str(change)
-        for change in changed_settings(old, new)
-        if shares_pretraining(change.key)
-    ]
-    if different:
-        raise InputError(
-            f"pretrained: {folder} was trained with other settings "
-            f"({'; '.join(different)})"
-        )
-
-
 def first_weights(
     model: HashModel, config: Config, workdir: Path | None
 ) -> tuple[PyTree, PyTree]:
@@ -166,6 +133,14 @@ def save_backbone(workdir: Path, network: tuple[PyTree, PyTree]) -> None:
     path = workdir / BACKBONE_FILE
     save_weights(path, *network)
     remember_network(workdir, "backbone", read_metadata(path)["sha256"])
+
+
+def has_weights_of(workdir: Path, change: Change) -> bool:
+    """Whether a change names, at another place, what a run noted that it began with."""
+    path = Path(str(change.new))
+    if not is_moved_file(change) or not path.is_file():
+        return False
+    return remembered(workdir, "weights") == file_digest(path)
 
 
 def weights_file(config: Config) -> Path | None:

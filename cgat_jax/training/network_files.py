@@ -13,7 +13,7 @@ from cgat_jax.config import Config
 from cgat_jax.config.settings import Change, changed_settings, to_json
 from cgat_jax.data.dataset import Dataset
 from cgat_jax.errors import InputError
-from cgat_jax.files.io import remove_partials, set_aside
+from cgat_jax.files.io import read_sealed, remove_partials, set_aside
 from cgat_jax.models.network_file import (
     NETWORK_FILE,
     SUFFIX,
@@ -26,9 +26,9 @@ from cgat_jax.models.network_file import (
 from cgat_jax.processes import from_first
 from cgat_jax.rng import device_stream
 from cgat_jax.training.checkpoint import digest_of
-from cgat_jax.training.initial_state import build_loss, empty_bank
+from cgat_jax.training.initial_state import build_loss, empty_bank, has_weights_of
 from cgat_jax.types import PyTree, TrainState
-from cgat_jax.workdir import CONFIG_FILE
+from cgat_jax.workdir import CONFIG_FILE, shares_pretraining
 
 Network = tuple[PyTree, PyTree]
 Keep = Callable[[str, Network, TrainState], None]
@@ -208,3 +208,32 @@ def state_from_file(path: Path, config: Config, dataset: Dataset) -> TrainState:
         bank=bank,
         opt_state=(),
     )
+
+
+def check_pretrained(config: Config) -> None:
+    """Whether the run whose network is defended had the same settings.
+
+    Weights in a file are compared by what it holds, wherever it lies.
+
+    Raises:
+        InputError: it had others; the message lists them.
+    """
+    folder = Path(config.pretrained)
+    if not (folder / CONFIG_FILE).is_file():
+        raise InputError(
+            f"pretrained: {folder / CONFIG_FILE} does not exist; give a run's workdir "
+            "or a network.safetensors"
+        )
+    old, new = read_sealed(folder / CONFIG_FILE), json.loads(to_json(config))
+    if old.get("pretrained"):
+        raise InputError(f"pretrained: {folder} has no pretrained network itself")
+    different = [
+        str(change)
+        for change in changed_settings(old, new)
+        if shares_pretraining(change.key) and not has_weights_of(folder, change)
+    ]
+    if different:
+        raise InputError(
+            f"pretrained: {folder} was trained with other settings "
+            f"({'; '.join(different)})"
+        )

@@ -209,9 +209,9 @@ def test_files_of_two_parts_that_changed_places_are_noticed(tmp_path, monkeypatc
 
 def test_images_of_another_preparation_are_noticed(tmp_path, monkeypatch):
     """Of the same names and labels; a whole file, each of whose records is sound."""
-    read, digest_file = [], manifest.digest_file
+    read, file_digest = [], manifest.file_digest
     monkeypatch.setattr(
-        manifest, "digest_file", lambda path: read.append(path) or digest_file(path)
+        manifest, "file_digest", lambda path: read.append(path) or file_digest(path)
     )
     settings, files = Data(name="lists", image_size=8), []
     for name in ("a", "b"):

@@ -69,7 +69,32 @@ def test_a_gpu_gets_a_larger_network_for_large_photos():
     assert (large.model.name, large.data.crop_size) == ("resnet18", 224)
     assert chosen_for(of(2_700, 32), GPU).model.name == "small"
     six = chosen_for(of(2_700, 32), Machine("gpu", 6))
-    assert (six.pretrain.batch_size, six.evaluate.batch_size) == (66, 102)
+    assert six == chosen_for(of(2_700, 32), GPU)  # whose numbers can be compared
+
+
+@pytest.mark.parametrize("name", ["vgg11", "alexnet", "vgg16_bn"])
+@pytest.mark.parametrize("side", [32, 150, 400])
+def test_networks_of_one_size_get_it_on_any_machine(name, side):
+    for machine in (CPU, GPU):
+        data = chosen_for(of(900, side), machine, **{"model.name": name}).data
+        assert (data.crop_size, data.image_size) == (224, 256)
+
+
+@pytest.mark.parametrize("name", ["medium", "resnet18"])
+def test_small_photos_are_not_enlarged_for_networks_of_any_size(name):
+    given = {"model.name": name}
+    assert chosen_for(of(900, 32), GPU, **given).data.crop_size == 32
+    assert chosen_for(of(900, 32), CPU, **given).data.crop_size == 32
+
+
+def test_a_backbone_that_is_given_takes_no_time_and_is_not_told():
+    packed = {"model.name": "small", "model.weights": "packed"}
+    config, own = (chosen_for(of(5_000, 32), **g) for g in (packed, {}))
+    assert config.pretrain.epochs > own.pretrain.epochs
+    photos_config = photos.get_config()
+    override(photos_config, packed)
+    told = chosen.choose(photos_config, of(900, 32), CPU)[1][-1]
+    assert told.startswith("training: 30 + 15 epochs (pretrain, defend)")
 
 
 def test_what_is_given_stays():

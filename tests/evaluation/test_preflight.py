@@ -1,5 +1,7 @@
 """Settings that cannot do what they say are refused before anything is trained."""
 
+import contextlib
+
 import jax
 import pytest
 
@@ -74,15 +76,20 @@ def test_an_option_of_before_stays_with_its_run_and_its_network(tmp_path):
         check_options(config)
 
 
-def test_batches_that_devices_cannot_share_are_named_where_the_stage_runs(monkeypatch):
+def test_any_number_of_devices_goes_on_with_a_run(monkeypatch):
+    """Batches of 16 are padded on six of them."""
     monkeypatch.setattr(jax, "device_count", lambda: 6)
+    check_settings(tiny_config.get_config())
+
+
+@pytest.mark.parametrize("dropout, refused", [(0.9, True), (0.5, False), (0.0, False)])
+def test_dropout_is_refused_where_the_network_has_none(dropout, refused):
     config = tiny_config.get_config()
-    with pytest.raises(InputError) as error:
-        check_settings(config)
-    for key in ("backbone", "pretrain", "defense", "evaluate"):
-        text = f"{key}.batch_size 16 is not a multiple of the 6 devices"
-        assert text in str(error.value)
-    for section in (config.pretrain, config.defense, config.evaluate):
-        section.batch_size = 18
-    config.model.weights = "random"  # so that the backbone's stage does not run
-    check_settings(config)
+    config.model.name, config.model.dropout = "resnet18", dropout
+    where = (
+        pytest.raises(InputError, match="model.dropout=0.9 is not used by resnet18")
+        if refused
+        else contextlib.nullcontext()
+    )
+    with where:
+        check_options(config)

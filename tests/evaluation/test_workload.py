@@ -37,6 +37,14 @@ def test_passes_by_hand(config):
     """30 an image of pretraining, 20 an epoch of defense; 2 x 100 and 5,000 queries."""
     assert training_passes(config, 2_000, pretrains=True) == 2_000 * (30 + 80)
     assert training_passes(config, 2_000, pretrains=False) == 2_000 * 80
+    config.backbone.epochs = 2  # which weights take the place of
+    assert training_passes(config, 2_000, pretrains=True) == 2_000 * (6 + 30 + 80)
+    config.model.weights = "packed"
+    assert training_passes(config, 2_000, pretrains=True) == 2_000 * (30 + 80)
+    config.defense.awp = 0.005  # two more gradients of the weights, of both batches
+    assert training_passes(config, 2_000, pretrains=False) == 2_000 * 104
+    config.defense = Defense(name="standard", epochs=4)
+    assert training_passes(config, 2_000, pretrains=False) == 2_000 * 12
     assert measuring_passes(config, SIZES) == 5_500 + 500 * (200 + 5_000)
     assert attack_passes("noise", config) == 1
     assert attack_passes("worst_case", config) == 4 * 200 + 1_000 + 4 * 2 * 200

@@ -354,7 +354,12 @@ def test_the_program_converts_and_the_network_takes_it(write, tmp_path, rng, cap
 @pytest.mark.parametrize(
     "change, options, message",
     [
-        ({"fc.bias": None}, {}, "resnet18 has 'fc.bias', the file has not"),
+        (
+            {"fc.bias": None, "fc.weight": None},
+            {},
+            "resnet18 has 'fc.bias', the file has not",
+        ),
+        ({"fc.weight": np.float32(1)}, {"model": "resnet18"}, "'fc.weight'"),
         ({"bn1.weight": np.ones(5, "f4")}, {}, r"'bn1.weight' is \(64,\).*got \(5,\)"),
         ({"bn1.weight": np.full(64, np.inf)}, {}, "'bn1.weight'.*not finite"),
         ({}, {"model": "resnet34"}, "resnet34: entry 'layer1.2.bn1.bias' is missing"),

@@ -169,6 +169,21 @@ def test_what_does_not_fit_is_named(change, message):
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "name, head", [("resnet18", "fc"), ("alexnet", "classifier.6")]
+)
+def test_a_head_without_biases_may_have_torchvisions_name(name, head):
+    state = state_of(name)
+    del state[f"{head}.bias"]
+    found = recognize_network(state)
+    assert (found.name, found.head, found.outputs) == (name, head, BITS)
+
+
+def test_a_head_that_is_one_number_has_no_outputs():
+    state = state_of("resnet18") | {"fc.weight": np.float32(1)}
+    assert recognize_network(state, name="resnet18").outputs == 0
+
+
 def test_what_is_missing_is_named():
     state = hashing()
     del state["hash.weight"], state["hash.bias"]

@@ -57,6 +57,21 @@ def test_a_legend_lists_lines_as_they_lie():
     assert sorted(order, key=lambda word: text.index(f">{word}<")) == order
 
 
+def test_labels_too_long_to_stand_beside_a_chart_stand_below_it():
+    """Else matplotlib warns, which fails here, that nothing is left of the chart."""
+    what = "CgAT (epochs 16, learning_rate 0.05, schedule cosine, weight 2, steps 3)"
+    heights = []
+    for label in ("CgAT", what, what * 2):
+        text = draw(Chart("a", "x", "y", (Line(label, 0, [1, 2], ([1, 2],)),), 0, None))
+        width, height = re.search(
+            'width="([0-9.]+)pt" height="([0-9.]+)pt"', text
+        ).groups()
+        assert float(width) == pytest.approx(5.2 * 72, abs=0.1)
+        heights.append(float(height))
+        assert all(word in text.split("</title>")[1] for word in label.split())
+    assert heights == sorted({*heights})
+
+
 def test_on_a_page_a_figure_has_the_colors_of_the_page():
     lines = tuple(Line(f"{n}", n, [1, 2], ([1, n],)) for n in range(len(LINES)))
     text = for_page(draw(Chart("A", "x", "y", lines, 0.5, None)), "one")

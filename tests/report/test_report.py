@@ -161,6 +161,15 @@ def test_partial_workdir_says_what_is_missing(tmp_path, no_drawing, removed, sai
     assert "41.02" in text
 
 
+@pytest.mark.parametrize(("weights", "missed"), [("", True), ("packed", False)])
+def test_a_backbone_that_was_given_is_not_missed(tmp_path, no_drawing, weights, missed):
+    path = write_workdir(tmp_path / "run", gallery=False)
+    config = json.loads((path / "config.json").read_text())
+    config["backbone"]["epochs"], config["model"]["weights"] = 3, weights
+    (path / "config.json").write_text(json.dumps(config))
+    assert ("backbone/metrics.jsonl" in write_report(path).read_text()) == missed
+
+
 def test_training_alone_is_reported(tmp_path, no_drawing):
     path = write_workdir(tmp_path / "run")
     shutil.rmtree(path / "evaluate")

@@ -119,7 +119,9 @@ def test_paper_values(dataset, backbone, defense, attack, expected):
 
 
 def test_difference_is_that_of_the_printed_numbers():
-    table = paper_table(group(records(dataset="coco", backbone="vgg11")))
+    sizes = {"num_queries": 5_000, "num_database": 117_218, "num_train": 10_000}
+    told = {"dataset": "coco", "backbone": "vgg11"} | sizes
+    table = paper_table(group(records(**told, num_attacked=5_000)))
     printed = ["CgAT", "CgAT's attack", "34.15", "41.02", "+6.87", "35.91"]
     assert table.iloc[-1].tolist() == printed
     assert table.columns[-1] == "chance"  # no note
@@ -129,10 +131,19 @@ def test_difference_is_that_of_the_printed_numbers():
 def test_comparison_says_what_is_unlike_the_paper():
     record = {**records()[2], "dataset": "coco", "backbone": "vgg11"}
     record |= {"attack": "tha", "map_at": 1000, "budget": 4 / 255, "num_attacked": 64}
-    record["attack_settings"] = {"steps": 100, "rounded": "8 bits"}
+    record["attack_settings"] = {"steps": 7, "rounded": "8 bits"}
     (note,) = paper_table(group([record]))["note"]
     for part in ("43.88", "MAP@1000", "4/255", "first 64 of 500", "rounded to 8 bits"):
         assert part in note
+    assert "ours has 7 iterations, the paper's 100" in note
+    assert "500 / 8,000 / 4,000 queries / database / training, the paper 5,000" in note
+
+
+def test_the_twin_without_a_defense_is_called_undefended():
+    twin = [r | {"defense": "standard"} for r in records() if r["defense"] == "cgat"]
+    told = " ".join(findings(group([*records()[:3], *twin])))
+    assert "the undefended network that was trained on" in told
+    assert "defended with" not in told and "costs" not in told
 
 
 def test_findings_lead_with_robustness_and_name_the_price():

@@ -5,7 +5,10 @@ import dataclasses
 import jax.numpy as jnp
 import pytest
 
+from cgat_jax import workdir
 from cgat_jax.config import Config, Loss, Model
+from cgat_jax.errors import InputError
+from cgat_jax.files.io import file_digest
 from cgat_jax.losses import LOSSES
 from cgat_jax.models.torch_import.weights import SOURCES
 from cgat_jax.models.weights import save_weights
@@ -14,7 +17,9 @@ from cgat_jax.training.initial_state import (
     build_network,
     check_weights,
 )
+from cgat_jax.training.network_files import check_pretrained
 from experiments.configs import coco, coco_atrdh, coco_atrdh_matched, coco_saat
+from tests import tiny_config
 
 
 def check(config: Config):
@@ -74,3 +79,20 @@ def test_every_loss_is_built_from_the_settings(name):
     loss = Loss(name=name, redraw=True, eta=0.5, quantization=0.05)
     config = dataclasses.replace(Config(), loss=loss)
     assert callable(build_loss(config).apply)
+
+
+def test_weights_of_the_pretrained_run_may_lie_elsewhere(tmp_path):
+    """Their contents are compared, not their names."""
+    theirs, moved = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    theirs.write_bytes(b"weights")
+    config, folder = tiny_config.get_config(), tmp_path / "run"
+    config.model.weights = str(theirs)
+    workdir.claim_workdir(folder)
+    made_of = {"data": {"whole": "1"}, "weights": file_digest(theirs)}
+    workdir.remember(folder, config, made_of)
+    theirs.rename(moved)
+    config.model.weights, config.pretrained = str(moved), str(folder)
+    check_pretrained(config)
+    moved.write_bytes(b"others")
+    with pytest.raises(InputError, match="other settings .model.weights: .*a.safetens"):
+        check_pretrained(config)

@@ -14,12 +14,11 @@ import numpy as np
 from cgat_jax.data.dataset import DataError
 from cgat_jax.data.images import STORAGE
 from cgat_jax.data.prepare.arrays import load_arrays, save_arrays, seal_of_arrays
-from cgat_jax.data.prepare.shards import digest_file
 from cgat_jax.data.prepare.storage import Built
 from cgat_jax.data.sources.source_index import SourceIndex
 from cgat_jax.errors import DamagedFileError, InputError
 from cgat_jax.files.arrays import digest_of, load_array, save_array
-from cgat_jax.files.io import read_sealed, write_sealed
+from cgat_jax.files.io import file_digest, read_sealed, write_sealed
 from cgat_jax.files.ownership import kind_of
 
 FORMAT, READABLE = 2, (1, 2)
@@ -181,7 +180,7 @@ def check_files(root: Path, manifest: Manifest, suffix: str = "") -> list[str]:
         path = root / IMAGES / name
         if name.endswith(suffix):
             try:
-                if digest_file(path) != digest:
+                if file_digest(path) != digest:
                     lines.append(f"{path}: not as it was written")
             except OSError as error:
                 lines.append(f"{path}: {error.strerror or error}")

@@ -26,12 +26,17 @@ from cgat_jax.data.prepare.provenance import (
     fingerprint_of,
     remember,
 )
-from cgat_jax.data.prepare.shards import digest_file
 from cgat_jax.data.prepare.storage import Built
 from cgat_jax.data.sources.source_file import SourceFile, some
 from cgat_jax.data.sources.source_index import SourceIndex, list_source
 from cgat_jax.errors import ForeignFilesError, InputError
-from cgat_jax.files.io import read_sealed, remove_partials, write_sealed, write_text
+from cgat_jax.files.io import (
+    file_digest,
+    read_sealed,
+    remove_partials,
+    write_sealed,
+    write_text,
+)
 from cgat_jax.files.locks import locked
 from cgat_jax.files.ownership import (
     MARK,
@@ -189,4 +194,4 @@ def _is_plain(folder: Path) -> bool:
 
 def _is_ours(path: Path, ours: dict[str, str]) -> bool:
     plain = path.is_file() and not path.is_symlink()
-    return plain and path.name in ours and digest_file(path) == ours[path.name]
+    return plain and path.name in ours and file_digest(path) == ours[path.name]

@@ -10,7 +10,7 @@ import PIL
 from cgat_jax.data.images import STORAGE
 from cgat_jax.data.sources.source_file import fingerprint
 from cgat_jax.data.sources.source_index import SourceIndex
-from cgat_jax.files.io import read_sealed, write_sealed
+from cgat_jax.files.io import file_digest, read_sealed, write_sealed
 
 _MOST_IMAGES = 1024
 _MOST_BYTES = 500 * 10**6
@@ -54,7 +54,7 @@ def is_complete(folder: Path, part: Shard) -> bool:
         if not len(found["contents"]) == len(found["sizes"]) == count:
             return False
         return found["inputs"] == part.inputs and all(
-            digest_file(folder / name) == digest
+            file_digest(folder / name) == digest
             for name, digest in found["files"].items()
         )
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
@@ -79,7 +79,7 @@ def write_marker(
         "num_bytes": num_bytes,
         "contents": [content for content, _ in images],
         "sizes": [size for _, size in images],
-        "files": {str(path.relative_to(folder)): digest_file(path) for path in files},
+        "files": {str(path.relative_to(folder)): file_digest(path) for path in files},
     }
     write_sealed(folder / f"{part.name}.json", content)
 
@@ -87,12 +87,6 @@ def write_marker(
 def read_marker(folder: Path, part: Shard) -> dict[str, Any]:
     """What ``write_marker`` wrote; an OSError or ValueError if it did not."""
     return read_sealed(folder / f"{part.name}.json")
-
-
-def digest_file(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _inputs(listing: SourceIndex, start: int, stop: int, image_size: int) -> str:

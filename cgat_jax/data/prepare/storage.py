@@ -19,8 +19,9 @@ from absl import logging
 from tensorflow_datasets.core.writer import ExampleWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
-from cgat_jax.data.prepare.shards import Shard, digest_file, read_marker
+from cgat_jax.data.prepare.shards import Shard, read_marker
 from cgat_jax.data.sources.source_index import SourceIndex
+from cgat_jax.files.io import file_digest
 
 _VERSION = "1.0.0"
 
@@ -117,7 +118,7 @@ def assemble(listing: SourceIndex, parts: list[Shard], folder: Path) -> Built:
             description=f"Prepared from {listing.name}.",
             disable_shuffling=True,
         )
-    files |= {path.name: digest_file(path) for path in together.glob("*.json")}
+    files |= {path.name: file_digest(path) for path in together.glob("*.json")}
     shape = (len(listing.image_ids), 2)
     return Built(
         folder=together,

@@ -66,11 +66,11 @@ def recognize_network(
         ValueError: something is left over, missing or of another shape; names it.
     """
     arrays = _without(arrays, leave_out)
-    if any(arrays.keys() <= torch_names(known).keys() for known in SOURCES):
+    if _has_torchvisions_names(arrays):
         name = name or recognize(arrays)
         head = list(torch_names(name))[-1].rpartition(".")[0]
-        outputs = len(arrays.get(f"{head}.weight", ()))
-        return Recognized(name=name, arrays=arrays, head=head, outputs=outputs)
+        outputs = np.shape(arrays.get(f"{head}.weight", ()))[:1]
+        return Recognized(name=name, arrays=arrays, head=head, outputs=sum(outputs))
     layers = _layers(arrays)
     wrong = []
     for as_it_is in (True, False):
@@ -81,6 +81,16 @@ def recognize_network(
             except _Mismatch as error:
                 wrong.append(error)
     raise ValueError(str(max(wrong, key=lambda error: error.agreeing)))
+
+
+def _has_torchvisions_names(arrays: dict[str, np.ndarray]) -> bool:
+    """Whether they are a network's there, or some of them: but for a head's bias.
+
+    Which may lack: then the network is found by its tensors.
+    """
+    names = [list(torch_names(name)) for name in SOURCES]
+    holding = [set(every) for every in names if arrays.keys() <= set(every)]
+    return bool(holding) and all(set(every[:-1]) != arrays.keys() for every in names)
 
 
 class _Mismatch(Exception):
