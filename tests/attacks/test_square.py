@@ -67,6 +67,57 @@ def test_more_queries_never_raise_the_objective_and_many_lower_it(problem):
     assert (agreement(long) < agreement(images)).all()
 
 
+def _queried(problem, budget):
+    """The result, and the images that were asked for, in order."""
+    encode, *rest = problem
+    seen = {}
+
+    def keep(number, x):
+        seen[int(number)] = np.array(x)
+
+    def recorded(x, iteration):
+        jax.debug.callback(keep, iteration, x)
+        return encode(x, iteration)
+
+    found = square(budget)(recorded, *rest)
+    jax.effects_barrier()
+    assert sorted(seen) == list(range(budget.steps))
+    return np.array(found), [seen[number] for number in range(budget.steps)]
+
+
+def _is_a_square(change, side):
+    """Whether what changed lies in a square, with one sign a channel."""
+    rows, columns, _ = np.nonzero(change)
+    signs = [set(np.sign(part[part != 0])) for part in np.moveaxis(change, 2, 0)]
+    spans = [np.ptp(places) + 1 for places in (rows, columns) if len(places)]
+    return all(span <= side for span in spans) and max(map(len, signs)) <= 1
+
+
+def test_each_query_is_a_square_on_the_lowest_before_it_and_the_lowest_is_kept(problem):
+    """Algorithm 1 by loops over the images that were asked for."""
+    encode, *rest = problem
+    images, references = map(np.asarray, rest[:2])
+    budget = Budget(steps=60, epsilon=0.05)
+    found, queries = _queried(problem, budget)
+    codes = [np.tanh(np.asarray(encode(x, 0))) for x in queries]
+    values = [(code * references).mean(axis=1) for code in codes]
+    stripes = np.sign(queries[0] - images)
+    assert (stripes == stripes[:, :1]).all() and len(np.unique(stripes)) == 2
+    refused = 0
+    for row, image in enumerate(images):
+        best, lowest = queries[0][row], values[0][row]
+        for number in range(1, budget.steps):
+            query, value = queries[number][row], values[number][row]
+            side = square_side(jnp.array(number), budget, (8, 8))
+            assert _is_a_square(query - best, int(side))
+            assert np.abs(query - image).max() <= 0.05 + 1e-6
+            refused += value > lowest
+            best, lowest = (query, value) if value < lowest else (best, lowest)
+        np.testing.assert_array_equal(found[row], best)
+        assert lowest < values[0][row]
+    assert refused > 30
+
+
 @pytest.mark.slow
 def test_it_asks_for_no_gradient(problem):
     encode, *rest = problem

@@ -279,14 +279,3 @@ def test_weighted_centers_of_one_group_follow_it(weights):
     np.testing.assert_array_equal(alike, [[1.0, -1.0]])
     without = weighted_center_codes(jnp.zeros((1, 1)), bank, weights=weights)
     np.testing.assert_array_equal(without, [[-1.0, 1.0]])
-
-
-@pytest.mark.parametrize("weights", ["jaccard", "cosine"])
-def test_centers_have_no_gradient(x64, weights):
-    bank, labels = golden.bank(), jnp.array(golden.LABELS)
-
-    def total(codes):
-        other = bank._replace(codes=codes)
-        return weighted_center_codes(labels, other, weights=weights).sum()
-
-    np.testing.assert_array_equal(jax.grad(total)(bank.codes), 0)

@@ -13,6 +13,7 @@ from cgat_jax.defenses.saat import make_saat_step
 from cgat_jax.losses.pairwise import make_dpsh
 from cgat_jax.training.optimizer import make_optimizer
 from tests.defenses import toy
+from tests.reference.losses import dpsh
 
 BANK = np.random.default_rng(3).uniform(-1, 1, (8, 8)).astype(np.float32)
 
@@ -39,13 +40,24 @@ def _center(label, codes, kind):
     return np.sign(near / (weight or 1) - far / (count or 1))
 
 
-def _run(make, settings, **state_changes):
-    """Metrics of a step whose attack leaves the images alone, and what it was given."""
+def _unchanged(images):
+    return images
+
+
+def _halved(images):
+    return images / 2
+
+
+def _run(make, settings, *, craft=_unchanged, **state_changes):
+    """What the attack of a step was given, and the step's metrics and state.
+
+    The attack makes ``craft(images)``.
+    """
     seen = {}
 
     def attack(encode, images, references, keys):
         seen["references"] = np.asarray(references)
-        return images
+        return craft(images)
 
     tx = make_optimizer(settings, lambda step: 0.01)
     bank = toy.state(tx).bank._replace(codes=jnp.array(BANK))
@@ -95,7 +107,46 @@ def test_at_self_has_the_own_clean_code():
     assert metrics["loss/robust"] == pytest.approx(-np.abs(codes).mean(), abs=1e-6)
 
 
-def _atrdh(**changes):
+def _halved_codes():
+    return np.tanh(toy.IMAGES[toy.ROWS].reshape(4, -1) / 2 @ toy.WEIGHTS)
+
+
+def test_the_terms_besides_are_of_adversarial_codes_and_of_their_way_from_the_clean():
+    """Reference: the objective in NumPy, on images that the attack has halved."""
+    options = {"weight": 3.0, "quantization": 2.0, "consistency": 5.0}
+    settings = Defense(name="at_self", **options)
+    _, metrics, _ = _run(make_at_self_step, settings, craft=_halved)
+    robust, clean = _halved_codes(), toy.clean_codes()[toy.ROWS]
+    after = _bank(signs=False)[1]
+    expected = dpsh(clean, toy.LABELS[toy.ROWS], after, toy.LABELS, eta=0.001)
+    assert metrics["loss/clean"] == pytest.approx(expected, rel=1e-5)
+    expected -= 3 * (robust * np.sign(clean)).mean()
+    expected += 2 * ((robust - np.sign(robust)) ** 2).mean()
+    expected += 5 * ((robust - clean) ** 2).mean()
+    assert metrics["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_adversarial_and_clean_codes_are_both_learned_from():
+    """Reference: the gradient of that objective by the chain rule, in NumPy.
+
+    All its means are over 4 x 8: the batch's pairs with the bank, or its bits.
+    """
+    options = {"weight": 3.0, "quantization": 2.0, "consistency": 5.0}
+    settings = Defense(name="at_self", weight_decay=0.0, **options)
+    new = _run(make_at_self_step, settings, craft=_halved)[2]
+    robust, clean = _halved_codes(), toy.clean_codes()[toy.ROWS]
+    after, similar = _bank(signs=False)[1], toy.LABELS[toy.ROWS] @ toy.LABELS.T > 0
+    way = 10 * (robust - clean)
+    pulled = way + 4 * (robust - np.sign(robust)) - 3 * np.sign(clean)
+    chances = 1 / (1 + np.exp(-clean @ after.T / 2))
+    learned = (chances - similar) @ after / 2 + 0.002 * (clean - np.sign(clean)) - way
+    slopes = pulled * (1 - robust**2) / 2 + learned * (1 - clean**2)  # of half pixels
+    gradient = toy.IMAGES[toy.ROWS].reshape(4, -1).T @ slopes / 32
+    moved = toy.WEIGHTS - np.asarray(new.params["model"]["weights"])
+    np.testing.assert_allclose(moved / 0.01, gradient, rtol=1e-3, atol=2e-5)
+
+
+def _atrdh(*, craft=_unchanged, **changes):
     settings = Defense(name="atrdh", **changes)
 
     def make(model, loss, attack, tx, settings):
@@ -104,7 +155,7 @@ def _atrdh(**changes):
     tx = make_optimizer(settings, lambda step: 0.01)
     state = start_atrdh(jax.random.key(0), toy.state(tx), settings, toy.LABELS)
     changes = {"extra": state.extra, "bank": state.bank}
-    return state, *_run(make, settings, **changes)
+    return state, *_run(make, settings, craft=craft, **changes)
 
 
 @pytest.mark.slow
@@ -140,12 +191,44 @@ def test_atrdhs_targets_are_drawn_apart_from_the_attacks_starts(monkeypatch):
     assert not (jax.random.key_data(seen["attack"]) == own[None]).all(axis=1).any()
 
 
+def _prototype_signs(params, labels):
+    """Reference: the prototype network in NumPy; its tanh changes no sign."""
+    x = np.asarray(labels)
+    for name in ("fc1", "features", "head"):
+        x = x @ np.asarray(params[name]["kernel"]) + np.asarray(params[name]["bias"])
+        x = np.maximum(x, 0) if name == "fc1" else x
+    return np.sign(x)
+
+
+def test_atrdh_moves_images_towards_the_codes_of_label_sets_that_it_draws(monkeypatch):
+    """The attack moves away from what it is given: minus the codes of the goals."""
+    drawn, draw = [], atrdh._drawn
+
+    def noted(key, targets, count):
+        drawn.append(draw(key, targets, count))
+        return drawn[-1]
+
+    monkeypatch.setattr(atrdh, "_drawn", noted)
+    state, references, *_ = _atrdh()
+    goals, own = (
+        _prototype_signs(state.extra["prototype"], labels)
+        for labels in (drawn[0], toy.LABELS[toy.ROWS])
+    )
+    np.testing.assert_array_equal(references, -goals)
+    assert (goals != own).any() and len(drawn) == 1
+
+
+def test_atrdh_draws_label_sets_with_replacement_and_each_as_often():
+    """Each of 5 is drawn 200 times of 1000 on average, 13 being the deviation."""
+    counts = atrdh._drawn(jax.random.key(0), jnp.eye(5), 1000).sum(axis=0)
+    assert counts.sum() == 1000 and (abs(counts - 200) < 60).all()
+
+
 def test_atrdh_rebuilds_the_similarities_from_adversarial_codes():
     """Reference: the sum over pairs, in NumPy, with the batch in the zero bank."""
-    _, references, metrics, new = _atrdh()
-    assert set(np.unique(references)) == {-1.0, 1.0}
-    bank, codes = np.zeros((8, 8)), toy.clean_codes()[toy.ROWS]
-    bank[toy.ROWS] = codes
+    _, _, metrics, new = _atrdh(craft=_halved)
+    bank, codes = np.zeros((8, 8)), _halved_codes()
+    bank[toy.ROWS] = toy.clean_codes()[toy.ROWS]
     errors = [
         (code @ other / 8 - (1 if (label * toy.LABELS[j]).sum() else -1)) ** 2
         for code, label in zip(codes, toy.LABELS[toy.ROWS], strict=True)

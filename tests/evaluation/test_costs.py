@@ -1,8 +1,11 @@
 """Costs against operations counted by hand."""
 
+import types
+
 import pytest
 
 from cgat_jax.errors import InputError
+from cgat_jax.evaluation import costs
 from cgat_jax.evaluation.costs import (
     PEAKS,
     forward_flops,
@@ -10,6 +13,7 @@ from cgat_jax.evaluation.costs import (
     measured_speed,
     run_flops,
 )
+from cgat_jax.types import HashModel
 from experiments.configs import coco, quickstart
 from tests import tiny_config
 
@@ -67,6 +71,57 @@ def test_attacks_cost_their_iterations_and_prosgan_its_training():
 def test_the_measured_speed_is_that_of_a_computer():
     speed = measured_speed(tiny_config.get_config())
     assert 1e6 < speed < 1e16
+
+
+class _Clock:
+    """Rounds of known lengths, in seconds of the wall and of all cores together."""
+
+    def __init__(self, wall, busy):
+        self.rounds, self.calls = list(zip(wall, busy, strict=True)), 0
+
+    def _now(self, kind):
+        """A round begins at an even call, and ends with the one after it."""
+        return sum(times[kind] for times in self.rounds[: (self.calls + 1) // 2])
+
+    def perf_counter(self):
+        return self._now(0)
+
+    def process_time(self):
+        now, self.calls = self._now(1), self.calls + 1
+        return now
+
+
+def _speed(monkeypatch, wall, busy):
+    """Of a batch of 16 images at 1,000 operations a forward pass, on two cores."""
+    clock = _Clock(wall, busy)
+    model = HashModel(
+        lambda key, images: ({}, {}),
+        lambda params, stats, images: (images.reshape(len(images), -1), stats),
+    )
+    monkeypatch.setattr(costs, "make_model", lambda name, outputs: model)
+    monkeypatch.setattr(costs, "forward_flops", lambda config: 1_000)
+    monkeypatch.setattr(costs, "time", clock)
+    monkeypatch.setattr(costs, "os", types.SimpleNamespace(cpu_count=lambda: 2))
+    speed = measured_speed(tiny_config.get_config())
+    assert clock.calls == 2 * len(wall)
+    return speed
+
+
+@pytest.mark.parametrize(
+    ("wall", "busy", "seconds"),
+    [
+        ([3.0, 2.0, 5.0], [3.0, 2.4, 6.0], 1.2),  # half of the least CPU time
+        ([3.0, 2.0, 5.0], [2.4, 3.0, 6.0], 1.2),  # whatever round that was in
+        ([3.0, 2.0, 5.0], [0.1, 0.2, 0.3], 0.5),  # a quarter of the wall, at least
+        ([0.5, 0.4, 0.4, 0.4], [0.6, 0.6, 0.6, 0.6], 0.3),  # 1.5 seconds, at least
+    ],
+)
+def test_the_measured_speed_is_the_work_by_the_time_of_the_best_round(
+    monkeypatch, wall, busy, seconds
+):
+    """A gradient costs three forward passes."""
+    speed = _speed(monkeypatch, wall, busy)
+    assert speed == pytest.approx(16 * 3 * 1_000 / seconds)
 
 
 def test_a_gpus_speed_is_a_share_of_its_peak_and_an_unknown_one_is_refused():

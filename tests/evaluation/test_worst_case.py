@@ -114,4 +114,6 @@ def test_standard_v1_is_frozen():
         assert budget.relaxation == ("tanh" if square else "unit")
         assert budget.random_start and budget.alpha == "one"
         assert name in ATTACKS
-    assert sum(restart > 0 for _, restart, _, _ in attack.calls) == 8
+    calls = [(name, restart) for name, restart, _, _ in attack.calls]
+    again = [(name, restart) for restart in (1, 2, 3, 4) for name in RESTARTED]
+    assert calls == [*((name, 0) for name in ENSEMBLE), *again]

@@ -400,18 +400,24 @@ def test_output_that_is_closed_ends_nothing_and_a_full_disk_is_said_at_the_end(
     assert error == said
 
 
+SAVES = """with cli.stop().deferred(saving=True):
+        print('go', flush=True)
+        while not cli.stop().asked: time.sleep(0.05)
+        print('saves', flush=True)
+        time.sleep(60)"""
+
+
 @pytest.mark.slow
 def test_a_second_signal_ends_a_program_that_saves():
-    body = "with cli.stop().deferred(saving=True):\n        " + BUSY.replace(
-        "\n    ", "\n        "
-    )
-    with _program(body) as process:
+    """At once and without a line; within two seconds it would be the same request."""
+    with _program(SAVES) as process:
         assert process.stdout.readline() == "go\n"
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
+        assert process.stdout.readline() == "saves\n"
+        time.sleep(2.5)
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        assert process.communicate(timeout=10) == ("", "")
     assert process.returncode == 143
 
 

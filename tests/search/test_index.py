@@ -1,6 +1,7 @@
 """An index: what it finds, what it refuses, what is on disk when a call returns."""
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -333,6 +334,28 @@ def test_every_flipped_bit_of_a_catalogue_is_noticed_or_harmless(tmp_path, index
         except (InputError, OSError):
             continue
         np.testing.assert_array_equal(found.distances, expected.distances)
+        assert found.ids == expected.ids and found.labels == expected.labels
+
+
+def test_a_flipped_bit_of_an_id_or_a_label_is_noticed_or_harmless(tmp_path, index):
+    """dir/5.jpg would be dir/4.jpg; what an index of SQLite's has twice is harmless."""
+    path = index.save(tmp_path / "index") / "catalogue.sqlite"
+    whole, one = path.read_bytes(), np.ones((1, 16), np.int8)
+    expected, outcomes = index.search(one, k=12), []
+    texts = {rb"dir/5\.jpg": 4, rb'\["a", "b"\]': 2, rb'\["b"\]': 2}
+    for text, offset in texts.items():
+        for place in re.finditer(text, whole):
+            content = bytearray(whole)
+            content[place.start() + offset] ^= 1
+            path.write_bytes(content)
+            try:
+                found = Index.load(path.parent).search(one, k=12)
+            except DamagedFileError:
+                outcomes.append("noticed")
+                continue
+            assert found.ids == expected.ids and found.labels == expected.labels
+            outcomes.append("harmless")
+    assert outcomes.count("noticed") >= 9 and "harmless" in outcomes
 
 
 @pytest.mark.slow

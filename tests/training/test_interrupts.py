@@ -23,13 +23,14 @@ except Stopped as stopped:
 """
 
 
-def _start(body, patience=0.5, *, ignoring=False):
+def _start(body, patience=0.5, *, ignoring=False, stdin=None):
     script = HEAD.format(patience=patience, body=textwrap.indent(body, "    "))
     command = [sys.executable, "-c", script]
     if ignoring:  # as nohup does
         command = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *command]
     process = subprocess.Popen(
         command,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -38,8 +39,8 @@ def _start(body, patience=0.5, *, ignoring=False):
     return process
 
 
-def _end(process, code, saved=""):
-    out, errors = process.communicate(timeout=60)
+def _end(process, code, saved="", typed=None):
+    out, errors = process.communicate(typed, timeout=60)
     assert process.returncode == code, errors
     assert out == saved
     name = signal.Signals(code - 128).name
@@ -73,20 +74,18 @@ def test_a_loop_saves_first(number, code):
 
 @pytest.mark.parametrize("number", CODES)
 def test_a_signal_at_the_end_of_a_finished_program_changes_nothing(number):
-    body = "stop.rest()\nprint('ready', flush=True)\ntime.sleep(0.5)\n"
-    process = _start(body + "print('done', flush=True)")
+    body = "stop.rest()\nprint('ready', flush=True)\nsys.stdin.readline()\n"
+    process = _start(body + "print('done', flush=True)", stdin=subprocess.PIPE)
     process.send_signal(number)
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate("\n", timeout=60)
     assert (process.returncode, out, errors) == (0, "done\n", "")
 
 
 def test_what_is_noted_is_raised_at_the_end_of_what_defers():
-    body = (
-        "with stop.deferred():\n    print('ready', flush=True)\n    time.sleep(0.5)\n"
-    )
+    body = LOOP.replace("saving=True", "").replace("stop.check()", "pass")
     process = _start(body + "print('never', flush=True)", patience=30.0)
     process.send_signal(signal.SIGTERM)
-    _end(process, 143)
+    _end(process, 143, "saved\n")
 
 
 def test_within_what_defers_a_part_may_be_cut_off():
@@ -120,10 +119,16 @@ def test_it_is_ended_though_nobody_reads_its_line():
     process.stdout.close()
 
 
+def _asked_and_then(wait):
+    """The loop, which says that it is asked and waits before it saves."""
+    save = "    print('saved', flush=True)"
+    return LOOP.replace(save, f"    print('asked', flush=True)\n    {wait}\n{save}")
+
+
 def test_a_second_signal_ends_at_once():
-    process = _start(LOOP.replace("not stop.asked", "True"), patience=600.0)
+    process = _start(_asked_and_then("time.sleep(60)"), patience=600.0)
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
+    assert process.stdout.readline() == "asked\n"
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=20)
     assert process.returncode == 130 and out == errors == ""
@@ -135,11 +140,12 @@ def test_a_signal_to_a_group_that_comes_twice_is_one(second):
 
     The end of a session is SIGTERM and at once SIGHUP.
     """
-    process = _start(LOOP.replace("not stop.asked", "not stop.asked or time.sleep(1)"))
+    body = _asked_and_then("sys.stdin.readline()")
+    process = _start(body, stdin=subprocess.PIPE)
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.2)
+    assert process.stdout.readline() == "asked\n"
     process.send_signal(second)
-    _end(process, 143, "saved\n")
+    _end(process, 143, "saved\n", "\n")
 
 
 def test_hangups_that_are_ignored_stay_ignored():

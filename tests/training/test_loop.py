@@ -12,7 +12,7 @@ from cgat_jax import sharding
 from cgat_jax.data import load_dataset
 from cgat_jax.training import loop, stages
 from cgat_jax.training.interrupts import StopSignal
-from cgat_jax.types import StepFn
+from cgat_jax.types import Bank, HashLoss, StepFn, TrainState
 from tests import tiny_config
 
 
@@ -44,6 +44,54 @@ def test_the_step_is_traced_once_with_a_partial_last_batch(config, tmp_path):
     stage = dataclasses.replace(stage, step=_counted(stage.step, traces))
     state = _run(stage, config, tmp_path)
     assert len(traces) == 1 and int(state.step) == 12
+
+
+def _watched_stage(config):
+    """A stage without a network: codes are how often their images were seen.
+
+    Its loss counts how often its constants were refreshed, and of which codes.
+    """
+    loss = HashLoss(
+        init=lambda key, bank: ({}, {}),
+        apply=lambda *parts: jnp.zeros(()),
+        refresh=lambda constants, bank: {
+            "times": constants["times"] + 1,
+            "codes": bank.codes.mean(),
+        },
+    )
+
+    def step(state, batch, key):
+        seen = state.bank.codes.at[batch.indices].add(1.0, mode="drop")
+        bank, metrics = state.bank._replace(codes=seen), dict(state.constants)
+        state = state._replace(step=state.step + 1, bank=bank)
+        return state, metrics | {"loss": jnp.zeros(())}
+
+    def initial_state():
+        rows = config.data.num_train
+        bank = Bank(jnp.zeros((rows, 2)), jnp.ones((rows, 1)))
+        constants = {"times": jnp.zeros(()), "codes": jnp.zeros(())}
+        return TrainState(jnp.array(0), {}, {}, constants, bank, ())
+
+    return loop.Stage(
+        name="pretrain",
+        settings=dataclasses.replace(config.pretrain, epochs=3),
+        step=step,
+        loss=loss,
+        schedule=lambda step: 0.1,
+        initial_state=initial_state,
+        warm_start=lambda state, check_stop: state,
+    )
+
+
+def test_a_loss_is_refreshed_from_the_bank_before_each_epoch_alone(config, tmp_path):
+    config = dataclasses.replace(config, log_steps=1)
+    state = _run(_watched_stage(config), config, tmp_path)
+    lines = (tmp_path / "pretrain" / "metrics.jsonl").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    epochs = [epoch for epoch in range(3) for _ in range(6)]
+    assert [entry["times"] for entry in entries] == [epoch + 1 for epoch in epochs]
+    assert [entry["codes"] for entry in entries] == epochs
+    assert (state.bank.codes == 3).all()
 
 
 @pytest.mark.long

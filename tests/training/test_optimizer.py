@@ -5,6 +5,7 @@ import pytest
 
 from cgat_jax.config import Defense, Training
 from cgat_jax.training.optimizer import make_optimizer, make_schedule
+from tests.adam import allow_adam
 
 
 @pytest.mark.parametrize(
@@ -41,18 +42,48 @@ def test_the_second_decay_is_an_option():
     np.testing.assert_allclose(rates, [1e-2, 1e-3, 1e-3, 1e-4], rtol=1e-5)
 
 
+def test_a_cosine_falls_from_the_rate_through_its_half_to_zero():
+    """Reference: rate * (1 + cos(pi t / T)) / 2, at whole steps of T = 40."""
+    settings = Training(epochs=4, learning_rate=0.2, schedule="cosine")
+    schedule = make_schedule(settings, steps_per_epoch=10)
+    rates = [float(schedule(t)) for t in (0, 10, 20, 30, 40)]
+    expected = 0.1 * (1 + np.cos(np.pi * np.array([0, 0.25, 0.5, 0.75, 1])))
+    np.testing.assert_allclose(rates, expected, rtol=1e-5, atol=1e-8)
+
+
+def _four_steps(settings, rng):
+    """The first parameters, four gradients, and the parameters after these."""
+    tx = make_optimizer(settings, lambda step: 0.1)
+    first, gradients = rng.normal(size=3), rng.normal(size=(4, 3))
+    params = {"w": jnp.array(first, jnp.float32)}
+    state = tx.init(params)
+    for gradient in gradients:
+        gradient = {"w": jnp.array(gradient, jnp.float32)}
+        updates, state = tx.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+    return first, gradients, params["w"]
+
+
 def test_steps_equal_the_published_rule(rng):
     """Reference: g' = g + wd * p; m = 0.9 m + g'; p = p - lr * m."""
-    settings = Training(learning_rate=0.1)
-    tx = make_optimizer(settings, lambda step: 0.1)
-    params = {"w": jnp.array(rng.normal(size=3), jnp.float32)}
-    state, p, m = tx.init(params), np.array(params["w"]), np.zeros(3)
-    for _ in range(4):
-        gradient = rng.normal(size=3)
-        updates, state = tx.update(
-            {"w": jnp.array(gradient, jnp.float32)}, state, params
-        )
-        params = optax.apply_updates(params, updates)
+    p, gradients, found = _four_steps(Training(), rng)
+    m = np.zeros(3)
+    for gradient in gradients:
         m = 0.9 * m + gradient + 5e-4 * p
         p = p - 0.1 * m
-    np.testing.assert_allclose(params["w"], p, rtol=1e-5)
+    np.testing.assert_allclose(found, p, rtol=1e-5)
+
+
+def test_adam_equals_pytorchs_with_the_decay_in_its_gradient(rng, monkeypatch):
+    """Reference: torch.optim.Adam, betas (0.8, 0.999), eps 1e-8, weight_decay 0.3."""
+    allow_adam(monkeypatch)
+    settings = Training(optimizer="adam", momentum=0.8, weight_decay=0.3)
+    p, gradients, found = _four_steps(settings, rng)
+    m, v = np.zeros((2, 3))
+    for t, gradient in enumerate(gradients, start=1):
+        gradient = gradient + 0.3 * p
+        m = 0.8 * m + 0.2 * gradient
+        v = 0.999 * v + 0.001 * gradient**2
+        root = np.sqrt(v / (1 - 0.999**t)) + 1e-8
+        p = p - 0.1 * m / (1 - 0.8**t) / root
+    np.testing.assert_allclose(found, p, rtol=1e-5, atol=1e-5)
