@@ -99,12 +99,9 @@ def test_an_untargeted_attack_has_the_bound_of_codes_opposite_to_the_centers(eva
 
 
 def test_a_targeted_attack_is_measured_by_its_targets_as_well(evaluated):
-    record, goals = (
-        evaluated.records["saat_targeted"],
-        _goals(evaluated, "saat_targeted"),
-    )
-    targets = evaluated.targets
-    found, clean = evaluated.codes("saat_targeted"), evaluated.codes("clean")
+    attack, targets = "saat_targeted", evaluated.targets
+    record, goals = evaluated.records[attack], _goals(evaluated, attack)
+    found, clean = evaluated.codes(attack), evaluated.codes("clean")
     expected = {
         "map": _precisions(evaluated, found).mean(),
         "bound": _precisions(evaluated, goals).mean(),
