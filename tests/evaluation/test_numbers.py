@@ -85,6 +85,22 @@ def test_the_other_measures_of_the_rankings_are_those_of_loops(evaluated, attack
     assert 0 < low < record["map"] < high < 1
 
 
+@pytest.mark.parametrize("attack", ["clean", "cgat"])
+def test_the_expected_map_is_that_of_random_orders_of_ties(evaluated, rng, attack):
+    """Within four standard errors, and MAP in the database's order is without."""
+    record, own = evaluated.records[attack], linear.labels_of("query").astype(int)
+    database = evaluated.codes_of("database")
+    relevant = own @ linear.labels_of("database").T > 0
+    samples = [
+        reference.sampled_orders(reference.distances(code, database), hits, 5, rng, 400)
+        for code, hits in zip(evaluated.codes(attack), relevant, strict=True)
+    ]
+    error = np.sqrt(np.var(samples, axis=1).sum() / 400) / len(samples)
+    assert record["map_expected"] == pytest.approx(np.mean(samples), abs=4 * error)
+    for other in ("map", "map_all"):
+        assert record[other] != pytest.approx(np.mean(samples), abs=8 * error)
+
+
 def test_an_untargeted_attack_has_the_bound_of_codes_opposite_to_the_centers(evaluated):
     record, goals = evaluated.records["cgat"], _goals(evaluated, "cgat")
     values = {
