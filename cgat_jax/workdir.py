@@ -96,9 +96,12 @@ def check_workdir(workdir: Path, config: Config) -> None:
             f"{path}: damaged or missing: what the run's settings were is not known; "
             "give it back, or choose another --workdir"
         ) from error
-    changed = deciding_changes(old, config)
-    if config.pretrained or "weights" in _inputs(workdir):  # compared in remember
-        changed = [change for change in changed if not is_moved_file(change)]
+    noted = _inputs(workdir).keys() | ({"weights"} if config.pretrained else set())
+    changed = [
+        change  # but of a place alone: remember compares what lies there
+        for change in deciding_changes(old, config)
+        if not (is_moved_file(change) and change.key.removeprefix("model.") in noted)
+    ]
     if changed:
         raise InputError(
             f"{workdir} holds a run with another configuration "

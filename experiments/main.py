@@ -170,13 +170,13 @@ def run(config: Config, workdir: Path) -> int:
     again = functools.partial(check_workdir, workdir, config)
     processes.from_first(again)  # another run may have been faster
     dataset = load_data(config, workdir)
-    made_of = data_checks.made_of(config, dataset)
+    mesh, first = sharding.make_mesh(), processes.is_first()
+    made_of = data_checks.made_of(config, dataset, mesh)
     processes.from_first(lambda: remember(workdir, config, made_of))
-    if processes.is_first():
+    if first:
         for text in degeneracies(dataset.labels, dataset.split, dataset.contents):
             print(f"main: warning: {text}", file=sys.stderr)
-    stop, mesh, first = cli.stop(), sharding.make_mesh(), processes.is_first()
-    costs = opening.costs(config, dataset)
+    stop, costs = cli.stop(), opening.costs(config, dataset)
     if first:
         print("\n".join(opening.lines(config, dataset, workdir, costs)), flush=True)
     with progress.run(costs, shown=first):

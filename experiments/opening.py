@@ -13,9 +13,8 @@ from cgat_jax.evaluation import other_runs, workload
 from cgat_jax.evaluation.generators import generator_passes, generator_steps
 from cgat_jax.evaluation.references import attacked_rows
 from cgat_jax.report import names
+from cgat_jax.report.records import STAGES
 from cgat_jax.training.loop import epoch_steps
-
-_SETTINGS = {"backbone": "backbone", "pretrain": "pretrain", "defend": "defense"}
 
 
 def costs(config: Config, dataset: Dataset) -> dict[str, float]:
@@ -114,7 +113,7 @@ def _steps(
 ) -> dict[str, tuple[int, int]]:
     """Of the stages that have begun there: the last saved step, and of how many."""
     found = {}
-    for stage, section in _SETTINGS.items():
+    for stage, section in STAGES.items():
         settings, folder = getattr(config, section), workdir / stage
         total = settings.epochs * epoch_steps(dataset, settings)
         if (folder / "network.safetensors").is_file():

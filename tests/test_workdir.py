@@ -58,6 +58,27 @@ def test_a_file_of_weights_may_move_and_must_hold_the_same(run, config, tmp_path
         workdir.check_workdir(other, config)
 
 
+def test_what_is_defended_may_move_and_must_be_the_same(config, tmp_path):
+    config.pretrained = "runs/none"
+    made_of = {"data": DATA, "pretrained": "n"}
+    for folder, of in (("new", made_of), ("old", {"data": DATA})):
+        workdir.claim_workdir(tmp_path / folder)
+        workdir.remember(tmp_path / folder, config, of)
+        (tmp_path / folder / "defend" / "checkpoints" / "3").mkdir(parents=True)
+    config.pretrained = "/elsewhere/runs/none"
+    workdir.check_workdir(tmp_path / "new", config)
+    before = _bytes(tmp_path / "new")
+    with pytest.raises(InputError, match="made of other pretrained network"):
+        workdir.remember(tmp_path / "new", config, made_of | {"pretrained": "m"})
+    assert _bytes(tmp_path / "new") == before
+    workdir.remember(tmp_path / "new", config, made_of)
+    with pytest.raises(InputError, match="pretrained: 'runs/none' -> '/elsewhere"):
+        workdir.check_workdir(tmp_path / "old", config)  # it noted no contents
+    config.pretrained = ""
+    with pytest.raises(InputError, match="pretrained: '/elsewhere/runs/none' -> ''"):
+        workdir.check_workdir(tmp_path / "new", config)
+
+
 def test_free_settings_may_change_and_are_noted(run, config):
     config.log_steps, config.data.root = 7, "elsewhere"
     workdir.check_workdir(run, config)

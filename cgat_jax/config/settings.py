@@ -94,9 +94,13 @@ def changed_settings(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
 
 
 def is_moved_file(change: Change) -> bool:
-    """Whether a change is of weights in a file: to be compared by what it holds."""
+    """Whether a change is of where weights, or what is defended, lies.
+
+    Such are compared by what they hold.
+    """
     no_file = {"", "packed", "random", ABSENT}
-    return change.key == "model.weights" and not {change.old, change.new} & no_file
+    moves = {"model.weights", "pretrained"}
+    return change.key in moves and not {change.old, change.new} & no_file
 
 
 def deciding_changes(old: dict[str, Any], config: Config) -> list[Change]:

@@ -4,6 +4,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from jax.sharding import Mesh
+
 from cgat_jax.config import Config
 from cgat_jax.data import check_sizes
 from cgat_jax.data.dataset import Dataset
@@ -16,7 +18,8 @@ from cgat_jax.rng import device_stream
 from cgat_jax.training.finished import check_finished
 from cgat_jax.training.initial_state import build_loss, empty_bank, weights_file
 from cgat_jax.training.loop import epoch_steps
-from cgat_jax.training.network_files import network_path
+from cgat_jax.training.network_files import given_digest, network_path
+from cgat_jax.training.stages import pretrained_networks
 
 
 def check_data(config: Config, dataset: Dataset) -> None:
@@ -81,10 +84,17 @@ def check_same(dataset: Dataset) -> None:
             )
 
 
-def made_of(config: Config, dataset: Dataset) -> dict[str, Any]:
-    """Digests of what a run is made of: the data, and the weights to start from."""
+def made_of(config: Config, dataset: Dataset, mesh: Mesh) -> dict[str, Any]:
+    """Digests of what a run is made of: data, and weights or a network to start from.
+
+    Raises:
+        InputError: the network that it defends is not finished, damaged, or another's.
+    """
     found: dict[str, Any] = {"data": dataset.digest.to_json()}
     path = weights_file(config)
-    if path is not None and not config.pretrained:
+    if config.pretrained:
+        [network] = pretrained_networks(config, dataset, mesh).values()
+        found["pretrained"] = given_digest(Path(config.pretrained), network)
+    elif path is not None:
         found["weights"] = file_digest(path)
     return found

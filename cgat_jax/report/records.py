@@ -22,6 +22,7 @@ from cgat_jax.report.checks import (
 from cgat_jax.report.names import GIVEN
 
 STAGES = {"backbone": "backbone", "pretrain": "pretrain", "defend": "defense"}
+"""The stages that train: folders of a workdir, and sections of the settings."""
 
 _SHOWN = re.compile("loss|map/|epoch")  # what charts show of a log
 

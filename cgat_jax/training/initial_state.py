@@ -138,9 +138,9 @@ def save_backbone(workdir: Path, network: tuple[PyTree, PyTree]) -> None:
 def has_weights_of(workdir: Path, change: Change) -> bool:
     """Whether a change names, at another place, what a run noted that it began with."""
     path = Path(str(change.new))
-    if not is_moved_file(change) or not path.is_file():
+    if change.key != "model.weights" or not is_moved_file(change):
         return False
-    return remembered(workdir, "weights") == file_digest(path)
+    return path.is_file() and remembered(workdir, "weights") == file_digest(path)
 
 
 def weights_file(config: Config) -> Path | None:

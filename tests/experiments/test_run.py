@@ -88,14 +88,23 @@ def test_a_run_leaves_its_networks_with_what_was_measured_on_them(finished):
 def test_the_network_of_another_run_is_defended_as_if_it_were_its_own(
     finished, cache, tmp_path, source
 ):
-    workdir, _ = finished
-    done = run_main(tmp_path, cache, f"--config.pretrained={workdir / source}")
+    (workdir, _), own = finished, tmp_path / "own"
+    done = run_main(own, cache, f"--config.pretrained={workdir / source}")
     assert done.returncode == 0, done.stderr
-    folder = tmp_path / "defend" / "checkpoints"
+    folder = own / "defend" / "checkpoints"
     meta = next((folder / "12" / "meta").rglob("metadata"))
     assert json.loads(meta.read_text())["sha256"] == _final_states(workdir)["defend"][1]
     expected = [r for r in read_records(workdir) if r["defense"] == "cgat"]
-    assert read_records(tmp_path) == expected
+    assert read_records(own) == expected
+    moved = tmp_path / "moved"
+    shutil.copytree(workdir, moved)
+    done = run_main(own, cache, f"--config.pretrained={moved / source}")
+    assert done.returncode == 0 and read_records(own) == expected, done.stderr
+    config = (own / "config.json").read_bytes()
+    other = moved / "defend" / "network.safetensors"
+    other = run_main(own, cache, f"--config.pretrained={other}")
+    assert other.returncode == 2 and "other pretrained network" in other.stderr
+    assert (own / "config.json").read_bytes() == config
 
 
 @pytest.mark.long
@@ -229,7 +238,7 @@ def test_restarts_keep_each_querys_worst_result(finished, cache, tmp_path):
         for folder in (workdir, tmp_path)
     )
     assert thrice["clean"] == once["clean"]
-    assert thrice["cgat"] <= once["cgat"] and thrice["noise"] <= once["noise"]
+    assert thrice["cgat"] <= once["cgat"] and thrice["noise"] < once["noise"]
     assert read_records(tmp_path)[-1]["attack_settings"]["restarts"] == 3
 
 

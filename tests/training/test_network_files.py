@@ -55,7 +55,7 @@ def config_of(**settings) -> Config:
 
 def trained(config, workdir, dataset):
     claim_workdir(workdir)
-    remember(workdir, config, made_of(config, dataset))
+    remember(workdir, config, made_of(config, dataset, sharding.make_mesh()))
     mesh, stop = sharding.make_mesh(), StopSignal()
     return stages.train(config, dataset, mesh, workdir, stop, MADE_WITH)
 
