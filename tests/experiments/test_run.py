@@ -227,21 +227,6 @@ def test_the_checks_of_each_network_are_printed_kept_and_reported(doubted):
     assert "## Sanity checks: undefended" in (workdir / "report/results.md").read_text()
 
 
-@pytest.mark.long
-def test_restarts_keep_each_querys_worst_result(finished, cache, tmp_path):
-    workdir, _ = finished
-    overrides = [f"--config.pretrained={workdir}", "--config.evaluate.restarts=3"]
-    done = run_main(tmp_path, cache, *overrides)
-    assert done.returncode == 0, done.stderr
-    once, thrice = (
-        {r["attack"]: r["map"] for r in read_records(folder) if r["defense"] == "cgat"}
-        for folder in (workdir, tmp_path)
-    )
-    assert thrice["clean"] == once["clean"]
-    assert thrice["cgat"] <= once["cgat"] and thrice["noise"] < once["noise"]
-    assert read_records(tmp_path)[-1]["attack_settings"]["restarts"] == 3
-
-
 def test_networks_on_other_data_are_no_sources(finished, cache, tmp_path):
     workdir, _ = finished
     overrides = [f"--config.evaluate.sources={workdir}", "--config.data.num_train=40"]
